@@ -1,0 +1,60 @@
+"""What all tests share: the oracle's interpreter and the real faces, and a summary that says what was left out."""
+
+import collections
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_FACES_VARIABLE = "ARCFACE_TFX_REAL_FACES"
+# Reason -> number of tests that did not run for it, in this process.
+_left_out: collections.Counter[str] = collections.Counter()
+
+
+@pytest.fixture(scope="session")
+def mxnet_python() -> Path:
+    """The interpreter of the oracle's environment (mxnet 1.9.1), for tests to run as a subprocess.
+
+    `make test` makes the environment, so its absence is a mistake and fails the test; a skip would hide it.
+    """
+    python = ROOT / ".venv-mxnet" / "bin" / "python"
+    if not os.access(python, os.X_OK):
+        pytest.fail(f"expected the oracle's environment: run `make setup-dev`. Received: no {python.relative_to(ROOT)}")
+    return python
+
+
+@pytest.fixture(scope="session")
+def real_faces(request: pytest.FixtureRequest) -> Path:
+    """The folder of real face images and published weights, which do not belong to this repository.
+
+    It is ../shared/real beside the repository, or what ARCFACE_TFX_REAL_FACES names. A test that needs it is skipped
+    where it is absent, and the summary says so; a variable that names no folder is a mistake and fails.
+    """
+    named = os.environ.get(REAL_FACES_VARIABLE)
+    folder = Path(named) if named else ROOT.parent / "shared" / "real"
+    if folder.is_dir():
+        return folder
+    if named:
+        pytest.fail(f"expected {REAL_FACES_VARIABLE} to name a folder. Received: {named}")
+    pytest.skip(f"real faces are absent: no ../shared/real beside the repository, and {REAL_FACES_VARIABLE} is not set")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        _left_out[reason] += 1
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        kinds = sorted({mark.name for mark in item.iter_markers()} & {"slow", "e2e"})
+        _left_out[f"deselected ({', '.join(kinds) or 'by choice'})"] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says on every run, without options, how many tests did not run and why."""
+    if _left_out:
+        terminalreporter.section("left out")
+        for reason, count in sorted(_left_out.items()):
+            terminalreporter.line(f"{count} x {reason}")

@@ -1,0 +1,199 @@
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import interpreter, setup
+
+HERE = Path(setup.__file__).resolve().parent
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A tree with everything that a digest reads, and an environment that looks complete but for its stamp."""
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "tools").mkdir()
+    for lock in ("tools", "runtime", "dev", "mxnet"):
+        (tmp_path / "requirements" / f"{lock}.lock").write_text(f"{lock}==1\n")
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "tools" / "relabel.py").write_text("")
+    for folder in (".venv", ".venv-tools", ".venv-mxnet"):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+        (tmp_path / folder / "bin" / "python").symlink_to(sys.executable)
+    return tmp_path
+
+
+def _stamp(tree, name):
+    (setup.folder_of(name, tree) / f".set-up-{name}").write_text(setup.digest(name, tree))
+
+
+def test_environment_without_stamp_is_not_current(tree):
+    assert not any(setup.is_current(name, tree) for name in setup.SATISFIED_BY)
+
+
+def test_development_environment_serves_the_runtime_too(tree):
+    _stamp(tree, "dev")
+    assert setup.is_current("dev", tree)
+    assert setup.is_current("runtime", tree)
+    assert not setup.is_current("mxnet", tree)
+
+
+def test_runtime_does_not_serve_development(tree):
+    _stamp(tree, "runtime")
+    assert setup.is_current("runtime", tree)
+    assert not setup.is_current("dev", tree)
+
+
+@pytest.mark.parametrize(
+    "changed", ["requirements/runtime.lock", "requirements/tools.lock", "pyproject.toml", "tools/relabel.py"]
+)
+def test_change_of_what_it_depends_on_makes_it_stale(tree, changed):
+    _stamp(tree, "runtime")
+    with open(tree / changed, "a") as stream:
+        stream.write("# changed\n")
+    assert not setup.is_current("runtime", tree)
+
+
+def test_environment_that_lost_its_interpreter_is_not_current(tree):
+    _stamp(tree, "runtime")
+    python = tree / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to(tree / "removed")
+    assert not setup.is_current("runtime", tree)
+
+
+@pytest.fixture
+def recorded(tree, monkeypatch):
+    """The commands that set-up runs in the tree, which all succeed but the one named by `recorded.fails`."""
+
+    class Recorder(list):
+        fails = None
+
+        def __call__(self, command, what):
+            self.append(" ".join(command).replace(f"{tree}/", ""))
+            if self.fails and self.fails in self[-1]:
+                raise setup.SetUpError(f"{what} Received: {self[-1]}")
+
+    recorder = Recorder()
+    monkeypatch.setattr(setup, "ROOT", tree)
+    monkeypatch.setattr(setup, "TOOLS", tree / ".venv-tools")
+    monkeypatch.setattr(setup, "UV", tree / ".venv-tools" / "bin" / "uv")
+    monkeypatch.setattr(setup, "_run", recorder)
+    monkeypatch.setattr(setup, "folder_of", lambda name, root=tree: root / setup.ENVIRONMENTS[name].folder)
+    monkeypatch.setattr(setup, "_write_stamp", lambda name, root: _stamp(tree, name))
+    return recorder
+
+
+def _verbs(commands):
+    return [word for line in commands for word in ("uv venv", "pip sync", "pip install", "tools.fit") if word in line]
+
+
+def test_standing_environment_is_brought_to_its_lock_without_being_made_anew(tree, recorded):
+    setup.make_environment("runtime", Path(sys.executable))
+    assert _verbs(recorded) == ["pip sync", "pip install", "tools.fit"]
+    assert "--require-hashes" in recorded[0]
+    assert recorded[0].endswith("requirements/runtime.lock")
+    assert (tree / ".venv" / ".set-up-runtime").exists()
+
+
+def test_oracle_does_not_hold_the_project(recorded):
+    setup.make_environment("mxnet", Path(sys.executable))
+    assert _verbs(recorded) == ["pip sync", "tools.fit"]
+
+
+def test_interrupted_install_starts_over(tree, recorded):
+    _stamp(tree, "dev")
+    recorded.fails = "pip sync"
+    with pytest.raises(setup.SetUpError):
+        setup.make_environment("runtime", Path(sys.executable))
+    # The sync may have removed what only development has.
+    assert list((tree / ".venv").glob(".set-up-*")) == []
+    recorded.fails = None
+    recorded.clear()
+    setup.make_environment("runtime", Path(sys.executable))
+    assert _verbs(recorded) == ["uv venv", "pip sync", "pip install", "tools.fit"]
+    assert "--clear" in recorded[0]
+
+
+def test_failed_check_leaves_no_stamp_and_does_not_start_over(tree, recorded):
+    recorded.fails = "tools.fit"
+    with pytest.raises(setup.SetUpError):
+        setup.make_environment("runtime", Path(sys.executable))
+    assert not (tree / ".venv" / ".set-up-runtime").exists()
+    recorded.clear()
+    with pytest.raises(setup.SetUpError):
+        setup.make_environment("runtime", Path(sys.executable))
+    assert _verbs(recorded) == ["pip sync", "pip install", "tools.fit"]
+
+
+def test_no_starter_can_make_an_environment(tmp_path):
+    starter = tmp_path / "python3"
+    starter.write_text("#!/bin/sh\necho 'ensurepip is not available'; exit 1\n")
+    starter.chmod(0o755)
+    with pytest.raises(setup.SetUpError, match=r"python3-venv.*Received: .*python3: ensurepip is not available$"):
+        setup.make_tools([starter])
+
+
+def test_uv_learns_of_the_mirror_and_the_certificates_that_pip_is_told_of():
+    env = {"PIP_INDEX_URL": "mirror", "PIP_CERT": "ca.pem"}
+    passed = setup.tool_environment({**env, "VIRTUAL_ENV": "/other"})
+    assert passed == {**env, "UV_DEFAULT_INDEX": "mirror", "SSL_CERT_FILE": "ca.pem"}
+    assert setup.tool_environment({**env, "UV_DEFAULT_INDEX": "own"})["UV_DEFAULT_INDEX"] == "own"
+
+
+@pytest.mark.parametrize(
+    ("machine", "libc", "received"),
+    [
+        ("aarch64", "glibc 2.36", "Linux on aarch64, glibc 2.36"),
+        ("x86_64", "glibc 2.31", "Linux on x86_64, glibc 2.31"),
+        ("x86_64", "", "Linux on x86_64, no glibc"),
+    ],
+)
+def test_host_that_cannot_be_helped_is_told_before_anything_is_downloaded(monkeypatch, machine, libc, received):
+    monkeypatch.setattr(setup.platform, "machine", lambda: machine)
+    monkeypatch.setattr(setup.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(setup, "glibc", lambda: libc)
+    with pytest.raises(setup.SetUpError, match=f"docker build.*Received: {received}$"):
+        setup.check_host()
+
+
+def test_this_host_can_be_helped():
+    setup.check_host()
+
+
+def test_command_line_wants_known_names(capsys):
+    assert setup.main(["runtime", "produce"]) == 2
+    assert capsys.readouterr().err.endswith("Received: runtime produce\n")
+
+
+def test_command_line_says_why_it_failed(monkeypatch, capsys):
+    def fail(names):
+        raise interpreter.InterpreterNotFoundError("expected Python 3.11. Received: none")
+
+    monkeypatch.setattr(setup, "set_up", fail)
+    assert setup.main(["runtime"]) == 1
+    assert capsys.readouterr().err == "set-up failed: expected Python 3.11. Received: none\n"
+
+
+def test_lock_of_development_holds_the_runtimes_versions():
+    def pins(lock):
+        lines = (HERE.parent / "requirements" / lock).read_text().splitlines()
+        return {line.split(" ")[0] for line in lines if "==" in line}
+
+    assert pins("runtime.lock") <= pins("dev.lock")
+
+
+@pytest.mark.parametrize("lock", ["tools.lock", "runtime.lock", "dev.lock", "mxnet.lock"])
+def test_locks_pin_exactly_with_hashes_and_name_no_host(lock):
+    text = (HERE.parent / "requirements" / lock).read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    entries = [entry for entry in text.replace("\\\n", " ").splitlines() if entry.strip()]
+    assert entries
+    assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
+
+
+@pytest.mark.parametrize("module", sorted(path.name for path in HERE.glob("*.py")))
+def test_tools_can_be_read_by_the_oldest_starter(module):
+    ast.parse((HERE / module).read_text(), feature_version=(3, 9))
