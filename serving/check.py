@@ -1,0 +1,44 @@
+"""Holds a SavedModel, loaded anew, to the embeddings that the network gave in the process that exported it."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from serving.export import EXTRA, REFERENCE_FILE, probe_images
+from serving.signatures import SERVING
+from trainer_module import features
+
+# Same graph, same weights, another process: what remains is the order of sums in multi-threaded kernels. Embeddings
+# have length 1, so that 1e-5 is far above that (1e-7 seen) and far below what any real difference makes.
+TOLERANCE = 1e-5
+
+
+class EmbeddingMismatchError(RuntimeError):
+    """The loaded model does not give the embeddings that were recorded when it was exported."""
+
+
+def check_embeddings(model_dir: str) -> float:
+    """Loads the SavedModel and compares its embeddings of the probe images.
+
+    Args:
+      model_dir: a model that `export_saved_model` wrote.
+
+    Returns:
+      The largest absolute difference.
+
+    Raises:
+      EmbeddingMismatchError: the difference is above the tolerance.
+    """
+    with tf.io.gfile.GFile(os.path.join(model_dir, EXTRA, REFERENCE_FILE), "rb") as f:
+        expected = np.load(f)
+    loaded = tf.saved_model.load(model_dir)
+    answer = loaded.signatures[SERVING](tf.constant(probe_images(len(expected))))
+    received = answer[features.EMBEDDING].numpy()
+    difference = float(np.abs(received - expected).max()) if received.shape == expected.shape else float("inf")
+    if not difference <= TOLERANCE:
+        raise EmbeddingMismatchError(
+            f"{model_dir}: expected the embeddings recorded at export, {expected.shape}, within {TOLERANCE}. "
+            f"Received: {received.shape}, largest difference {difference}"
+        )
+    return difference

@@ -1,0 +1,116 @@
+"""Writes the SavedModel that is evaluated, pushed and served, with all that describes it in `assets.extra`."""
+
+import dataclasses
+import io
+import json
+import os
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from PIL import Image
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from serving.signatures import SERVING, EmbeddingModel
+from trainer_module import features
+from trainer_module.features import IMAGE_SIZE, PixelFormat
+
+MODEL_NAME = "arcface"  # the name under which TF Serving offers the model, and the folder it is pushed to
+EXTRA = "assets.extra"
+METADATA_FILE = "model.json"
+WARMUP_FILE = "tf_serving_warmup_requests"  # the name is TF Serving's
+REFERENCE_FILE = "reference_embeddings.npy"
+VERIFICATION_FILE = "verification.json"  # figures and thresholds, added when the model is pushed
+_WARMUP_BATCHES = (1, 8)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelMetadata:
+    """What a user of the exported model has to know about it.
+
+    Attributes:
+      backbone: name in the registry.
+      embedding_dim: D.
+      pixel_format: colour order and value range inside the graph; the input is image bytes whatever it says.
+      classes: identities that it was trained on; 0 where that is not known.
+      training: the settings of the training run, or where imported weights came from.
+    """
+
+    backbone: str
+    embedding_dim: int
+    pixel_format: PixelFormat
+    classes: int
+    training: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The metadata as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def read(cls, model_dir: str) -> Self:
+        """Reads the metadata of an exported model.
+
+        Raises:
+          tf.errors.NotFoundError: not a model that this project exported.
+        """
+        with tf.io.gfile.GFile(os.path.join(model_dir, EXTRA, METADATA_FILE)) as f:
+            values = json.load(f)
+        return cls(**{**values, "pixel_format": PixelFormat.from_dict(values["pixel_format"])})
+
+
+def probe_images(count: int) -> list[bytes]:
+    """JPEGs to warm a model up with and to compare its embeddings on: smooth random colour fields, nobody's face.
+
+    Args:
+      count: how many, each different, the same on every call.
+    """
+    images = []
+    for seed in range(count):
+        field = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        image = Image.fromarray(field).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        images.append(buffer.getvalue())
+    return images
+
+
+def export_saved_model(backbone: tf_keras.Model, model_dir: str, metadata: ModelMetadata) -> None:
+    """Writes the SavedModel aside, then renames it into place.
+
+    Beside the graph, `assets.extra/` (which survives a push) receives the metadata, warm-up requests for TF Serving,
+    and the in-process embeddings of the probe images, which the Pusher holds the loaded model to.
+
+    Args:
+      backbone: float32 [N, 112, 112, 3] -> float32 [N, D].
+      model_dir: the SavedModel's folder; must not exist or be empty.
+      metadata: describes the backbone.
+    """
+    model = EmbeddingModel(backbone, metadata.pixel_format)
+    probes = probe_images(max(_WARMUP_BATCHES))
+    reference = model.serve(tf.constant(probes))[features.EMBEDDING].numpy()
+
+    aside = f"{model_dir.rstrip('/')}.writing-{os.getpid()}"
+    tf.saved_model.save(model, aside, signatures=model.signatures())
+    extra = os.path.join(aside, EXTRA)
+    tf.io.gfile.makedirs(extra)
+    with tf.io.gfile.GFile(os.path.join(extra, METADATA_FILE), "w") as f:
+        f.write(metadata.to_json())
+    with tf.io.gfile.GFile(os.path.join(extra, REFERENCE_FILE), "wb") as f:
+        np.save(f, reference)
+    _write_warmup(os.path.join(extra, WARMUP_FILE), probes)
+    if tf.io.gfile.exists(model_dir):
+        tf.io.gfile.rmtree(model_dir)
+    tf.io.gfile.rename(aside, model_dir)
+
+
+def _write_warmup(path: str, probes: list[bytes]) -> None:
+    """Requests that TF Serving replays before a version takes traffic, one for each batch size."""
+    with tf.io.TFRecordWriter(path) as writer:
+        for size in _WARMUP_BATCHES:
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = MODEL_NAME
+            request.model_spec.signature_name = SERVING
+            request.inputs[features.IMAGE_BYTES].CopyFrom(tf.make_tensor_proto(probes[:size], dtype=tf.string))
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())

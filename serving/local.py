@@ -1,0 +1,154 @@
+"""A pushed model used in this process: embeddings of image files, and whether two faces are one person."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.export import EXTRA, VERIFICATION_FILE
+from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
+from trainer_module import features
+from trainer_module.errors import DataError
+
+_IMAGES_PER_CALL = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of N images.
+
+    Attributes:
+      embeddings: float32 [N, D], each of length 1.
+      norms: float32 [N], raw lengths, a hint at image quality.
+    """
+
+    embeddings: np.ndarray
+    norms: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether two faces are one person.
+
+    Attributes:
+      same: the squared distance is below the threshold.
+      cosine: of the two embeddings, -1..1.
+      cosine_threshold: the threshold as a cosine: on unit vectors, cosine = 1 - squared distance / 2.
+    """
+
+    same: bool
+    cosine: float
+    cosine_threshold: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+
+class LocalModel:
+    """A SavedModel that this project exported."""
+
+    def __init__(self, path: str) -> None:
+        """Loads the model.
+
+        Args:
+          path: the SavedModel's folder, or a folder of versions, of which the latest is taken.
+
+        Raises:
+          DataError: neither.
+        """
+        self.path = _resolve(path)
+        self._loaded = tf.saved_model.load(self.path)
+        missing = {SERVING, VERIFICATION} - set(self._loaded.signatures)
+        if missing:
+            raise DataError(
+                f"{self.path}: expected a SavedModel with the signatures {SERVING!r} and {VERIFICATION!r}. "
+                f"Received: {sorted(self._loaded.signatures)}"
+            )
+
+    def embed(self, paths: Sequence[str]) -> Embeddings:
+        """Embeds image files by the signature that TF Serving answers with.
+
+        Args:
+          paths: JPEG or PNG files of aligned faces.
+
+        Returns:
+          Their embeddings, in order.
+
+        Raises:
+          DataError: a file is no image.
+        """
+        images = [_read_image(path) for path in paths]
+        signature = self._loaded.signatures[SERVING]
+        answers = [
+            signature(tf.constant(images[begin : begin + _IMAGES_PER_CALL]))
+            for begin in range(0, len(images), _IMAGES_PER_CALL)
+        ]
+        return Embeddings(
+            np.concatenate([answer[features.EMBEDDING].numpy() for answer in answers]),
+            np.concatenate([answer[features.NORM].numpy() for answer in answers]),
+        )
+
+    def threshold(self, name: str | None = None) -> float:
+        """The squared distance that the evaluation chose.
+
+        Args:
+          name: of the verification set; the first one that was evaluated if None.
+
+        Raises:
+          DataError: the model was never evaluated and pushed, or not on that set.
+        """
+        path = os.path.join(self.path, EXTRA, VERIFICATION_FILE)
+        if not tf.io.gfile.exists(path):
+            raise DataError(
+                f"{path}: expected the evaluation of a pushed model; or give --threshold. Received: no file"
+            )
+        with tf.io.gfile.GFile(path) as f:
+            sets = json.load(f)["sets"]
+        name = next(iter(sets)) if name is None else name
+        if name not in sets:
+            raise DataError(f"{path}: expected a set of {sorted(sets)}. Received: {name!r}")
+        return float(sets[name]["threshold"])
+
+    def verify(self, a: str, b: str, threshold: float) -> Verdict:
+        """Compares two faces as the verification protocol does: image and mirror together.
+
+        Args:
+          a: path of one aligned face.
+          b: path of the other.
+          threshold: squared distance, 0..4.
+
+        Returns:
+          The verdict.
+
+        Raises:
+          DataError: a file is no image.
+        """
+        answer = self._loaded.signatures[VERIFICATION](tf.constant([_read_image(a), _read_image(b)]))
+        both = answer[RAW].numpy().astype(np.float64) + answer[RAW_MIRRORED].numpy()
+        first, second = both / np.linalg.norm(both, axis=1, keepdims=True)
+        cosine = float(first @ second)
+        cosine_threshold = 1.0 - threshold / 2.0
+        return Verdict(cosine > cosine_threshold, cosine, cosine_threshold)
+
+
+def _resolve(path: str) -> str:
+    """The SavedModel itself, or the highest version below."""
+    if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+        return path
+    versions = [int(name.rstrip("/")) for name in tf.io.gfile.listdir(path) if name.rstrip("/").isdigit()]
+    if not versions:
+        raise DataError(f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither")
+    return os.path.join(path, str(max(versions)))
+
+
+def _read_image(path: str) -> bytes:
+    with open(path, "rb") as f:
+        content = f.read()
+    if not content.startswith(features.IMAGE_MAGICS):
+        raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {content[:8].hex(' ') or 'none'}")
+    return content

@@ -1,0 +1,47 @@
+"""Small data sets in InsightFace's files, for tests of what reads them."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from components import recordio, verification_bin
+
+
+def jpeg(seed: int, size: int = 112) -> bytes:
+    """A JPEG of smooth random colours, another one for every seed."""
+    field = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(field).resize((size, size), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def write_records(folder: Path, labels: list[int], identities: int | None = None) -> None:
+    """`train.rec`, `train.idx` and `property`: image i (key i + 1) is jpeg(i) with labels[i]."""
+    folder.mkdir(parents=True, exist_ok=True)
+    announced = len(set(labels)) if identities is None else identities
+    first = len(labels) + 1
+    keys, offsets = [], []
+
+    def append(writer: recordio.RecordWriter, key: int, record: recordio.Record) -> None:
+        keys.append(key)
+        offsets.append(writer.append(recordio.pack(record)))
+
+    with recordio.RecordWriter(folder / "train.rec") as writer:
+        append(writer, 0, recordio.Record((float(first), float(first + announced)), 0, 0, b""))
+        for i, label in enumerate(labels):
+            append(writer, i + 1, recordio.Record((float(label),), i + 1, 0, jpeg(i)))
+        for identity in range(announced):
+            append(writer, first + identity, recordio.Record((1.0, 2.0), first + identity, 0, b""))
+    recordio.write_index(str(folder / "train.idx"), keys, offsets)
+    (folder / "property").write_text(f"{announced},112,112")
+
+
+def write_pairs(folder: Path, name: str, pairs: int) -> None:
+    """`<name>.bin`: even pairs show one image twice, odd pairs two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images: list[bytes] = []
+    for i in range(pairs):
+        images += [jpeg(1000 + i), jpeg(1000 + i if i % 2 == 0 else 5000 + i)]
+    verification_bin.write(str(folder / f"{name}.bin"), images, [i % 2 == 0 for i in range(pairs)])

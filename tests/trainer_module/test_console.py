@@ -1,0 +1,54 @@
+"""What reaches a person and what goes to the log."""
+
+import subprocess
+import sys
+
+
+def _run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+def test_noise_goes_to_the_log_and_people_are_still_written_to(tmp_path):
+    log = tmp_path / "log"
+    result = _run(f"""
+import os, subprocess, sys
+from trainer_module.console import noise_to, say
+with noise_to({str(log)!r}):
+    os.write(2, b"from below\\n")
+    print("a warning", file=sys.stderr)
+    subprocess.run(["sh", "-c", "echo from a child >&2"])
+    say("for people")
+print("after", file=sys.stderr)
+""")
+    assert result.stderr == "for people\nafter\n"
+    assert log.read_text() == "from below\na warning\nfrom a child\n"
+
+
+def test_a_child_process_writes_to_the_same_console(tmp_path):
+    result = _run(f"""
+import os, subprocess, sys
+from trainer_module.console import CONSOLE_FD, noise_to
+with noise_to({str(tmp_path / "log")!r}):
+    child = "from trainer_module.console import say; say('from a worker')"
+    subprocess.run([sys.executable, "-c", child], pass_fds=[int(os.environ[CONSOLE_FD])], check=True)
+""")
+    assert result.stderr == "from a worker\n"
+
+
+def test_progress_is_lines_where_there_is_no_terminal():
+    result = _run("""
+import time
+from trainer_module import console
+console._SECONDS_BETWEEN_LINES = 0.05
+for _ in console.progress(range(4), description="work", unit="img"):
+    time.sleep(0.06)
+""")
+    assert "\r" not in result.stderr
+    lines = result.stderr.rstrip().splitlines()
+    assert len(lines) >= 2
+    assert all(line.startswith("work:") and "img" in line for line in lines)
+
+
+def test_importing_the_base_modules_costs_no_tensorflow():
+    code = "import sys; import trainer_module.features, trainer_module.console; print('tensorflow' in sys.modules)"
+    assert _run(code).stdout == "False\n"

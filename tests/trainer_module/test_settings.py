@@ -1,0 +1,30 @@
+"""Settings: what is refused, and that nothing is silently ignored."""
+
+import pytest
+
+from trainer_module.features import PixelFormat
+from trainer_module.settings import TrainSettings
+
+
+def test_round_trip():
+    settings = TrainSettings(steps=7, colour="bgr", pixel_scale=127.5)
+    assert TrainSettings.from_dict(settings.to_dict()) == settings
+    assert settings.pixel_format() == PixelFormat("bgr", 127.5, 127.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "train.steps must be positive. Received: steps=0"),
+        ({"margin": 2.0}, r"train.margin must lie in \[0, pi/2\)"),
+        ({"momentum": 1.0}, r"train.momentum must lie in \[0, 1\)"),
+        ({"strategy": "tpu"}, "train.strategy must be 'mirrored' or 'central'"),
+        ({"workers": 2, "strategy": "central"}, "train.strategy must be 'mirrored' with workers=2"),
+        ({"workers": 3, "batch_size": 64}, "train.batch_size must divide by workers=3. Received: batch_size=64"),
+        ({"colour": "grey"}, "colour must be 'rgb' or 'bgr'"),
+        ({"weight_decay": -1.0}, "train.weight_decay must not be negative"),
+    ],
+)
+def test_refusals_name_the_setting(values, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSettings(**values)

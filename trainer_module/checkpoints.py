@@ -1,0 +1,46 @@
+"""Checkpoints of a training run: written by all workers together, read by one process without a strategy."""
+
+import os
+import shutil
+
+import tensorflow as tf
+import tf_keras
+
+_FOLDER = "checkpoint"
+_NAME = "model"
+
+
+def path_in(run_dir: str) -> str:
+    """The checkpoint's prefix inside a training run's folder."""
+    return os.path.join(run_dir, _FOLDER, _NAME)
+
+
+def write(checkpoint: tf.train.Checkpoint, run_dir: str, is_chief: bool) -> None:
+    """Writes a checkpoint aside, then renames it into place.
+
+    Reading a variable that each worker holds a share of (batch-norm statistics) is a collective operation: so every
+    worker calls this, and all but the chief throw their copy away.
+
+    Args:
+      checkpoint: with `backbone` and, for resuming, `head` and `optimizer`.
+      run_dir: the training run's folder.
+      is_chief: whether this process's copy is kept.
+    """
+    aside = os.path.join(run_dir, f".{_FOLDER}-{os.getpid()}")
+    checkpoint.write(os.path.join(aside, _NAME))
+    if is_chief:
+        tf.io.gfile.rename(aside, os.path.join(run_dir, _FOLDER), overwrite=True)
+    else:
+        shutil.rmtree(aside)
+
+
+def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:
+    """Fills a backbone from a training run's checkpoint.
+
+    Raises:
+      AssertionError: the backbone has a variable that the checkpoint lacks.
+      tf.errors.NotFoundError: there is no checkpoint.
+      ValueError: a variable of another shape.
+    """
+    status = tf.train.Checkpoint(backbone=backbone).read(path_in(run_dir))
+    status.assert_existing_objects_matched().expect_partial()

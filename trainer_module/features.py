@@ -1,0 +1,71 @@
+"""The one place of feature names, image shape, colour order and value range.
+
+Imports nothing outside the standard library, so that every package (and `--help`) can read it for free.
+"""
+
+import dataclasses
+from typing import Any, Literal, Self
+
+# Train Example: the untouched JPEG or PNG bytes, the identity as the record has it, and the record's key in train.rec.
+IMAGE = "image"
+LABEL = "label"
+KEY = "key"
+
+# Pair Example: one verification pair, in the order of the published list.
+IMAGE_A = "image_a"
+IMAGE_B = "image_b"
+IS_SAME = "is_same"
+PAIR_INDEX = "pair_index"
+SET = "set"
+
+# Transform's output: the identity as a contiguous class index, and the vocabulary file that maps it back.
+CLASS_INDEX = "class_index"
+IDENTITY_VOCABULARY = "identity"
+
+# InsightFace's alignment template is 112 x 112 pixels, square.
+IMAGE_SIZE = 112
+CHANNELS = 3
+IMAGE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how a JPEG and a PNG begin
+
+# Names in the exported signatures (serving/signatures.py).
+IMAGE_BYTES = "image_bytes"
+EMBEDDING = "embedding"
+NORM = "norm"
+
+# Splits that the example generators write.
+TRAIN_SPLIT = "train"
+VERIFICATION_SETS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30")
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelFormat:
+    """How decoded uint8 RGB pixels become the network's input: `(x - mean) / scale` in the given colour order.
+
+    Attributes:
+      colour: "rgb" or "bgr", the channel order that the network was trained with.
+      mean: subtracted from each value of 0..255.
+      scale: divides the difference; 128 gives [-0.996, 0.996] (InsightFace's MXNet models), 127.5 gives [-1, 1]
+        (arcface_torch).
+
+    Raises:
+      ValueError: an unknown colour order, or a scale that is not positive.
+    """
+
+    colour: Literal["rgb", "bgr"] = "rgb"
+    mean: float = 127.5
+    scale: float = 128.0
+
+    def __post_init__(self) -> None:
+        if self.colour not in ("rgb", "bgr"):
+            raise ValueError(f"colour must be 'rgb' or 'bgr'. Received: colour={self.colour!r}")
+        if not self.scale > 0:
+            raise ValueError(f"scale must be positive. Received: scale={self.scale!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values, as the exported model's metadata stores them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**values)

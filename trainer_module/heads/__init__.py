@@ -1,0 +1,1 @@
+"""Classification heads that train an embedding; none of them is exported."""

@@ -1,0 +1,192 @@
+"""The training loop: one `strategy.run` a step, for one process or many.
+
+tf_keras layers with an own loop, since Keras 3's `fit` fails under MultiWorkerMirroredStrategy (keras#20585).
+"""
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras
+
+from trainer_module import backbones, checkpoints, distribution, features
+from trainer_module.console import progress
+from trainer_module.heads.arcface import ArcFace
+from trainer_module.images import to_input
+from trainer_module.input_pipeline import training_batches
+from trainer_module.schedules import WarmupCosine, margin_at
+from trainer_module.settings import TrainSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingJob:
+    """What a worker process needs to train; travels to it as JSON.
+
+    Attributes:
+      train_patterns: globs of the train split's TFRecord shards.
+      transform_graph: path of Transform's output.
+      run_dir: receives `checkpoint/`, `tensorboard/` and the workers' logs.
+      settings: how to train.
+    """
+
+    train_patterns: list[str]
+    transform_graph: str
+    run_dir: str
+    settings: TrainSettings
+
+    def to_json(self) -> str:
+        """The job as JSON text."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        return cls(**{**values, "settings": TrainSettings.from_dict(values["settings"])})
+
+
+@dataclasses.dataclass
+class TrainState:
+    """What a training run changes: the network, the class centres, the optimizer."""
+
+    backbone: tf_keras.Model
+    head: ArcFace
+    optimizer: tf_keras.optimizers.Optimizer
+
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """All of it, by the names that `checkpoints` reads."""
+        return tf.train.Checkpoint(backbone=self.backbone, head=self.head, optimizer=self.optimizer)
+
+
+def number_of_classes(transform_graph: str) -> int:
+    """Identities in the training data, as Transform counted them."""
+    return tft.TFTransformOutput(transform_graph).vocabulary_size_by_name(features.IDENTITY_VOCABULARY)
+
+
+def _learning_rate(settings: TrainSettings) -> WarmupCosine:
+    return WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps)
+
+
+def _create_state(settings: TrainSettings, classes: int) -> TrainState:
+    tf_keras.utils.set_random_seed(settings.seed)
+    backbone = backbones.build(settings.backbone, embedding_dim=settings.embedding_dim or None, norm=settings.norm)
+    head = ArcFace(backbone.output_shape[-1], classes, settings.scale, settings.seed)
+    optimizer = tf_keras.optimizers.SGD(
+        _learning_rate(settings),
+        momentum=settings.momentum,
+        global_clipnorm=settings.clip_norm or None,
+    )
+    optimizer.build([*backbone.trainable_variables, head.centres])
+    return TrainState(backbone, head, optimizer)
+
+
+def _decayed(state: TrainState) -> list[tf.Variable]:
+    """Kernels alone: decaying a bias, a batch-norm's gamma or a PReLU's slope only costs accuracy (He et al., 2019)."""
+    kernels = [v for v in state.backbone.trainable_variables if "kernel" in v.name.rsplit("/", 1)[-1]]
+    return [*kernels, state.head.centres]
+
+
+def make_train_step(
+    strategy: tf.distribute.Strategy, state: TrainState, settings: TrainSettings
+) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+    """One optimizer step over all replicas, as a graph.
+
+    The loss is the sum over a replica's images divided by the GLOBAL batch, and the penalty is divided by the number of
+    replicas, since the optimizer sums gradients over replicas.
+
+    Returns:
+      A function of a distributed iterator that gives float32 scalars: `loss` (softmax cross-entropy with the margin),
+      `penalty` (the L2 term), `accuracy` (nearest class centre without margin), `norm` (mean length of the raw
+      embeddings), `gradient_norm` before clipping, of the first replica.
+    """
+    replicas = strategy.num_replicas_in_sync
+    pixel_format = settings.pixel_format()
+    decayed = _decayed(state)
+
+    def one_replica(pixels: tf.Tensor, class_index: tf.Tensor) -> dict[str, tf.Tensor]:
+        margin = margin_at(state.optimizer.iterations, settings.margin, settings.margin_warmup_steps)
+        with tf.GradientTape() as tape:
+            embeddings = state.backbone(to_input(pixels, pixel_format), training=True)
+            cosines = state.head.cosines(embeddings)
+            logits = state.head.logits(cosines, class_index, margin)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(class_index, logits)
+            loss = tf.reduce_sum(losses) / settings.batch_size
+            penalty = settings.weight_decay * tf.add_n([tf.nn.l2_loss(v) for v in decayed]) / replicas
+            total = loss + penalty
+        variables = [*state.backbone.trainable_variables, state.head.centres]
+        gradients = tape.gradient(total, variables)
+        state.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        hits = tf.cast(tf.equal(tf.argmax(cosines, axis=1), class_index), tf.float32)
+        return {
+            "loss": loss,
+            "penalty": penalty,
+            "accuracy": tf.reduce_sum(hits) / settings.batch_size,
+            "norm": tf.reduce_sum(tf.norm(embeddings, axis=1)) / settings.batch_size,
+            "gradient_norm": tf.linalg.global_norm(gradients) / replicas,
+        }
+
+    @tf.function
+    def step(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+        per_replica = strategy.run(one_replica, args=next(iterator))
+        return {name: strategy.reduce("sum", value, axis=None) for name, value in per_replica.items()}
+
+    return step
+
+
+def train(job: TrainingJob) -> None:
+    """Trains and writes `run_dir/checkpoint` and `run_dir/tensorboard`.
+
+    Deterministic by seed on one CPU process up to the order of floating-point sums in multi-threaded kernels.
+
+    Raises:
+      FloatingPointError: the loss is no longer a number.
+    """
+    settings = job.settings
+    strategy = distribution.make_strategy(settings)
+    classes = number_of_classes(job.transform_graph)
+    with strategy.scope():
+        state = _create_state(settings, classes)
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: training_batches(job.train_patterns, job.transform_graph, settings, context)
+    )
+    step = make_train_step(strategy, state, settings)
+    is_chief = distribution.is_chief(strategy)
+    tensorboard = os.path.join(job.run_dir, "tensorboard")
+    writer = tf.summary.create_file_writer(tensorboard) if is_chief else tf.summary.create_noop_writer()
+    images = settings.steps * settings.batch_size
+    iterator = iter(batches)
+    bar = progress(total=images, description="training", unit="img", leave=True, disable=not is_chief)
+    with writer.as_default(), bar:
+        written = time.monotonic()
+        for done in range(1, settings.steps + 1):
+            metrics = step(iterator)
+            if done == 1:
+                distribution.mark_started(job.run_dir)
+            bar.update(settings.batch_size)
+            if done % settings.log_every == 0 or done == settings.steps:
+                values = {name: float(value) for name, value in metrics.items()}
+                if not math.isfinite(values["loss"]):
+                    raise FloatingPointError(
+                        f"expected a finite loss; try a lower train.learning_rate, a longer train.warmup_steps or "
+                        f"train.clip_norm. Received: loss={values['loss']} at step {done}"
+                    )
+                seconds = (time.monotonic() - written) / (settings.log_every if done % settings.log_every == 0 else 1)
+                written = time.monotonic()
+                _write_summaries(values, done, settings, seconds)
+                bar.set_postfix(loss=f"{values['loss']:.2f}", accuracy=f"{values['accuracy']:.2f}", refresh=False)
+    checkpoints.write(state.checkpoint(), job.run_dir, is_chief)
+
+
+def _write_summaries(values: dict[str, float], step: int, settings: TrainSettings, step_seconds: float) -> None:
+    """One point of every curve in TensorBoard."""
+    rate = float(_learning_rate(settings)(tf.constant(step)))
+    margin = float(margin_at(tf.constant(step), settings.margin, settings.margin_warmup_steps))
+    schedule = {"learning_rate": rate, "margin": margin, "images_per_second": settings.batch_size / step_seconds}
+    for name, value in {**values, **schedule}.items():
+        tf.summary.scalar(name, value, step=step)

@@ -1,0 +1,42 @@
+"""User code of the Trainer node: train, then export from the checkpoint."""
+
+import os
+from typing import Any
+
+from serving.export import ModelMetadata, export_saved_model
+from trainer_module import backbones, checkpoints, distribution, loop
+from trainer_module.settings import TrainSettings
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains on one worker or many and writes the model that is served.
+
+    The export reads the checkpoint into a network built without a strategy: so the SavedModel is the same whatever
+    trained it, and no worker has to take part.
+
+    Args:
+      fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings; `train_files` are globs of
+        the train split; `model_run_dir` receives checkpoint and TensorBoard, `serving_model_dir` the SavedModel.
+    """
+    settings = TrainSettings.from_dict(fn_args.custom_config["settings"])
+    job = loop.TrainingJob(
+        train_patterns=list(fn_args.train_files),
+        transform_graph=fn_args.transform_graph_path,
+        run_dir=fn_args.model_run_dir,
+        settings=settings,
+    )
+    if settings.workers > 1 and distribution.TF_CONFIG not in os.environ:
+        distribution.run_workers(job)
+    else:
+        loop.train(job)
+
+    backbone = backbones.build(settings.backbone, embedding_dim=settings.embedding_dim or None, norm=settings.norm)
+    checkpoints.read_backbone(backbone, job.run_dir)
+    metadata = ModelMetadata(
+        backbone=settings.backbone,
+        embedding_dim=backbone.output_shape[-1],
+        pixel_format=settings.pixel_format(),
+        classes=loop.number_of_classes(job.transform_graph),
+        training=settings.to_dict(),
+    )
+    export_saved_model(backbone, fn_args.serving_model_dir, metadata)

@@ -1,0 +1,105 @@
+"""What a training run is told: typed, validated, and the same in the CLI, the pipeline's metadata and the worker."""
+
+import dataclasses
+from typing import Any, Literal, Self
+
+from trainer_module.features import PixelFormat
+
+Strategy = Literal["mirrored", "central"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """Settings of one training run. Sizes that depend on the data (the number of classes) are not among them.
+
+    Attributes:
+      backbone: a name in `trainer_module.backbones`.
+      embedding_dim: width of the embedding; 0 takes the backbone's own.
+      norm: normalisation layers, see `trainer_module.normalization`.
+      batch_size: images per step over all replicas of all workers.
+      steps: optimizer steps.
+      learning_rate: peak; warmed up linearly from 0, then cosine to 0.
+      warmup_steps: steps of the linear warm-up.
+      momentum: of SGD.
+      weight_decay: L2 penalty on the kernels of convolutions, dense layers and the head (InsightFace: 5e-4).
+      clip_norm: gradients are scaled down to this global norm; 0 leaves them.
+      scale: ArcFace's s, the radius of the hypersphere.
+      margin: ArcFace's m, in radians.
+      margin_warmup_steps: the margin grows linearly from 0 over these steps. With the full margin from the first step a
+        small network on little data stays at chance: every target logit is pushed below all others at once.
+      flip: mirror half of the images.
+      colour: channel order that the network is trained with.
+      pixel_scale: divides `pixel - 127.5`.
+      strategy: "mirrored" (one replica a GPU, or one on the CPU) or "central" (variables on the CPU).
+      workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
+      start_timeout_s: how long the workers may take to find each other before all are stopped.
+      shuffle_buffer: encoded records that are shuffled; 4,096 of 7 KB are 29 MB.
+      log_every: steps between two points in TensorBoard.
+      seed: of weights, data order and flips.
+
+    Raises:
+      ValueError: a value out of range, or one that would be silently ignored.
+    """
+
+    backbone: str = "iresnet_tiny"
+    embedding_dim: int = 0
+    norm: str = "batch"
+    batch_size: int = 64
+    steps: int = 1000
+    learning_rate: float = 0.1
+    warmup_steps: int = 100
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    clip_norm: float = 0.0
+    scale: float = 64.0
+    margin: float = 0.5
+    margin_warmup_steps: int = 0
+    flip: bool = True
+    colour: Literal["rgb", "bgr"] = "rgb"
+    pixel_scale: float = 128.0
+    strategy: Strategy = "mirrored"
+    workers: int = 1
+    start_timeout_s: float = 300.0
+    shuffle_buffer: int = 4096
+    log_every: int = 20
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        positive = (
+            "batch_size",
+            "steps",
+            "learning_rate",
+            "scale",
+            "workers",
+            "start_timeout_s",
+            "shuffle_buffer",
+            "log_every",
+        )
+        for name in positive:
+            self._require(name, getattr(self, name) > 0, "be positive")
+        for name in ("embedding_dim", "warmup_steps", "weight_decay", "clip_norm", "margin_warmup_steps", "seed"):
+            self._require(name, getattr(self, name) >= 0, "not be negative")
+        self._require("momentum", 0 <= self.momentum < 1, "lie in [0, 1)")
+        self._require("margin", 0 <= self.margin < 1.5708, "lie in [0, pi/2)")
+        self._require("strategy", self.strategy in ("mirrored", "central"), "be 'mirrored' or 'central'")
+        if self.workers > 1:
+            self._require("strategy", self.strategy == "mirrored", f"be 'mirrored' with workers={self.workers}")
+            self._require("batch_size", self.batch_size % self.workers == 0, f"divide by workers={self.workers}")
+        self.pixel_format()
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ValueError(f"train.{name} must {expected}. Received: {name}={getattr(self, name)!r}")
+
+    def pixel_format(self) -> PixelFormat:
+        """The colour order and value range that the network is trained with."""
+        return PixelFormat(colour=self.colour, scale=self.pixel_scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**values)

@@ -1,0 +1,16 @@
+"""One worker of a multi-worker run: `TF_CONFIG=... python -m trainer_module.worker JOB.json`."""
+
+import sys
+
+from trainer_module.loop import TrainingJob, train
+
+
+def main() -> None:
+    """Trains the job that the file describes, as the worker that TF_CONFIG says this is."""
+    with open(sys.argv[1]) as f:
+        job = TrainingJob.from_json(f.read())
+    train(job)
+
+
+if __name__ == "__main__":
+    main()
