@@ -1,0 +1,52 @@
+"""ExampleValidator that stops the pipeline: TFX's own records anomalies and lets everything behind it go on."""
+
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx import types
+from tfx.components.example_validator import component, executor
+from tfx.dsl.components.base import executor_spec
+from tfx.proto.orchestration import execution_result_pb2
+from tfx.types import artifact_utils
+from tfx.types.standard_component_specs import ANOMALIES_KEY
+from tfx.utils import io_utils
+
+from trainer_module.errors import DataError
+
+
+class AnomalyGateExecutor(executor.Executor):
+    """Validates, then raises on what was found."""
+
+    def Do(  # noqa: N802 - TFX's name
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> execution_result_pb2.ExecutorOutput:
+        """Writes the anomalies as ExampleValidator does.
+
+        Raises:
+          DataError: names every feature with an anomaly, and what is wrong with it.
+        """
+        result = super().Do(input_dict, output_dict, exec_properties)
+        artifact = artifact_utils.get_single_instance(output_dict[ANOMALIES_KEY])
+        found = []
+        for split in artifact_utils.decode_split_names(artifact.split_names):
+            anomalies = anomalies_pb2.Anomalies()
+            anomalies.ParseFromString(
+                io_utils.read_bytes_file(
+                    f"{artifact_utils.get_split_uri([artifact], split)}/{executor.DEFAULT_FILE_NAME}"
+                )
+            )
+            found += [f"{split}/{name}: {info.description}" for name, info in sorted(anomalies.anomaly_info.items())]
+            if anomalies.HasField("dataset_anomaly_info"):
+                found.append(f"{split}: {anomalies.dataset_anomaly_info.description}")
+        if found:
+            raise DataError(f"expected examples that the schema describes. Received: {'; '.join(found)}")
+        return result
+
+
+class AnomalyGate(component.ExampleValidator):
+    """ExampleValidator with the gate; name the nodes that must wait for it as downstream of it."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(AnomalyGateExecutor)

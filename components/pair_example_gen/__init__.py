@@ -1,0 +1,1 @@
+"""PairExampleGen: `.bin` verification sets to Examples, one split a set."""

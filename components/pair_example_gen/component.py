@@ -1,0 +1,31 @@
+"""Spec of PairExampleGen."""
+
+import json
+
+from tfx.dsl.components.base import executor_spec
+
+from components.example_gen_base import FolderExampleGen
+from components.pair_example_gen.executor import PairExampleGenExecutor
+
+
+class PairExampleGen(FolderExampleGen):
+    """Ingests `.bin` verification sets as InsightFace publishes them.
+
+    Component `outputs` contains:
+
+     - `examples`: Examples with one split a set: `image_a`, `image_b` (the untouched image bytes), `is_same` (int64, 0
+       or 1), `pair_index` (int64, the place in the published list), `set` (the set's name).
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(PairExampleGenExecutor)
+
+    def __init__(self, input_base: str, sets: tuple[str, ...], *, code_version: str = "") -> None:
+        """Makes the component.
+
+        Args:
+          input_base: folder with `<set>.bin` for every set.
+          sets: their names, e.g. ("lfw", "cfp_fp").
+          code_version: digest of the source files behind the executor.
+        """
+        options = json.dumps({"sets": list(sets)})
+        super().__init__(input_base, {name: f"{name}.bin" for name in sets}, options, code_version)

@@ -1,0 +1,1 @@
+"""RecordExampleGen: an InsightFace `train.rec` to shuffled, sharded Examples."""

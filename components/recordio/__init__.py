@@ -1,0 +1,35 @@
+"""MXNet RecordIO and InsightFace's layout of it, read and written without MXNet (numpy and the standard library only).
+
+`records` is the `.rec` format, `index` the `.idx` beside it, `layout` what InsightFace's keys mean. Every file system
+works through `open_file`.
+"""
+
+from components.recordio.index import Index, read_index, rebuild_index, write_index
+from components.recordio.layout import DatasetLayout, read_layout
+from components.recordio.records import (
+    MAGIC,
+    MAX_RECORD_BYTES,
+    Record,
+    RecordError,
+    RecordReader,
+    RecordWriter,
+    pack,
+    unpack,
+)
+
+__all__ = [
+    "MAGIC",
+    "MAX_RECORD_BYTES",
+    "DatasetLayout",
+    "Index",
+    "Record",
+    "RecordError",
+    "RecordReader",
+    "RecordWriter",
+    "pack",
+    "read_index",
+    "read_layout",
+    "rebuild_index",
+    "unpack",
+    "write_index",
+]
