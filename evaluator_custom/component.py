@@ -1,0 +1,72 @@
+"""Spec of the VerificationEvaluator."""
+
+import json
+
+from tfx import types
+from tfx.components.evaluator import component
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ExecutionParameter
+
+from evaluator_custom.executor import VerificationEvaluatorExecutor
+from evaluator_custom.metrics import make_eval_config
+
+
+class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
+    """The Evaluator's spec, and a digest of our source files: TFX hashes a node's properties, not its code."""
+
+    PARAMETERS = {
+        **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        "code_version": ExecutionParameter(type=str),
+    }
+
+
+class VerificationEvaluator(component.Evaluator):
+    """TFX's Evaluator over verification pairs: blessing, baseline and Kubeflow's handling are TFX's own.
+
+    Component `outputs` contains:
+
+     - `evaluation`: ModelEvaluation, which `tfma.load_eval_result` reads; beside it `verification.json`.
+     - `blessing`: ModelBlessing, with the same `verification.json`, from where the Pusher takes it along.
+    """
+
+    SPEC_CLASS = VerificationEvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(VerificationEvaluatorExecutor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        schema: types.BaseChannel,
+        sets: tuple[str, ...],
+        min_accuracy: dict[str, float],
+        *,
+        baseline_model: types.BaseChannel | None = None,
+        code_version: str = "",
+    ) -> None:
+        """Makes the component.
+
+        Args:
+          examples: of PairExampleGen.
+          model: the candidate.
+          schema: of the pair Examples.
+          sets: the verification sets, which are splits of `examples`.
+          min_accuracy: set -> the 10-fold accuracy, 0..1, below which the candidate is not blessed.
+          baseline_model: the latest blessed model.
+          code_version: digest of the source files behind the executor.
+        """
+        spec = VerificationEvaluatorSpec(
+            examples=examples,
+            model=model,
+            baseline_model=baseline_model,
+            fairness_indicator_thresholds="null",
+            example_splits=json.dumps(list(sets)),
+            eval_config=make_eval_config(sets, min_accuracy),
+            schema=schema,
+            module_path="evaluator_custom.embed_pairs",
+            code_version=code_version,
+            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+            blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        )
+        # Evaluator's own initializer would build the stock spec, which has no room for code_version.
+        base_beam_component.BaseBeamComponent.__init__(self, spec=spec)

@@ -1,0 +1,144 @@
+"""TFMA extractors that turn pair Examples into distances; the image bytes end here, before anything is shuffled."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from apache_beam.utils import shared
+from tensorflow_model_analysis.extractors import extractor
+
+from evaluator_custom.protocol import pair_distances
+from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
+from trainer_module import features
+from trainer_module.console import progress
+
+_IMAGES_PER_CALL = 64  # 128 with their mirrors: 19 MB of float32 pixels, and large enough to fill two cores
+
+# What a prediction holds, in this order.
+DISTANCE, XNORM = 0, 1
+
+_expected_pairs: int | None = None
+
+
+def announce_pairs(pairs: int | None) -> None:
+    """Tells the progress bar of the next evaluation how many pairs there will be: TFX's hooks have no room for it."""
+    global _expected_pairs
+    _expected_pairs = pairs
+
+
+class PairEmbedder:
+    """A loaded SavedModel of ours, applied to pairs."""
+
+    def __init__(self, model_path: str) -> None:
+        """Loads the model.
+
+        Args:
+          model_path: a SavedModel with the signature `verification`.
+        """
+        self._loaded = tf.saved_model.load(model_path)  # keeps the variables alive
+        self._signature = self._loaded.signatures[VERIFICATION]
+
+    def embed(self, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Raw embeddings of images and of their mirrors; an image that occurs again is embedded once.
+
+        Args:
+          images: N encoded images.
+
+        Returns:
+          Two float32 [N, D].
+        """
+        distinct = list(dict.fromkeys(images))
+        position = {image: row for row, image in enumerate(distinct)}
+        raw, mirrored = [], []
+        for begin in range(0, len(distinct), _IMAGES_PER_CALL):
+            answer = self._signature(tf.constant(distinct[begin : begin + _IMAGES_PER_CALL]))
+            raw.append(answer[RAW].numpy())
+            mirrored.append(answer[RAW_MIRRORED].numpy())
+        rows = [position[image] for image in images]
+        return np.concatenate(raw)[rows], np.concatenate(mirrored)[rows]
+
+    def predict(self, images: list[bytes]) -> np.ndarray:
+        """Distance and mean raw length of every pair.
+
+        Args:
+          images: 2N encoded images, pair i at 2i and 2i + 1.
+
+        Returns:
+          float64 [N, 2]: squared distance, and the mean of the pair's four raw lengths.
+        """
+        return np.stack(pair_distances(*self.embed(images)), axis=1)
+
+
+class EmbedPairs(beam.DoFn):
+    """Puts distances in TFMA's predictions, and drops the image bytes."""
+
+    def __init__(self, model_paths: dict[str, str], pairs: int | None) -> None:
+        """Keeps where the models are.
+
+        Args:
+          model_paths: model name -> SavedModel.
+          pairs: how many there will be, for the progress bar; None if unknown.
+        """
+        self._model_paths = model_paths
+        self._pairs = pairs
+        self._shared = {name: shared.Shared() for name in model_paths}
+
+    def setup(self) -> None:
+        """Loads each model once a worker process."""
+        self._embedders = {
+            name: self._shared[name].acquire(lambda path=path: PairEmbedder(path))
+            for name, path in self._model_paths.items()
+        }
+        self._bar = progress(total=self._pairs, description="embedding", unit="pair")
+
+    def teardown(self) -> None:
+        """Ends the progress bar."""
+        self._bar.close()
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Replaces the images of a batch of extracts by distances."""
+        extracts = dict(extracts)
+        inputs = dict(extracts[tfma.FEATURES_KEY])
+        first, second = np.ravel(inputs.pop(features.IMAGE_A)), np.ravel(inputs.pop(features.IMAGE_B))
+        images = np.stack([first, second], axis=1).ravel().tolist()
+        predictions = {name: embedder.predict(images) for name, embedder in self._embedders.items()}
+        extracts[tfma.FEATURES_KEY] = inputs
+        extracts.pop(tfma.INPUT_KEY, None)
+        extracts.pop(tfma.ARROW_RECORD_BATCH_KEY, None)
+        extracts[tfma.PREDICTIONS_KEY] = predictions if len(predictions) > 1 else next(iter(predictions.values()))
+        self._bar.update(len(first))
+        yield extracts
+
+
+@beam.ptransform_fn
+def _embed(extracts: beam.PCollection, model_paths: dict[str, str], pairs: int | None) -> beam.PCollection:
+    return extracts | beam.ParDo(EmbedPairs(model_paths, pairs))
+
+
+def custom_eval_shared_model(
+    eval_saved_model_path: str, model_name: str, eval_config: tfma.EvalConfig, **unused: Any
+) -> tfma.types.EvalSharedModel:
+    """The Evaluator's hook: where a model is. Loading is left to `EmbedPairs`, which needs another signature."""
+    return tfma.default_eval_shared_model(
+        eval_saved_model_path=eval_saved_model_path, model_name=model_name, eval_config=eval_config
+    )
+
+
+def custom_extractors(
+    eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor_adapter_config: Any
+) -> list[extractor.Extractor]:
+    """The Evaluator's hook: from record batches to sliced (distance, is_same, pair_index)."""
+    models = eval_shared_model if isinstance(eval_shared_model, list) else [eval_shared_model]
+    paths = {model.model_name: model.model_path for model in models}
+    return [
+        tfma.extractors.FeaturesExtractor(
+            eval_config=eval_config, tensor_representations=tensor_adapter_config.tensor_representations
+        ),
+        tfma.extractors.LabelsExtractor(eval_config=eval_config),
+        extractor.Extractor(stage_name="EmbedPairs", ptransform=_embed(paths, _expected_pairs)),
+        tfma.extractors.UnbatchExtractor(),
+        tfma.extractors.SliceKeyExtractor(eval_config=eval_config),
+    ]
