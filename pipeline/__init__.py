@@ -1,0 +1,1 @@
+"""The pipeline itself: configuration, the pure function that makes it, one runner per platform, the command line."""

@@ -1,0 +1,214 @@
+"""The command line: `arcface-tfx COMMAND`, also `python -m pipeline COMMAND`.
+
+Heavy imports happen inside the commands: `--help` must answer at once, and TensorFlow alone takes 6 s.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from pipeline.config import PRESETS, ConfigError, PipelineConfig, make_config
+from trainer_module.console import noise_to, say
+from trainer_module.errors import DataError
+
+_DEFAULT_ROOT = os.path.join("build", "run")
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+@contextlib.contextmanager
+def _quiet(log: str = os.devnull) -> Iterator[None]:
+    """Sends the libraries' noise to a file; what goes wrong is said in one line, with the log's path."""
+    with noise_to(log):
+        try:
+            yield
+        except (DataError, ConfigError) as error:
+            traceback.print_exc()
+            say(f"error: {error}")
+            sys.exit(2)
+        except KeyboardInterrupt:
+            say("interrupted")
+            sys.exit(130)
+        except Exception as error:
+            traceback.print_exc()
+            say(f"failed: {type(error).__name__}: {error}")
+            if log != os.devnull:
+                say(f"log: {log}")
+            sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="arcface-tfx")
+def main() -> None:
+    """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
+
+
+@main.command(epilog="Example: arcface-tfx synth build/demo/data")
+@click.argument("out", type=click.Path(file_okay=False))
+@click.option("--identities", type=click.IntRange(min=2), help="Identities of the training set.")
+@click.option("--images", type=click.IntRange(min=2), help="Images of each identity.")
+@click.option("--pairs", type=click.IntRange(min=10), help="Pairs of each verification set.")
+@click.option("--seed", type=click.IntRange(min=0), help="Another seed, other faces.")
+@click.option("--sheet", type=click.Path(dir_okay=False), help="Also write a contact sheet (PNG), one row an identity.")
+def synth(
+    out: str, identities: int | None, images: int | None, pairs: int | None, seed: int | None, sheet: str | None
+) -> None:
+    """Write a data set of procedural faces to OUT, exactly in the files that InsightFace publishes."""
+    from components.synthetic.dataset import SyntheticSpec, write_dataset, write_sheet
+
+    given = {"identities": identities, "images_per_identity": images, "pairs_per_set": pairs, "seed": seed}
+    with _input_errors():
+        spec = SyntheticSpec(**{name: value for name, value in given.items() if value is not None})
+        written = write_dataset(out, spec)
+        click.echo(f"{out}: {'written' if written else 'unchanged'}")
+        if sheet:
+            write_sheet(sheet, spec)
+            click.echo(f"{sheet}: written")
+
+
+@contextlib.contextmanager
+def _input_errors() -> Iterator[None]:
+    """Bad input ends with its message and exit code 2."""
+    try:
+        yield
+    except (DataError, ConfigError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+def _pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `run` and `compile` share."""
+    for option in (
+        click.option(
+            "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Override a setting, e.g. train.steps=200."
+        ),
+        click.option("--preset", type=click.Choice(sorted(PRESETS)), default="demo", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
+@click.option("--data", required=True, type=click.Path(), help="Folder with train.rec, train.idx and the .bin sets.")
+@click.option("--root", default=_DEFAULT_ROOT, show_default=True, type=click.Path(), help="Where results go.")
+@_pipeline_options
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def run(data: str, root: str, preset: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
+    from pipeline.preflight import check_dataset
+
+    with _input_errors():
+        config = make_config(os.path.abspath(data), os.path.abspath(root), preset, overrides)
+        config = check_dataset(config)
+    log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    say(f"preset {preset}: {PRESETS[preset].about}")
+    with _quiet(log):
+        from pipeline.local_runner import run_local
+
+        summary = run_local(config)
+    if as_json:
+        _echo_json({**summary.to_dict(), "log": log})
+    else:
+        _print_summary(config, summary, log)
+
+
+def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
+    from pipeline.summary import verdict_lines, verification_table
+
+    states = list(summary.nodes.values())
+    click.echo(f"\n{states.count('ran')} nodes ran, {states.count('cached')} from cache")
+    if summary.verification:
+        click.echo("\n" + verification_table(summary.verification) + "\n")
+        click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
+    click.echo(f"model        {summary.pushed or f'not pushed; exported to {summary.model}'}")
+    click.echo(f"tensorboard  {summary.tensorboard}")
+    click.echo(f"log          {log}")
+    model = summary.pushed or summary.model
+    click.echo(f"\nask it:      arcface-tfx embed {os.path.relpath(model)} IMAGE.jpg")
+
+
+@main.command(
+    "compile", epilog="Example: arcface-tfx compile --data gs://b/ms1m --root gs://b/runs --image repo/arcface"
+)
+@click.option("--output", required=True, type=click.Path(dir_okay=False), help="The YAML file to write.")
+@click.option("--data", required=True, help="The data set's folder as the cluster's pods see it.")
+@click.option("--root", required=True, help="Where results go, as the pods see it.")
+@click.option("--image", required=True, help="Container image with this project installed (see the Dockerfile).")
+@_pipeline_options
+def compile_(output: str, data: str, root: str, image: str, preset: str, overrides: tuple[str, ...]) -> None:
+    """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
+    with _input_errors():
+        config = make_config(data, root, preset, overrides)
+    with _quiet():
+        from pipeline.kubeflow_runner import compile_pipeline
+
+        compile_pipeline(config, image, output)
+    click.echo(f"{output}: written")
+
+
+@main.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface face.jpg --output embeddings.npy")
+@click.argument("model", type=click.Path(exists=True, file_okay=False))
+@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--output", type=click.Path(dir_okay=False), help="Write float32 [N, D] as .npy instead of JSON.")
+def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
+    """Embed aligned 112x112 faces with MODEL, a pushed version or the folder of versions."""
+    with _quiet():
+        from serving.local import LocalModel
+
+        answer = LocalModel(model).embed(images)
+    if output:
+        import numpy as np
+
+        aside = f"{output}.{os.getpid()}.npy"
+        np.save(aside, answer.embeddings)
+        os.replace(aside, output)
+        click.echo(f"{output}: float32 {list(answer.embeddings.shape)}")
+    else:
+        rows = zip(images, answer.embeddings.tolist(), answer.norms.tolist(), strict=True)
+        _echo_json([{"image": image, "embedding": embedding, "norm": norm} for image, embedding, norm in rows])
+
+
+@main.command(epilog="Example: arcface-tfx verify build/demo/serving/arcface a.jpg b.jpg")
+@click.argument("model", type=click.Path(exists=True, file_okay=False))
+@click.argument("a", type=click.Path(exists=True, dir_okay=False))
+@click.argument("b", type=click.Path(exists=True, dir_okay=False))
+@click.option("--set", "name", help="Take the threshold of this verification set; the first evaluated one by default.")
+@click.option("--threshold", type=float, help="Squared distance, 0..4, below which two faces are one person.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, as_json: bool) -> None:
+    """Say whether two aligned faces are one person, at the threshold that the evaluation found."""
+    with _quiet():
+        from serving.local import LocalModel
+
+        loaded = LocalModel(model)
+        verdict = loaded.verify(a, b, loaded.threshold(name) if threshold is None else threshold)
+    if as_json:
+        _echo_json(verdict.to_dict())
+    else:
+        click.echo(
+            f"{'same' if verdict.same else 'different'}: cosine {verdict.cosine:.4f}, "
+            f"{'above' if verdict.same else 'not above'} {verdict.cosine_threshold:.4f}"
+        )
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def presets(as_json: bool) -> None:
+    """List the presets: what each is for, and its settings."""
+    if as_json:
+        _echo_json({name: {"about": preset.about, **preset.settings} for name, preset in PRESETS.items()})
+        return
+    for name, preset in PRESETS.items():
+        click.echo(f"{name}: {preset.about}")
+        for setting, value in preset.settings.items():
+            click.echo(f"    {setting}={value}")

@@ -1,0 +1,234 @@
+"""The pipeline's configuration: typed, validated, with presets and `--set name=value`.
+
+Imports no TensorFlow, so that `--help` and a wrong flag are answered at once.
+"""
+
+import dataclasses
+import os
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from trainer_module.features import VERIFICATION_SETS
+from trainer_module.settings import TrainSettings
+
+
+class ConfigError(ValueError):
+    """A setting that doesn't exist or whose value is not allowed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestConfig:
+    """How `train.rec` becomes TFRecord shards.
+
+    Attributes:
+      seed: of the global permutation of the records.
+      shard_mb: aimed size of a shard in MiB.
+
+    Raises:
+      ValueError: a value out of range.
+    """
+
+    seed: int = 1
+    shard_mb: int = 128
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"ingest.seed must not be negative. Received: seed={self.seed!r}")
+        if self.shard_mb < 1:
+            raise ValueError(f"ingest.shard_mb must be at least 1. Received: shard_mb={self.shard_mb!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What a model is judged by.
+
+    Attributes:
+      sets: verification sets, each a `<set>.bin` in the data set's folder.
+      min_accuracy: set -> lower bound of the 10-fold accuracy, 0..1; a model below one of them is not pushed.
+
+    Raises:
+      ValueError: no set, no bound, a bound out of range, or for a set that is not evaluated.
+    """
+
+    sets: tuple[str, ...] = VERIFICATION_SETS
+    min_accuracy: dict[str, float] = dataclasses.field(default_factory=lambda: {"lfw": 0.95})
+
+    def __post_init__(self) -> None:
+        if not self.sets or len(set(self.sets)) != len(self.sets):
+            raise ValueError(f"evaluation.sets must be different names, at least one. Received: sets={self.sets!r}")
+        if not self.min_accuracy:
+            raise ValueError(
+                "evaluation.min_accuracy must bound at least one set: a model is blessed by nothing else. "
+                "Received: min_accuracy={}"
+            )
+        for name, bound in self.min_accuracy.items():
+            if name not in self.sets:
+                raise ValueError(f"evaluation.min_accuracy must name sets of {self.sets}. Received: {name!r}")
+            if not 0 <= bound <= 1:
+                raise ValueError(f"evaluation.min_accuracy.{name} must lie in [0, 1]. Received: {bound!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineConfig:
+    """All that `create_pipeline` is told.
+
+    Attributes:
+      data: folder of the data set: `train.rec`, `train.idx`, `property`, `<set>.bin`.
+      root: folder of everything the pipeline writes.
+      name: the pipeline's name in ML Metadata and on Kubeflow.
+      ingest: see IngestConfig.
+      train: see TrainSettings.
+      evaluation: see EvaluationConfig.
+      beam_args: Beam's options. They are part of a node's cache key: another spelling re-runs it.
+    """
+
+    data: str
+    root: str
+    name: str = "arcface"
+    ingest: IngestConfig = dataclasses.field(default_factory=IngestConfig)
+    train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    # Named, since Beam's default first tries to download another runner.
+    beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+
+    @property
+    def serving_dir(self) -> str:
+        """Where versions of the model are pushed to."""
+        return os.path.join(self.root, "serving", "arcface")
+
+    @property
+    def pipeline_root(self) -> str:
+        """Where the nodes' outputs lie."""
+        return os.path.join(self.root, "pipeline")
+
+    @property
+    def metadata_path(self) -> str:
+        """ML Metadata's SQLite file of a local run."""
+        return os.path.join(self.root, "metadata.sqlite")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A named set of settings.
+
+    Attributes:
+      about: what it is for, what it costs and what it reaches.
+      settings: "section.name" -> value.
+    """
+
+    about: str
+    settings: dict[str, Any]
+
+
+PRESETS: dict[str, Preset] = {
+    "demo": Preset(
+        about="A small network on 2 CPU cores in a few minutes: to see every node run, not to recognise faces.",
+        settings={},
+    ),
+    "r50": Preset(
+        about=(
+            "ResNet50-IR + ArcFace as InsightFace trains it on MS1M: batch 512, 20 epochs of 5.8 M images. For GPUs; a "
+            "CPU core makes about 3 images/s."
+        ),
+        settings={
+            "train.backbone": "iresnet50",
+            "train.batch_size": 512,
+            "train.steps": 227_000,
+            "train.learning_rate": 0.1,
+            "train.warmup_steps": 2_000,
+            "train.clip_norm": 5.0,
+            "train.weight_decay": 5e-4,
+            "train.shuffle_buffer": 16_384,
+            "train.log_every": 100,
+            "evaluation.min_accuracy": {"lfw": 0.99},
+        },
+    ),
+}
+
+
+def make_config(data: str, root: str, preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
+    """A configuration from a preset and the command line's overrides.
+
+    Args:
+      data: folder of the data set.
+      root: folder of everything the pipeline writes.
+      preset: a name in PRESETS.
+      overrides: "section.name=value" each, the value as YAML; a dict's entry is "section.name.key=value".
+
+    Returns:
+      The configuration.
+
+    Raises:
+      ConfigError: an unknown preset or setting, or a value that is not allowed; names it.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}")
+    values: dict[str, dict[str, Any]] = {"ingest": {}, "train": {}, "evaluation": {}}
+    for name, value in [*PRESETS[preset].settings.items(), *map(_parse_override, overrides)]:
+        _assign(values, name, value)
+    try:
+        return PipelineConfig(
+            data=data,
+            root=root,
+            ingest=IngestConfig(**values["ingest"]),
+            train=TrainSettings(**values["train"]),
+            evaluation=EvaluationConfig(**values["evaluation"]),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set expects section.name=value, e.g. train.steps=200. Received: {text!r}")
+    return name.strip(), yaml.safe_load(value)
+
+
+_SECTIONS: dict[str, type] = {"ingest": IngestConfig, "train": TrainSettings, "evaluation": EvaluationConfig}
+
+
+def setting_names() -> list[str]:
+    """All names that `--set` knows."""
+    return [f"{section}.{f.name}" for section, kind in _SECTIONS.items() for f in dataclasses.fields(kind)]
+
+
+def _assign(values: dict[str, dict[str, Any]], name: str, value: Any) -> None:
+    """Puts a value where its dotted name says, converted to the field's type."""
+    section, _, rest = name.partition(".")
+    field, _, key = rest.partition(".")
+    hints = typing.get_type_hints(_SECTIONS[section]) if section in _SECTIONS else {}
+    if field not in hints:
+        raise ConfigError(f"expected a setting of {setting_names()}. Received: {name!r}")
+    kind = hints[field]
+    if key:
+        if typing.get_origin(kind) is not dict:
+            raise ConfigError(f"{section}.{field} has no entries of its own. Received: {name!r}")
+        defaults = {} if field in values[section] else getattr(_SECTIONS[section](), field)
+        values[section][field] = {**defaults, **values[section].get(field, {}), key: _converted(name, float, value)}
+    else:
+        values[section][field] = _converted(name, kind, value)
+
+
+def _converted(name: str, kind: Any, value: Any) -> Any:
+    """The value in the field's type; YAML reads 1e-3 as text and 1 as an int."""
+    origin = typing.get_origin(kind)
+    try:
+        if origin is tuple:
+            return tuple(str(v) for v in (value if isinstance(value, list) else str(value).split(",")))
+        if origin is dict:
+            return {str(k): float(v) for k, v in value.items()}
+        if origin is typing.Literal:
+            return str(value)
+        if kind is bool:
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
+        if kind is int and (isinstance(value, bool) or float(value) != int(value)):
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{name} expects a value of type {kind}. Received: {value!r}") from error

@@ -1,0 +1,139 @@
+"""The pipeline as a pure function of its configuration, the same for every runner."""
+
+import importlib.resources
+
+import tensorflow_data_validation as tfdv
+from tfx.components.pusher.component import Pusher
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration import metadata, pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.anomaly_gate import AnomalyGate
+from components.curated_schema import CuratedSchema
+from components.pair_example_gen.component import PairExampleGen
+from components.record_example_gen.component import RecordExampleGen
+from evaluator_custom.component import VerificationEvaluator
+from pipeline.code_version import code_version
+from pipeline.config import PipelineConfig
+from serving.pusher import CheckedPusherExecutor
+from trainer_module import features
+
+
+def schema_text(name: str) -> str:
+    """A curated schema that ships with the package: "examples", "statistics" or "pairs"."""
+    return (importlib.resources.files("trainer_module") / "schema" / f"{name}.pbtxt").read_text()
+
+
+def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) -> pipeline.Pipeline:
+    """Wires the nodes.
+
+    Args:
+      config: where the data is, where results go, how to train and what a model is judged by.
+      metadata_path: SQLite file of ML Metadata for a local run; None where the platform has its own.
+
+    Returns:
+      A TFX pipeline.
+    """
+    # train.rec to shuffled, sharded Examples; the JPEG bytes stay as they are from here to the accelerator's host.
+    record_examples = RecordExampleGen(
+        config.data,
+        seed=config.ingest.seed,
+        shard_bytes=config.ingest.shard_mb << 20,
+        code_version=code_version("components.record_example_gen.executor"),
+    )
+    # The verification sets, one split each.
+    pair_examples = PairExampleGen(
+        config.data,
+        config.evaluation.sets,
+        code_version=code_version("components.pair_example_gen.executor"),
+    )
+    # Label and key alone: statistics of image bytes would cost more than the training input.
+    statistics = StatisticsGen(
+        examples=record_examples.outputs["examples"],
+        stats_options=tfdv.StatsOptions(feature_allowlist=[features.LABEL, features.KEY]),
+    )
+    example_schema = CuratedSchema(text=schema_text("examples")).with_id("ExampleSchema")
+    # A second schema, without the image: the first one would report it as dropped.
+    statistics_schema = CuratedSchema(text=schema_text("statistics")).with_id("StatisticsSchema")
+    pair_schema = CuratedSchema(text=schema_text("pairs")).with_id("PairSchema")
+    # Anomalies stop the pipeline here, before an hour of training.
+    gate = AnomalyGate(statistics=statistics.outputs["statistics"], schema=statistics_schema.outputs["schema"]).with_id(
+        "ExampleValidator"
+    )
+    # Counts the identities and maps each to a class index; images pass through undecoded and are not materialized.
+    transform = Transform(
+        examples=record_examples.outputs["examples"],
+        schema=example_schema.outputs["schema"],
+        preprocessing_fn="trainer_module.preprocessing.preprocessing_fn",
+        custom_config={"code_version": code_version("trainer_module.preprocessing")},
+        materialize=False,
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(gate)
+    # Trains on one worker or many and exports the SavedModel.
+    trainer = Trainer(
+        examples=record_examples.outputs["examples"],
+        schema=example_schema.outputs["schema"],
+        transform_graph=transform.outputs["transform_graph"],
+        run_fn="trainer_module.run_fn.run_fn",
+        # There is one split; what a model is judged by are identities that it never saw.
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT], num_steps=config.train.steps),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.TRAIN_SPLIT]),
+        custom_config={
+            "settings": config.train.to_dict(),
+            "code_version": code_version("trainer_module.run_fn", "trainer_module.worker"),
+        },
+    )
+    # What the candidate is compared with.
+    latest_blessed = Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("LatestBlessedModel")
+    # 10-fold verification; blesses a model that reaches every bound.
+    evaluator = VerificationEvaluator(
+        examples=pair_examples.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=latest_blessed.outputs["model"],
+        schema=pair_schema.outputs["schema"],
+        sets=config.evaluation.sets,
+        min_accuracy=config.evaluation.min_accuracy,
+        code_version=code_version("evaluator_custom.component"),
+    )
+    # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
+        ),
+        custom_config={"code_version": code_version("serving.pusher")},
+        custom_executor_spec=executor_spec.ExecutorClassSpec(CheckedPusherExecutor),
+    )
+    return pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=config.pipeline_root,
+        components=[
+            record_examples,
+            pair_examples,
+            statistics,
+            example_schema,
+            statistics_schema,
+            pair_schema,
+            gate,
+            transform,
+            trainer,
+            latest_blessed,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None,
+        beam_pipeline_args=list(config.beam_args),
+    )

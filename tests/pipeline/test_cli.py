@@ -1,0 +1,86 @@
+"""The command line: quick answers, and errors that name the file, with exit code 2."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import write_pairs, write_records
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize("command", ["synth", "run", "compile", "embed", "verify", "presets"])
+def test_help_answers_without_tensorflow(command):
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        f"try: main([{command!r}, '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "Usage:" in result.stdout
+    assert "heavy: []" in result.stdout
+
+
+def test_presets_as_json():
+    result = _cli("presets", "--json")
+    assert json.loads(result.stdout)["r50"]["train.backbone"] == "iresnet50"
+
+
+def _refused(tmp_path: Path, data: Path, *more: str) -> str:
+    root = tmp_path / "root"
+    result = _cli("run", "--data", str(data), "--root", str(root), *more)
+    assert result.returncode == 2, result.stderr
+    assert not root.exists()  # nothing half-written
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_no_folder(tmp_path):
+    assert "nowhere: expected a folder" in _refused(tmp_path, tmp_path / "nowhere")
+
+
+def test_no_train_rec(tmp_path):
+    write_pairs(tmp_path / "data", "lfw", 10)
+    assert "train.rec: expected a RecordIO file" in _refused(tmp_path, tmp_path / "data")
+
+
+def test_no_verification_set(tmp_path):
+    write_records(tmp_path / "data", [0, 0, 1])
+    message = _refused(tmp_path, tmp_path / "data")
+    assert "lfw.bin is not in" in message
+    assert "Received: none" in message
+
+
+def test_truncated_train_rec(tmp_path):
+    data = tmp_path / "data"
+    write_records(data, [0, 0, 1, 1])
+    write_pairs(data, "lfw", 10)
+    os.truncate(data / "train.rec", 3000)
+    message = _refused(tmp_path, data)
+    assert "train.rec" in message
+    assert "expected" in message
+    assert "Received" in message
+
+
+def test_text_in_place_of_train_rec(tmp_path):
+    data = tmp_path / "data"
+    write_records(data, [0, 0, 1, 1])
+    write_pairs(data, "lfw", 10)
+    (data / "train.rec").write_text("not a RecordIO file\n" * 1000)
+    assert "train.rec, key 0, byte offset 0: expected a record" in _refused(tmp_path, data)
+
+
+def test_wrong_setting(tmp_path):
+    assert "train.stepz" in _refused(tmp_path, tmp_path, "--set", "train.stepz=1")
