@@ -54,33 +54,33 @@ def main() -> None:
 
 @main.command(epilog="Example: arcface-tfx synth build/demo/data")
 @click.argument("out", type=click.Path(file_okay=False))
-@click.option("--identities", type=click.IntRange(min=2), help="Identities of the training set.")
-@click.option("--images", type=click.IntRange(min=2), help="Images of each identity.")
-@click.option("--pairs", type=click.IntRange(min=10), help="Pairs of each verification set.")
+@click.option("--identities", type=click.IntRange(min=1), help="Identities of the training set.")
+@click.option("--images", type=click.IntRange(min=1), help="Images of each identity.")
+@click.option("--pairs", type=click.IntRange(min=1), help="Pairs of each verification set, a multiple of 20.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed, other faces.")
 @click.option("--sheet", type=click.Path(dir_okay=False), help="Also write a contact sheet (PNG), one row an identity.")
 def synth(
     out: str, identities: int | None, images: int | None, pairs: int | None, seed: int | None, sheet: str | None
 ) -> None:
     """Write a data set of procedural faces to OUT, exactly in the files that InsightFace publishes."""
-    from components.synthetic.dataset import SyntheticSpec, write_dataset, write_sheet
+    from components.synthetic.dataset import SyntheticSpec, write_dataset
+    from components.synthetic.sheet import write_sheet
 
-    given = {"identities": identities, "images_per_identity": images, "pairs_per_set": pairs, "seed": seed}
-    with _input_errors():
+    given = {"identities": identities, "images_per_identity": images, "pairs": pairs, "seed": seed}
+    with _input_errors(FileExistsError, ValueError):
         spec = SyntheticSpec(**{name: value for name, value in given.items() if value is not None})
-        written = write_dataset(out, spec)
-        click.echo(f"{out}: {'written' if written else 'unchanged'}")
+        click.echo(f"{out}: {write_dataset(out, spec)}")
         if sheet:
             write_sheet(sheet, spec)
             click.echo(f"{sheet}: written")
 
 
 @contextlib.contextmanager
-def _input_errors() -> Iterator[None]:
-    """Bad input ends with its message and exit code 2."""
+def _input_errors(*more: type[Exception]) -> Iterator[None]:
+    """Bad input, and `more` where it is told so by these, ends with its message and exit code 2."""
     try:
         yield
-    except (DataError, ConfigError) as error:
+    except (DataError, ConfigError, *more) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
 
