@@ -5,20 +5,14 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.utils import shared
 from tensorflow_model_analysis.extractors import extractor
+from tensorflow_model_analysis.proto import config_pb2
 
-from evaluator_custom.protocol import pair_distances
-from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
+from evaluator_custom.embedder import PairEmbedder
 from trainer_module import features
 from trainer_module.console import progress
-
-_IMAGES_PER_CALL = 64  # 128 with their mirrors: 19 MB of float32 pixels, and large enough to fill two cores
-
-# What a prediction holds, in this order.
-DISTANCE, XNORM = 0, 1
 
 _expected_pairs: int | None = None
 
@@ -27,49 +21,6 @@ def announce_pairs(pairs: int | None) -> None:
     """Tells the progress bar of the next evaluation how many pairs there will be: TFX's hooks have no room for it."""
     global _expected_pairs
     _expected_pairs = pairs
-
-
-class PairEmbedder:
-    """A loaded SavedModel of ours, applied to pairs."""
-
-    def __init__(self, model_path: str) -> None:
-        """Loads the model.
-
-        Args:
-          model_path: a SavedModel with the signature `verification`.
-        """
-        self._loaded = tf.saved_model.load(model_path)  # keeps the variables alive
-        self._signature = self._loaded.signatures[VERIFICATION]
-
-    def embed(self, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """Raw embeddings of images and of their mirrors; an image that occurs again is embedded once.
-
-        Args:
-          images: N encoded images.
-
-        Returns:
-          Two float32 [N, D].
-        """
-        distinct = list(dict.fromkeys(images))
-        position = {image: row for row, image in enumerate(distinct)}
-        raw, mirrored = [], []
-        for begin in range(0, len(distinct), _IMAGES_PER_CALL):
-            answer = self._signature(tf.constant(distinct[begin : begin + _IMAGES_PER_CALL]))
-            raw.append(answer[RAW].numpy())
-            mirrored.append(answer[RAW_MIRRORED].numpy())
-        rows = [position[image] for image in images]
-        return np.concatenate(raw)[rows], np.concatenate(mirrored)[rows]
-
-    def predict(self, images: list[bytes]) -> np.ndarray:
-        """Distance and mean raw length of every pair.
-
-        Args:
-          images: 2N encoded images, pair i at 2i and 2i + 1.
-
-        Returns:
-          float64 [N, 2]: squared distance, and the mean of the pair's four raw lengths.
-        """
-        return np.stack(pair_distances(*self.embed(images)), axis=1)
 
 
 class EmbedPairs(beam.DoFn):
@@ -119,7 +70,7 @@ def _embed(extracts: beam.PCollection, model_paths: dict[str, str], pairs: int |
 
 
 def custom_eval_shared_model(
-    eval_saved_model_path: str, model_name: str, eval_config: tfma.EvalConfig, **unused: Any
+    eval_saved_model_path: str, model_name: str, eval_config: config_pb2.EvalConfig, **unused: Any
 ) -> tfma.types.EvalSharedModel:
     """The Evaluator's hook: where a model is. Loading is left to `EmbedPairs`, which needs another signature."""
     return tfma.default_eval_shared_model(
@@ -128,7 +79,7 @@ def custom_eval_shared_model(
 
 
 def custom_extractors(
-    eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor_adapter_config: Any
+    eval_shared_model: Any, eval_config: config_pb2.EvalConfig, tensor_adapter_config: Any
 ) -> list[extractor.Extractor]:
     """The Evaluator's hook: from record batches to sliced (distance, is_same, pair_index)."""
     models = eval_shared_model if isinstance(eval_shared_model, list) else [eval_shared_model]

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis import constants as tfma_constants
+from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
 from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_component_specs
@@ -34,16 +35,21 @@ class VerificationEvaluatorExecutor(executor.Executor):
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.BLESSED_VALUE
-        config = tfma.EvalConfig()
+        config = config_pb2.EvalConfig()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], config)
         has_baseline = bool(input_dict.get(standard_component_specs.BASELINE_MODEL_KEY))
         verdict = make_verdict(evaluation, config, blessed, has_baseline)
+        artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
+        for name, figures in verdict["sets"].items():
+            artifact.set_float_custom_property(f"{name}_accuracy", figures["accuracy"])
         for folder in (evaluation, blessing.uri):
             with tf.io.gfile.GFile(os.path.join(folder, VERIFICATION_FILE), "w") as f:
                 json.dump(verdict, f, indent=2)
 
 
-def make_verdict(evaluation: str, config: tfma.EvalConfig, blessed: bool, has_baseline: bool = False) -> dict[str, Any]:
+def make_verdict(
+    evaluation: str, config: config_pb2.EvalConfig, blessed: bool, has_baseline: bool = False
+) -> dict[str, Any]:
     """The figures of the candidate, each condition with its figure, and whether it was blessed.
 
     Args:

@@ -5,12 +5,11 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
 from evaluator_custom import protocol
-from evaluator_custom.embed_pairs import DISTANCE, XNORM
+from evaluator_custom.embedder import DISTANCE, XNORM
 from trainer_module import features
 
 # Fields of VerificationResult that are one number each.
@@ -120,7 +119,7 @@ class CollectPairs(beam.CombineFn):
         return {self._key: protocol.evaluate(pairs[:, 2], pairs[:, 1] > 0, pairs[:, 3])}
 
 
-def make_eval_config(sets: tuple[str, ...], min_accuracy: dict[str, float]) -> tfma.EvalConfig:
+def make_eval_config(sets: tuple[str, ...], min_accuracy: dict[str, float]) -> config_pb2.EvalConfig:
     """What the Evaluator is told: every figure for every set, and the accuracy that each set asks for.
 
     Args:
@@ -138,13 +137,15 @@ def make_eval_config(sets: tuple[str, ...], min_accuracy: dict[str, float]) -> t
         raise ValueError(f"expected bounds for the sets {sets}. Received: {unknown}")
     thresholds = [
         config_pb2.PerSliceMetricThreshold(
-            slicing_specs=[tfma.SlicingSpec(feature_values={features.SET: name})],
-            threshold=tfma.MetricThreshold(value_threshold=tfma.GenericValueThreshold(lower_bound={"value": bound})),
+            slicing_specs=[config_pb2.SlicingSpec(feature_values={features.SET: name})],
+            threshold=config_pb2.MetricThreshold(
+                value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": bound})
+            ),
         )
         for name, bound in min_accuracy.items()
     ]
     metrics = [
-        tfma.MetricConfig(
+        config_pb2.MetricConfig(
             class_name=VerificationMetric.__name__,
             module=__name__,
             config=f'{{"name": "{name}"}}',
@@ -152,10 +153,10 @@ def make_eval_config(sets: tuple[str, ...], min_accuracy: dict[str, float]) -> t
         )
         for name in FIGURES
     ]
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(signature_name="verification", label_key=features.IS_SAME, model_type="tf_generic")
+            config_pb2.ModelSpec(signature_name="verification", label_key=features.IS_SAME, model_type="tf_generic")
         ],
-        slicing_specs=[tfma.SlicingSpec(feature_keys=[features.SET])],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        slicing_specs=[config_pb2.SlicingSpec(feature_keys=[features.SET])],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )

@@ -78,11 +78,66 @@ def synth(
 @contextlib.contextmanager
 def _input_errors(*more: type[Exception]) -> Iterator[None]:
     """Bad input, and `more` where it is told so by these, ends with its message and exit code 2."""
+    kinds: tuple[type[Exception], ...] = (DataError, ConfigError, *more)
     try:
         yield
-    except (DataError, ConfigError, *more) as error:
+    except kinds as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+
+
+def _import_command(name: str, example: str) -> Callable[..., Any]:
+    """Decorator of the two import commands, which differ in what they read alone."""
+    return main.command(name, epilog=f"Example: arcface-tfx {name} {example}")
+
+
+def _write_import(read: Callable[[], Any], out: str) -> None:
+    """Reads, writes, and says where each array went."""
+    with _quiet():
+        if os.path.exists(out):
+            raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
+        from pipeline.imports import MAPPING_FILE, write_import
+
+        imported = read()
+        write_import(imported, out)
+    parameters = imported.backbone.count_params()
+    click.echo(f"{imported.source}: {imported.name}, {imported.embedding_dim} dimensions, {parameters:,} parameters")
+    click.echo(f"{imported.pixel_format}")
+    click.echo(f"{len(imported.mapping)} arrays mapped: {os.path.join(out, MAPPING_FILE)}")
+    click.echo(f"{out}: written")
+
+
+@_import_command("import-mxnet", "models/model-r100-ii/model 0 build/r100")
+@click.argument("prefix")
+@click.argument("epoch", type=click.IntRange(min=0))
+@click.argument("out", type=click.Path(file_okay=False))
+@click.option("--output", help="Node that gives the embedding, e.g. fc1; the symbol's own output by default.")
+def import_mxnet(prefix: str, epoch: int, out: str, output: str | None) -> None:
+    """Read InsightFace's MXNet checkpoint PREFIX-symbol.json and PREFIX-EPOCH.params into OUT."""
+
+    def read() -> Any:
+        from trainer_module.weights import import_mxnet as reader
+
+        for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
+            if not os.path.isfile(path):
+                raise DataError(f"{path}: expected a file of an MXNet checkpoint. Received: no such file")
+        return reader.import_mxnet(prefix, epoch, output=output)
+
+    _write_import(read, out)
+
+
+@_import_command("import-onnx", "models/w600k_r50.onnx build/w600k_r50")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("out", type=click.Path(file_okay=False))
+def import_onnx(file: str, out: str) -> None:
+    """Read an ONNX export of InsightFace's iresnet or MobileFaceNet into OUT."""
+
+    def read() -> Any:
+        from trainer_module.weights import import_onnx as reader
+
+        return reader.import_onnx(file)
+
+    _write_import(read, out)
 
 
 def _pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,14 +155,19 @@ def _pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
 @click.option("--data", required=True, type=click.Path(), help="Folder with train.rec, train.idx and the .bin sets.")
 @click.option("--root", default=_DEFAULT_ROOT, show_default=True, type=click.Path(), help="Where results go.")
+@click.option(
+    "--init-from",
+    type=click.Path(exists=True, file_okay=False),
+    help="Start from the backbone of a training run or an import; with --set train.steps=0, judge it as it is.",
+)
 @_pipeline_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def run(data: str, root: str, preset: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def run(data: str, root: str, init_from: str | None, preset: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
     from pipeline.preflight import check_dataset
 
     with _input_errors():
-        config = make_config(os.path.abspath(data), os.path.abspath(root), preset, overrides)
+        config = make_config(os.path.abspath(data), os.path.abspath(root), preset, overrides, init_from)
         config = check_dataset(config)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
     os.makedirs(os.path.dirname(log), exist_ok=True)
@@ -128,7 +188,7 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
     states = list(summary.nodes.values())
     click.echo(f"\n{states.count('ran')} nodes ran, {states.count('cached')} from cache")
     if summary.verification:
-        click.echo("\n" + verification_table(summary.verification) + "\n")
+        click.echo("\n" + verification_table(summary.verification["sets"]) + "\n")
         click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
     click.echo(f"model        {summary.pushed or f'not pushed; exported to {summary.model}'}")
     click.echo(f"tensorboard  {summary.tensorboard}")
@@ -154,6 +214,47 @@ def compile_(output: str, data: str, root: str, image: str, preset: str, overrid
 
         compile_pipeline(config, image, output)
     click.echo(f"{output}: written")
+
+
+@main.command(epilog="Example: arcface-tfx evaluate build/y1 --data faces/ms1m --sets lfw,agedb_30")
+@click.argument("model", type=click.Path(exists=True, file_okay=False))
+@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False), help="Folder with <set>.bin.")
+@click.option("--sets", help="Comma-separated names; all of the usual four that are there by default.")
+@click.option(
+    "--colour",
+    type=click.Choice(["rgb", "bgr"]),
+    default="rgb",
+    show_default=True,
+    help="bgr feeds the model red and blue exchanged, to see what a wrong colour order would do.",
+)
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Also write all figures to this file.")
+def evaluate(model: str, data: str, sets: str | None, colour: str, json_file: str | None) -> None:
+    """Judge MODEL by 10-fold verification, as the pipeline does."""
+    from trainer_module.features import VERIFICATION_SETS
+
+    there = {name: os.path.join(data, f"{name}.bin") for name in (sets.split(",") if sets else VERIFICATION_SETS)}
+    missing = [path for path in there.values() if not os.path.exists(path)]
+    with _input_errors():
+        if (sets and missing) or len(missing) == len(there):
+            raise DataError(f"{missing[0]}: expected a verification set. Received: no such file")
+    with _quiet():
+        from evaluator_custom.embedder import PairEmbedder
+        from evaluator_custom.offline import evaluate_set
+        from pipeline.summary import verification_table
+        from serving.local import resolve
+
+        embedder = PairEmbedder(resolve(model))
+        figures = {
+            name: evaluate_set(embedder, path, swap_colours=colour == "bgr").to_dict()
+            for name, path in there.items()
+            if path not in missing
+        }
+    if json_file:
+        aside = f"{json_file}.{os.getpid()}"
+        with open(aside, "w") as f:
+            json.dump(figures, f, indent=2)
+        os.replace(aside, json_file)
+    click.echo(verification_table(figures))
 
 
 @main.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface face.jpg --output embeddings.npy")

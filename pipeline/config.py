@@ -4,6 +4,9 @@ Imports no TensorFlow, so that `--help` and a wrong flag are answered at once.
 """
 
 import dataclasses
+import glob
+import hashlib
+import json
 import os
 import typing
 from collections.abc import Iterable
@@ -82,6 +85,7 @@ class PipelineConfig:
       ingest: see IngestConfig.
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
+      init_digest: digest of the checkpoint that `train.init_from` names, so that another one is another cache key.
       beam_args: Beam's options. They are part of a node's cache key: another spelling re-runs it.
     """
 
@@ -91,6 +95,7 @@ class PipelineConfig:
     ingest: IngestConfig = dataclasses.field(default_factory=IngestConfig)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    init_digest: str = ""
     # Named, since Beam's default first tries to download another runner.
     beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
 
@@ -149,7 +154,9 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def make_config(data: str, root: str, preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
+def make_config(
+    data: str, root: str, preset: str, overrides: Iterable[str] = (), init_from: str | None = None
+) -> PipelineConfig:
     """A configuration from a preset and the command line's overrides.
 
     Args:
@@ -157,6 +164,7 @@ def make_config(data: str, root: str, preset: str, overrides: Iterable[str] = ()
       root: folder of everything the pipeline writes.
       preset: a name in PRESETS.
       overrides: "section.name=value" each, the value as YAML; a dict's entry is "section.name.key=value".
+      init_from: folder of a training run or an import to start from; it decides the backbone and its pixels.
 
     Returns:
       The configuration.
@@ -167,18 +175,56 @@ def make_config(data: str, root: str, preset: str, overrides: Iterable[str] = ()
     if preset not in PRESETS:
         raise ConfigError(f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}")
     values: dict[str, dict[str, Any]] = {"ingest": {}, "train": {}, "evaluation": {}}
-    for name, value in [*PRESETS[preset].settings.items(), *map(_parse_override, overrides)]:
+    given = [_parse_override(text) for text in overrides]
+    initial = initial_settings(init_from) if init_from else {}
+    for name, value in [*PRESETS[preset].settings.items(), *initial.items(), *given]:
         _assign(values, name, value)
+    for name, _ in given:
+        if name in initial or ".".join(name.split(".")[:2]) in initial:
+            raise ConfigError(f"expected no setting that --init-from decides. Received: {name}")
     try:
         return PipelineConfig(
             data=data,
             root=root,
+            init_digest=_checkpoint_digest(init_from) if init_from else "",
             ingest=IngestConfig(**values["ingest"]),
             train=TrainSettings(**values["train"]),
             evaluation=EvaluationConfig(**values["evaluation"]),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def initial_settings(folder: str) -> dict[str, Any]:
+    """What the `model.json` of a training run or an import decides: the backbone, its options, its pixels.
+
+    Raises:
+      ConfigError: the folder holds no `model.json`.
+    """
+    path = os.path.join(folder, "model.json")
+    if not os.path.exists(path):
+        raise ConfigError(f"{path}: expected the folder of a training run or an import. Received: no such file")
+    with open(path) as f:
+        model = json.load(f)
+    options = dict(model["options"])
+    return {
+        "train.init_from": os.path.abspath(folder),
+        "train.backbone": model["backbone"],
+        "train.norm": options.pop("norm", "batch"),
+        "train.embedding_dim": options.pop("embedding_dim", model["embedding_dim"]),
+        "train.backbone_options": options,
+        "train.colour": model["pixel_format"]["colour"],
+        "train.pixel_mean": model["pixel_format"]["mean"],
+        "train.pixel_scale": model["pixel_format"]["scale"],
+    }
+
+
+def _checkpoint_digest(folder: str) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(glob.glob(os.path.join(folder, "checkpoint", "*"))):
+        with open(path, "rb") as f:
+            digest.update(hashlib.file_digest(f, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
@@ -208,7 +254,8 @@ def _assign(values: dict[str, dict[str, Any]], name: str, value: Any) -> None:
         if typing.get_origin(kind) is not dict:
             raise ConfigError(f"{section}.{field} has no entries of its own. Received: {name!r}")
         defaults = {} if field in values[section] else getattr(_SECTIONS[section](), field)
-        values[section][field] = {**defaults, **values[section].get(field, {}), key: _converted(name, float, value)}
+        entry = _converted(name, typing.get_args(kind)[1], value)
+        values[section][field] = {**defaults, **values[section].get(field, {}), key: entry}
     else:
         values[section][field] = _converted(name, kind, value)
 
@@ -220,7 +267,10 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
         if origin is tuple:
             return tuple(str(v) for v in (value if isinstance(value, list) else str(value).split(",")))
         if origin is dict:
-            return {str(k): float(v) for k, v in value.items()}
+            entry = float if typing.get_args(kind)[1] is float else lambda v: v
+            return {str(k): entry(v) for k, v in value.items()}
+        if kind is Any:
+            return value
         if origin is typing.Literal:
             return str(value)
         if kind is bool:

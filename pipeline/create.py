@@ -87,6 +87,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         eval_args=trainer_pb2.EvalArgs(splits=[features.TRAIN_SPLIT]),
         custom_config={
             "settings": config.train.to_dict(),
+            "init_digest": config.init_digest,
             "code_version": code_version("trainer_module.run_fn", "trainer_module.worker"),
         },
     )

@@ -92,10 +92,10 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
     )
 
 
-def verification_table(verification: dict[str, Any]) -> str:
-    """The figures as a table: set, accuracy and its spread, TAR at FAR 1e-3, XNorm."""
+def verification_table(sets: dict[str, dict[str, Any]]) -> str:
+    """The figures of each set as a table: accuracy and its spread, TAR at FAR 1e-3, XNorm."""
     lines = [f"{'set':<10} {'pairs':>6}  {'accuracy ± std':<17}  {'TAR@FAR=1e-3':<12}  {'XNorm':>7}"]
-    for name, figures in verification["sets"].items():
+    for name, figures in sets.items():
         accuracy = f"{figures['accuracy']:.4f} ± {figures['accuracy_std']:.4f}"
         lines.append(
             f"{name:<10} {figures['pairs']:>6.0f}  {accuracy:<17}  {figures['tar']:<12.4f}  {figures['xnorm']:>7.3f}"

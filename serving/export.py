@@ -31,6 +31,7 @@ class ModelMetadata:
 
     Attributes:
       backbone: name in the registry.
+      options: arguments of `backbones.build` beside the name.
       embedding_dim: D.
       pixel_format: colour order and value range inside the graph; the input is image bytes whatever it says.
       classes: identities that it was trained on; 0 where that is not known.
@@ -38,23 +39,26 @@ class ModelMetadata:
     """
 
     backbone: str
+    options: dict[str, Any]
     embedding_dim: int
     pixel_format: PixelFormat
     classes: int
     training: dict[str, Any]
 
-    def to_json(self) -> str:
-        """The metadata as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
+    def write(self, folder: str) -> None:
+        """Writes `model.json`."""
+        tf.io.gfile.makedirs(folder)
+        with tf.io.gfile.GFile(os.path.join(folder, METADATA_FILE), "w") as f:
+            json.dump(dataclasses.asdict(self), f, indent=2, sort_keys=True)
 
     @classmethod
-    def read(cls, model_dir: str) -> Self:
-        """Reads the metadata of an exported model.
+    def read(cls, folder: str) -> Self:
+        """Reads the `model.json` of an exported model (in its `assets.extra`), of a training run or of an import.
 
         Raises:
-          tf.errors.NotFoundError: not a model that this project exported.
+          tf.errors.NotFoundError: none of these.
         """
-        with tf.io.gfile.GFile(os.path.join(model_dir, EXTRA, METADATA_FILE)) as f:
+        with tf.io.gfile.GFile(os.path.join(folder, METADATA_FILE)) as f:
             values = json.load(f)
         return cls(**{**values, "pixel_format": PixelFormat.from_dict(values["pixel_format"])})
 
@@ -93,9 +97,7 @@ def export_saved_model(backbone: tf_keras.Model, model_dir: str, metadata: Model
     aside = f"{model_dir.rstrip('/')}.writing-{os.getpid()}"
     tf.saved_model.save(model, aside, signatures=model.signatures())
     extra = os.path.join(aside, EXTRA)
-    tf.io.gfile.makedirs(extra)
-    with tf.io.gfile.GFile(os.path.join(extra, METADATA_FILE), "w") as f:
-        f.write(metadata.to_json())
+    metadata.write(extra)
     with tf.io.gfile.GFile(os.path.join(extra, REFERENCE_FILE), "wb") as f:
         np.save(f, reference)
     _write_warmup(os.path.join(extra, WARMUP_FILE), probes)

@@ -56,12 +56,12 @@ class LocalModel:
         """Loads the model.
 
         Args:
-          path: the SavedModel's folder, or a folder of versions, of which the latest is taken.
+          path: the SavedModel's folder, an import's, or a folder of versions, of which the latest is taken.
 
         Raises:
           DataError: neither.
         """
-        self.path = _resolve(path)
+        self.path = resolve(path)
         self._loaded = tf.saved_model.load(self.path)
         missing = {SERVING, VERIFICATION} - set(self._loaded.signatures)
         if missing:
@@ -136,10 +136,15 @@ class LocalModel:
         return Verdict(cosine > cosine_threshold, cosine, cosine_threshold)
 
 
-def _resolve(path: str) -> str:
-    """The SavedModel itself, or the highest version below."""
-    if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
-        return path
+def resolve(path: str) -> str:
+    """Finds the SavedModel: the folder itself, that of an import, or the highest version below.
+
+    Raises:
+      DataError: none of these.
+    """
+    for candidate in (path, os.path.join(path, "saved_model")):
+        if tf.io.gfile.exists(os.path.join(candidate, "saved_model.pb")):
+            return candidate
     versions = [int(name.rstrip("/")) for name in tf.io.gfile.listdir(path) if name.rstrip("/").isdigit()]
     if not versions:
         raise DataError(f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither")

@@ -69,27 +69,32 @@ def number_of_classes(transform_graph: str) -> int:
     return tft.TFTransformOutput(transform_graph).vocabulary_size_by_name(features.IDENTITY_VOCABULARY)
 
 
-def _learning_rate(settings: TrainSettings) -> WarmupCosine:
-    return WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps)
-
-
 def _create_state(settings: TrainSettings, classes: int) -> TrainState:
     tf_keras.utils.set_random_seed(settings.seed)
-    backbone = backbones.build(settings.backbone, embedding_dim=settings.embedding_dim or None, norm=settings.norm)
+    backbone = backbones.build(settings.backbone, **settings.build_options())
+    if settings.init_from:
+        checkpoints.read_backbone(backbone, settings.init_from)
     head = ArcFace(backbone.output_shape[-1], classes, settings.scale, settings.seed)
-    optimizer = tf_keras.optimizers.SGD(
-        _learning_rate(settings),
-        momentum=settings.momentum,
-        global_clipnorm=settings.clip_norm or None,
-    )
+    optimizer = _create_optimizer(settings)
+    if settings.optimizer == "adamw":
+        decayed = {id(v) for v in _decayed(backbone, head)}
+        optimizer.exclude_from_weight_decay([v for v in backbone.trainable_variables if id(v) not in decayed])
     optimizer.build([*backbone.trainable_variables, head.centres])
     return TrainState(backbone, head, optimizer)
 
 
-def _decayed(state: TrainState) -> list[tf.Variable]:
+def _create_optimizer(settings: TrainSettings) -> tf_keras.optimizers.Optimizer:
+    clip_norm = settings.clip_norm or None
+    rate = WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps)
+    if settings.optimizer == "adamw":
+        return tf_keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=clip_norm)
+    return tf_keras.optimizers.SGD(rate, momentum=settings.momentum, global_clipnorm=clip_norm)
+
+
+def _decayed(backbone: tf_keras.Model, head: ArcFace) -> list[tf.Variable]:
     """Kernels alone: decaying a bias, a batch-norm's gamma or a PReLU's slope only costs accuracy (He et al., 2019)."""
-    kernels = [v for v in state.backbone.trainable_variables if "kernel" in v.name.rsplit("/", 1)[-1]]
-    return [*kernels, state.head.centres]
+    kernels = [v for v in backbone.trainable_variables if "kernel" in v.name.rsplit("/", 1)[-1]]
+    return [*kernels, head.centres]
 
 
 def make_train_step(
@@ -107,7 +112,8 @@ def make_train_step(
     """
     replicas = strategy.num_replicas_in_sync
     pixel_format = settings.pixel_format()
-    decayed = _decayed(state)
+    # AdamW decays by itself, decoupled from the gradient.
+    decayed = _decayed(state.backbone, state.head) if settings.optimizer == "sgd" else []
 
     def one_replica(pixels: tf.Tensor, class_index: tf.Tensor) -> dict[str, tf.Tensor]:
         margin = margin_at(state.optimizer.iterations, settings.margin, settings.margin_warmup_steps)
@@ -117,7 +123,7 @@ def make_train_step(
             logits = state.head.logits(cosines, class_index, margin)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(class_index, logits)
             loss = tf.reduce_sum(losses) / settings.batch_size
-            penalty = settings.weight_decay * tf.add_n([tf.nn.l2_loss(v) for v in decayed]) / replicas
+            penalty = settings.weight_decay * sum((tf.nn.l2_loss(v) for v in decayed), tf.constant(0.0)) / replicas
             total = loss + penalty
         variables = [*state.backbone.trainable_variables, state.head.centres]
         gradients = tape.gradient(total, variables)
@@ -185,7 +191,7 @@ def train(job: TrainingJob) -> None:
 
 def _write_summaries(values: dict[str, float], step: int, settings: TrainSettings, step_seconds: float) -> None:
     """One point of every curve in TensorBoard."""
-    rate = float(_learning_rate(settings)(tf.constant(step)))
+    rate = float(WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps)(tf.constant(step)))
     margin = float(margin_at(tf.constant(step), settings.margin, settings.margin_warmup_steps))
     schedule = {"learning_rate": rate, "margin": margin, "images_per_second": settings.batch_size / step_seconds}
     for name, value in {**values, **schedule}.items():

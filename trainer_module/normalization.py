@@ -1,7 +1,8 @@
 """The normalisation layers that a backbone can be built with.
 
 `batch` is the published recipe. `sync_batch` makes N replicas behave as one with an N times larger batch,
-`batch_renorm` suits batches of 16 images a replica, `group` needs no batch at all (and keeps no moving statistics).
+`batch_renorm` suits batches of 16 images a replica, `group` needs no batch at all (and keeps no moving statistics; but
+all raw embeddings then have one length, so that `norm` says nothing about quality).
 """
 
 from collections.abc import Iterator
@@ -107,24 +108,24 @@ class BatchRenormalization(tf_keras.layers.BatchNormalization):
         return config | {name: getattr(self, name) for name in own}
 
 
-def _group(channels: int, *, momentum: float, scale: bool, **kwargs: Any) -> tf_keras.layers.Layer:
+def _group(channels: int, *, vector: bool, momentum: float, scale: bool, **kwargs: Any) -> tf_keras.layers.Layer:
     del momentum  # group norm keeps no moving statistics
-    groups = channels // _CHANNELS_PER_GROUP if channels % _CHANNELS_PER_GROUP == 0 else 1
+    groups = 1 if vector or channels % _CHANNELS_PER_GROUP else channels // _CHANNELS_PER_GROUP
     return tf_keras.layers.GroupNormalization(groups=groups, scale=scale, **kwargs)
 
 
-def _batch(channels: int, **kwargs: Any) -> tf_keras.layers.Layer:
-    del channels
+def _batch(channels: int, *, vector: bool, **kwargs: Any) -> tf_keras.layers.Layer:
+    del channels, vector
     return tf_keras.layers.BatchNormalization(**kwargs)
 
 
-def _sync_batch(channels: int, **kwargs: Any) -> tf_keras.layers.Layer:
-    del channels
+def _sync_batch(channels: int, *, vector: bool, **kwargs: Any) -> tf_keras.layers.Layer:
+    del channels, vector
     return tf_keras.layers.BatchNormalization(synchronized=True, **kwargs)
 
 
-def _batch_renorm(channels: int, *, momentum: float, **kwargs: Any) -> tf_keras.layers.Layer:
-    del channels
+def _batch_renorm(channels: int, *, vector: bool, momentum: float, **kwargs: Any) -> tf_keras.layers.Layer:
+    del channels, vector
     return BatchRenormalization(momentum=momentum, renorm_momentum=momentum, **kwargs)
 
 
@@ -147,6 +148,7 @@ def create(
     epsilon: float,
     momentum: float = 0.9,
     scale: bool = True,
+    vector: bool = False,
     dtype: str | None = None,
 ) -> tf_keras.layers.Layer:
     """Makes one normalisation layer over the last axis.
@@ -158,6 +160,8 @@ def create(
       epsilon: added to the variance.
       momentum: of the moving statistics, as in MXNet and Keras: `moving = momentum * moving + (1 - momentum) * batch`.
       scale: whether there is a learned gamma; without one it is fixed at 1 (MXNet's `fix_gamma`).
+      vector: whether the input is [N, channels], the embedding. Group norm then takes all channels as one group: groups
+        of 16 values, each brought to length 4, would leave an embedding little freedom.
       dtype: the layer's dtype policy, or None for the global one.
 
     Returns:
@@ -167,4 +171,4 @@ def create(
       ValueError: an unknown `norm`.
     """
     layer = _LAYERS[check(norm)]
-    return layer(channels, name=name, epsilon=epsilon, momentum=momentum, scale=scale, dtype=dtype)
+    return layer(channels, vector=vector, name=name, epsilon=epsilon, momentum=momentum, scale=scale, dtype=dtype)

@@ -1,5 +1,6 @@
 """User code of the Trainer node: train, then export from the checkpoint."""
 
+import dataclasses
 import os
 from typing import Any
 
@@ -25,18 +26,22 @@ def run_fn(fn_args: Any) -> None:
         run_dir=fn_args.model_run_dir,
         settings=settings,
     )
-    if settings.workers > 1 and distribution.TF_CONFIG not in os.environ:
+    if not settings.steps:
+        job = dataclasses.replace(job, run_dir=settings.init_from)  # nothing to train: the checkpoint is there
+    elif settings.workers > 1 and distribution.TF_CONFIG not in os.environ:
         distribution.run_workers(job)
     else:
         loop.train(job)
 
-    backbone = backbones.build(settings.backbone, embedding_dim=settings.embedding_dim or None, norm=settings.norm)
+    backbone = backbones.build(settings.backbone, **settings.build_options())
     checkpoints.read_backbone(backbone, job.run_dir)
     metadata = ModelMetadata(
         backbone=settings.backbone,
+        options=settings.build_options(),
         embedding_dim=backbone.output_shape[-1],
         pixel_format=settings.pixel_format(),
         classes=loop.number_of_classes(job.transform_graph),
         training=settings.to_dict(),
     )
     export_saved_model(backbone, fn_args.serving_model_dir, metadata)
+    metadata.write(fn_args.model_run_dir)  # so that a later run can start from this one

@@ -16,12 +16,18 @@ class TrainSettings:
       backbone: a name in `trainer_module.backbones`.
       embedding_dim: width of the embedding; 0 takes the backbone's own.
       norm: normalisation layers, see `trainer_module.normalization`.
+      backbone_options: further arguments of the backbone, e.g. {"dropout": 0.1}.
+      init_from: folder of a training run or an import, whose backbone training starts from (the head is new); "" starts
+        from random weights.
       batch_size: images per step over all replicas of all workers.
-      steps: optimizer steps.
+      steps: optimizer steps; 0, with `init_from`, evaluates and exports that backbone as it is.
+      optimizer: "sgd" with momentum, as InsightFace trains, or "adamw" (Loshchilov & Hutter, arXiv:1711.05101), which
+        gets further in a few hundred steps.
       learning_rate: peak; warmed up linearly from 0, then cosine to 0.
       warmup_steps: steps of the linear warm-up.
       momentum: of SGD.
-      weight_decay: L2 penalty on the kernels of convolutions, dense layers and the head (InsightFace: 5e-4).
+      weight_decay: of the kernels of convolutions, dense layers and the head: with SGD an L2 penalty (InsightFace:
+        5e-4), with AdamW decoupled from the gradient.
       clip_norm: gradients are scaled down to this global norm; 0 leaves them.
       scale: ArcFace's s, the radius of the hypersphere.
       margin: ArcFace's m, in radians.
@@ -29,7 +35,8 @@ class TrainSettings:
         small network on little data stays at chance: every target logit is pushed below all others at once.
       flip: mirror half of the images.
       colour: channel order that the network is trained with.
-      pixel_scale: divides `pixel - 127.5`.
+      pixel_mean: subtracted from each pixel.
+      pixel_scale: divides the difference.
       strategy: "mirrored" (one replica a GPU, or one on the CPU) or "central" (variables on the CPU).
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
       start_timeout_s: how long the workers may take to find each other before all are stopped.
@@ -44,8 +51,11 @@ class TrainSettings:
     backbone: str = "iresnet_tiny"
     embedding_dim: int = 0
     norm: str = "batch"
+    backbone_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    init_from: str = ""
     batch_size: int = 64
     steps: int = 1000
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     warmup_steps: int = 100
     momentum: float = 0.9
@@ -56,6 +66,7 @@ class TrainSettings:
     margin_warmup_steps: int = 0
     flip: bool = True
     colour: Literal["rgb", "bgr"] = "rgb"
+    pixel_mean: float = 127.5
     pixel_scale: float = 128.0
     strategy: Strategy = "mirrored"
     workers: int = 1
@@ -67,7 +78,6 @@ class TrainSettings:
     def __post_init__(self) -> None:
         positive = (
             "batch_size",
-            "steps",
             "learning_rate",
             "scale",
             "workers",
@@ -77,10 +87,21 @@ class TrainSettings:
         )
         for name in positive:
             self._require(name, getattr(self, name) > 0, "be positive")
-        for name in ("embedding_dim", "warmup_steps", "weight_decay", "clip_norm", "margin_warmup_steps", "seed"):
+        for name in (
+            "embedding_dim",
+            "steps",
+            "warmup_steps",
+            "weight_decay",
+            "clip_norm",
+            "margin_warmup_steps",
+            "seed",
+        ):
             self._require(name, getattr(self, name) >= 0, "not be negative")
+        if not self.init_from:
+            self._require("steps", self.steps > 0, "be positive, or train.init_from be given")
         self._require("momentum", 0 <= self.momentum < 1, "lie in [0, 1)")
         self._require("margin", 0 <= self.margin < 1.5708, "lie in [0, pi/2)")
+        self._require("optimizer", self.optimizer in ("sgd", "adamw"), "be 'sgd' or 'adamw'")
         self._require("strategy", self.strategy in ("mirrored", "central"), "be 'mirrored' or 'central'")
         if self.workers > 1:
             self._require("strategy", self.strategy == "mirrored", f"be 'mirrored' with workers={self.workers}")
@@ -93,7 +114,12 @@ class TrainSettings:
 
     def pixel_format(self) -> PixelFormat:
         """The colour order and value range that the network is trained with."""
-        return PixelFormat(colour=self.colour, scale=self.pixel_scale)
+        return PixelFormat(self.colour, self.pixel_mean, self.pixel_scale)
+
+    def build_options(self) -> dict[str, Any]:
+        """Arguments of `backbones.build` beside the name."""
+        options = {**self.backbone_options, "norm": self.norm}
+        return {**options, "embedding_dim": self.embedding_dim} if self.embedding_dim else options
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""

@@ -46,7 +46,7 @@ def world(tmp_path_factory):
     io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)
     model = _artifact(standard_artifacts.Model, folder / "model")
-    metadata = export.ModelMetadata("iresnet_tiny", 16, PixelFormat(), 2, {})
+    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbone, f"{model.uri}/Format-Serving", metadata)
     schema = _artifact(standard_artifacts.Schema, folder / "schema")
     return {"examples": [examples], "model": [model], "schema": [schema]}, backbone

@@ -23,7 +23,9 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def metadata():
-    return export.ModelMetadata("iresnet_tiny", DIM, PixelFormat("bgr", scale=127.5), 7, {"steps": 3})
+    return export.ModelMetadata(
+        "iresnet_tiny", {"norm": "batch"}, DIM, PixelFormat("bgr", scale=127.5), 7, {"steps": 3}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_embedding_of_an_image_does_not_depend_on_its_batch(model_dir):
 
 
 def test_metadata_survives(model_dir, metadata):
-    assert export.ModelMetadata.read(model_dir) == metadata
+    assert export.ModelMetadata.read(f"{model_dir}/{export.EXTRA}") == metadata
 
 
 def test_warmup_requests_are_logs_that_the_signature_answers(model_dir):
@@ -91,7 +93,7 @@ def test_check_passes_what_was_exported_and_stops_what_was_not(model_dir, backbo
     assert check.check_embeddings(model_dir) <= check.TOLERANCE
     other = str(tmp_path / "other")
     export.export_saved_model(
-        backbone, other, export.ModelMetadata("iresnet_tiny", DIM, PixelFormat("rgb", scale=127.5), 7, {})
+        backbone, other, export.ModelMetadata("iresnet_tiny", {}, DIM, PixelFormat("rgb", scale=127.5), 7, {})
     )
     reference = f"{export.EXTRA}/{export.REFERENCE_FILE}"
     tf.io.gfile.copy(f"{model_dir}/{reference}", f"{other}/{reference}", overwrite=True)  # of the BGR model

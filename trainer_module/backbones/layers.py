@@ -164,5 +164,6 @@ class Builder:
             epsilon=epsilon,
             momentum=self.momentum,
             scale=gamma,
+            vector=True,
             dtype="float32",
         )(x)

@@ -1,0 +1,47 @@
+"""Writes an imported backbone as what a training run leaves behind: to fine-tune from, to evaluate, to serve."""
+
+import os
+import shutil
+
+import tensorflow as tf
+
+from serving.export import ModelMetadata, export_saved_model
+from trainer_module import checkpoints
+from trainer_module.errors import DataError
+from trainer_module.weights.structure import Imported
+
+MAPPING_FILE = "mapping.txt"
+
+
+def write_import(imported: Imported, out: str) -> None:
+    """Writes `checkpoint/`, `model.json`, `mapping.txt` and `saved_model/`, aside first, then renamed.
+
+    Args:
+      imported: the backbone with published weights.
+      out: folder to make.
+
+    Raises:
+      DataError: the folder exists.
+    """
+    if os.path.exists(out):
+        raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
+    metadata = ModelMetadata(
+        backbone=imported.name,
+        options=dict(imported.options),
+        embedding_dim=imported.embedding_dim,
+        pixel_format=imported.pixel_format,
+        classes=0,
+        training={"imported_from": imported.source},
+    )
+    aside = f"{out.rstrip('/')}.writing-{os.getpid()}"
+    os.makedirs(aside)
+    try:
+        checkpoints.write(tf.train.Checkpoint(backbone=imported.backbone), aside, is_chief=True)
+        metadata.write(aside)
+        with open(os.path.join(aside, MAPPING_FILE), "w") as f:
+            f.write(imported.report() + "\n")
+        export_saved_model(imported.backbone, os.path.join(aside, "saved_model"), metadata)
+        os.rename(aside, out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
