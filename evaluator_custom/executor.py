@@ -38,7 +38,8 @@ class VerificationEvaluatorExecutor(executor.Executor):
         config = config_pb2.EvalConfig()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], config)
         has_baseline = bool(input_dict.get(standard_component_specs.BASELINE_MODEL_KEY))
-        verdict = make_verdict(evaluation, config, blessed, has_baseline)
+        sets = json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
+        verdict = make_verdict(evaluation, config, sets, blessed, has_baseline)
         artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         for name, figures in verdict["sets"].items():
             artifact.set_float_custom_property(f"{name}_accuracy", figures["accuracy"])
@@ -48,13 +49,14 @@ class VerificationEvaluatorExecutor(executor.Executor):
 
 
 def make_verdict(
-    evaluation: str, config: config_pb2.EvalConfig, blessed: bool, has_baseline: bool = False
+    evaluation: str, config: config_pb2.EvalConfig, sets: list[str], blessed: bool, has_baseline: bool
 ) -> dict[str, Any]:
     """The figures of the candidate, each condition with its figure, and whether it was blessed.
 
     Args:
       evaluation: folder of TFMA's results.
       config: what the Evaluator was told.
+      sets: the verification sets, in the order in which they are reported.
       blessed: TFX's verdict.
       has_baseline: whether a blessed model stood beside the candidate.
 
@@ -62,7 +64,7 @@ def make_verdict(
       `sets`: set -> figure -> value (None where not defined); `baseline`: the same of the latest blessed model, or
       None; `conditions`: one `{set, figure, lower_bound, value, holds}` each; `blessed`.
     """
-    candidate = read_figures(evaluation, tfma_constants.CANDIDATE_KEY if has_baseline else "")
+    candidate = read_figures(evaluation, tfma_constants.CANDIDATE_KEY if has_baseline else "", sets)
     conditions = [
         {
             "set": condition.slicing_specs[0].feature_values["set"],
@@ -79,21 +81,27 @@ def make_verdict(
         condition["holds"] = value is not None and value >= condition["lower_bound"]
     return {
         "sets": candidate,
-        "baseline": read_figures(evaluation, tfma_constants.BASELINE_KEY) if has_baseline else None,
+        "baseline": read_figures(evaluation, tfma_constants.BASELINE_KEY, sets) if has_baseline else None,
         "conditions": conditions,
         "blessed": blessed,
     }
 
 
-def read_figures(evaluation: str, model_name: str) -> dict[str, dict[str, float | None]]:
-    """Set -> figure -> value, as `tfma.load_eval_result` reads them; None where a figure is not defined."""
+def read_figures(evaluation: str, model_name: str, sets: list[str]) -> dict[str, dict[str, float | None]]:
+    """Set -> figure -> value, as `tfma.load_eval_result` reads them; None where a figure is not defined.
+
+    Args:
+      evaluation: folder of TFMA's results.
+      model_name: TFMA's name of the model; "" if there is one alone.
+      sets: the order of the result; a set without figures is left out.
+    """
     result = tfma.load_eval_result(evaluation, model_name=model_name or None)
-    sets: dict[str, dict[str, float | None]] = {}
+    figures_of: dict[str, dict[str, float | None]] = {}
     for slice_key, metrics in result.slicing_metrics:
         ((_, name),) = slice_key
         figures = metrics[""][""]
-        sets[name] = {figure: _number(value) for figure, value in figures.items() if not figure.endswith("_diff")}
-    return sets
+        figures_of[name] = {figure: _number(value) for figure, value in figures.items() if not figure.endswith("_diff")}
+    return {name: figures_of[name] for name in sets if name in figures_of}
 
 
 def _number(value: dict[str, float]) -> float | None:

@@ -130,8 +130,17 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "demo": Preset(
-        about="A small network on 2 CPU cores in a few minutes: to see every node run, not to recognise faces.",
-        settings={},
+        about="A network of 0.6 M parameters, 2 minutes on 2 CPU cores: to see every node run on the synthetic faces.",
+        settings={
+            "train.backbone": "iresnet_tiny",
+            "train.batch_size": 64,
+            "train.steps": 1600,  # 13 epochs of the 8,000 synthetic images
+            "train.optimizer": "adamw",
+            "train.learning_rate": 4e-3,
+            "train.weight_decay": 0.1,
+            "train.warmup_steps": 80,
+            "train.margin_warmup_steps": 960,
+        },
     ),
     "r50": Preset(
         about=(

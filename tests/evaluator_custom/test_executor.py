@@ -84,6 +84,7 @@ def _expected(backbone):
 def test_figures_blessing_and_tfmas_reader(world, tmp_path):
     evaluation, blessing, verdict = _evaluate(world, tmp_path, {"lfw": 0.5})
     expected = _expected(world[1])
+    assert list(verdict["sets"]) == ["lfw", "cfp_fp"]  # in the configured order, whatever TFMA's
     for name in ("lfw", "cfp_fp"):
         figures = verdict["sets"][name]
         assert set(figures) == set(metrics.FIGURES)
