@@ -10,17 +10,10 @@ from apache_beam.utils import shared
 from tensorflow_model_analysis.extractors import extractor
 from tensorflow_model_analysis.proto import config_pb2
 
+from evaluator_custom import embedder
 from evaluator_custom.embedder import PairEmbedder
 from trainer_module import features
 from trainer_module.console import progress
-
-_expected_pairs: int | None = None
-
-
-def announce_pairs(pairs: int | None) -> None:
-    """Tells the progress bar of the next evaluation how many pairs there will be: TFX's hooks have no room for it."""
-    global _expected_pairs
-    _expected_pairs = pairs
 
 
 class EmbedPairs(beam.DoFn):
@@ -89,7 +82,7 @@ def custom_extractors(
             eval_config=eval_config, tensor_representations=tensor_adapter_config.tensor_representations
         ),
         tfma.extractors.LabelsExtractor(eval_config=eval_config),
-        extractor.Extractor(stage_name="EmbedPairs", ptransform=_embed(paths, _expected_pairs)),
+        extractor.Extractor(stage_name="EmbedPairs", ptransform=_embed(paths, embedder.expected_pairs)),
         tfma.extractors.UnbatchExtractor(),
         tfma.extractors.SliceKeyExtractor(eval_config=eval_config),
     ]

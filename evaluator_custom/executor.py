@@ -14,7 +14,7 @@ from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from evaluator_custom import embed_pairs
+from evaluator_custom import embedder
 from serving.export import VERIFICATION_FILE
 
 
@@ -29,7 +29,7 @@ class VerificationEvaluatorExecutor(executor.Executor):
     ) -> None:
         """Runs the Beam job."""
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        embed_pairs.announce_pairs(examples.get_int_custom_property("pairs") or None)
+        embedder.expected_pairs = examples.get_int_custom_property("pairs") or None
         super().Do(input_dict, output_dict, exec_properties)
 
         evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])

@@ -105,7 +105,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         schema=pair_schema.outputs["schema"],
         sets=config.evaluation.sets,
         min_accuracy=config.evaluation.min_accuracy,
-        code_version=code_version("evaluator_custom.component"),
+        code_version=code_version("evaluator_custom.component", "evaluator_custom.embed_pairs"),
     )
     # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.
     pusher = Pusher(

