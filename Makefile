@@ -20,7 +20,7 @@ setup-dev: ## Add what tests and checks need, and the oracle's environment (.ven
 	@$(SETUP) dev mxnet
 
 demo: setup ## Make a small data set, train on it, evaluate, bless and push a model: build/demo
-	$(BIN)/arcface-tfx synth build/demo/data
+	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces
 	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo
 
 test: setup-dev ## Run all tests

@@ -13,8 +13,8 @@ _IMAGES_PER_CALL = 64  # 128 with their mirrors: 19 MB of float32 pixels, and la
 DISTANCE, XNORM = 0, 1
 
 
-# How many pairs the next evaluation will embed, for its progress bar; None if unknown. The evaluator sets it here: TFX's
-# hooks have no room for it, and TFX loads the hooks' own module anew, which would forget it.
+# How many pairs the next evaluation will embed, for its progress bar; None if unknown. The evaluator sets it here:
+# TFX's hooks have no room for it, and TFX loads the hooks' own module anew, which would forget it.
 expected_pairs: int | None = None
 
 

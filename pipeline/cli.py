@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `--help` must answer at once, and Tens
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -59,12 +60,19 @@ def main() -> None:
 @click.option("--pairs", type=click.IntRange(min=1), help="Pairs of each verification set, a multiple of 20.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed, other faces.")
 @click.option("--sheet", type=click.Path(dir_okay=False), help="Also write a contact sheet (PNG), one row an identity.")
+@click.option("--samples", type=click.Path(file_okay=False), help="Also write single faces to try a model on.")
 def synth(
-    out: str, identities: int | None, images: int | None, pairs: int | None, seed: int | None, sheet: str | None
+    out: str,
+    identities: int | None,
+    images: int | None,
+    pairs: int | None,
+    seed: int | None,
+    sheet: str | None,
+    samples: str | None,
 ) -> None:
     """Write a data set of procedural faces to OUT, exactly in the files that InsightFace publishes."""
     from components.synthetic.dataset import SyntheticSpec, write_dataset
-    from components.synthetic.sheet import write_sheet
+    from components.synthetic.sheet import write_samples, write_sheet
 
     given = {"identities": identities, "images_per_identity": images, "pairs": pairs, "seed": seed}
     with _input_errors(FileExistsError, ValueError):
@@ -73,6 +81,9 @@ def synth(
         if sheet:
             write_sheet(sheet, spec)
             click.echo(f"{sheet}: written")
+        if samples:
+            write_samples(samples, spec)
+            click.echo(f"{samples}: written")
 
 
 @contextlib.contextmanager
@@ -194,7 +205,8 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
     click.echo(f"tensorboard  {summary.tensorboard}")
     click.echo(f"log          {log}")
     model = summary.pushed or summary.model
-    click.echo(f"\nask it:      arcface-tfx embed {os.path.relpath(model)} IMAGE.jpg")
+    command = "arcface-tfx" if shutil.which("arcface-tfx") else f"{os.path.relpath(sys.executable)} -m pipeline"
+    click.echo(f"\nask it:      {command} embed {os.path.relpath(model)} IMAGE.jpg")
 
 
 @main.command(

@@ -20,6 +20,7 @@ from components.synthetic import dataset as dataset_module
 from components.synthetic.dataset import PAIR_VARIATIONS, TRAIN_VARIATION, draw_images
 from components.synthetic.geometry import TEMPLATE, Pose, curve
 from components.synthetic.shape import landmarks, shape
+from components.synthetic.sheet import write_samples
 from trainer_module.features import IMAGE_SIZE, VERIFICATION_SETS
 
 SPEC = SyntheticSpec(identities=3, images_per_identity=4, pairs=40, seed=7)
@@ -207,6 +208,14 @@ def test_a_contact_sheet(folder: Path, tmp_path: Path) -> None:
         first = reader.read(read_index(str(folder / "train.idx")).offsets[1])
         shown = np.asarray(sheet.crop((4, 4, 116, 116)))
         np.testing.assert_array_equal(shown, np.asarray(Image.open(io.BytesIO(first.payload))))
+
+
+def test_samples_are_of_people_in_no_set(folder: Path, tmp_path: Path) -> None:
+    write_samples(tmp_path / "samples", SPEC, identities=2, images=2)
+    samples = {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()}
+    assert sorted(samples) == ["person1-a.jpg", "person1-b.jpg", "person2-a.jpg", "person2-b.jpg"]
+    published = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert not [name for name, data in samples.items() if data in published]
 
 
 def test_importing_it_costs_no_tensorflow() -> None:
