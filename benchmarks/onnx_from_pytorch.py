@@ -6,9 +6,6 @@ arcface_torch's structure with random weights and moving statistics and exports 
 files. It prints what it writes to `benchmarks/results/onnx_from_pytorch.csv`.
 """
 
-import csv
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -19,7 +16,6 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "onnx_from_pytorch.csv"
 COMMAND = "python -m benchmarks.onnx_from_pytorch PYTORCH_PYTHON"
 UNITS = (3, 4, 14, 3)
 WIDTHS = (64, 128, 256, 512)
@@ -111,43 +107,19 @@ def measure(folder: Path) -> list[tuple[str, float, str]]:
     return rows
 
 
-def hardware() -> str:
-    """The processor's model, or its architecture where the system does not tell, and the number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
-def commit() -> str:
-    """Short hash of the commit that was measured; "uncommitted" where the code that ran is not in it."""
-    changed = ["git", "status", "--porcelain", "--", "trainer_module", "benchmarks/onnx_from_pytorch.py"]
-    answers = [
-        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        for command in (["git", "rev-parse", "--short", "HEAD"], changed)
-    ]
-    if any(answer.returncode for answer in answers) or answers[1].stdout.strip():
-        return "uncommitted"
-    return answers[0].stdout.strip()
-
-
 def main(arguments: list[str]) -> None:
     """Exports under the other interpreter, measures here, writes the table."""
     if arguments[:1] == ["--export"]:
         export(Path(arguments[1]))
         return
+    from benchmarks import table  # the other interpreter runs this file by its path, and cannot import it
+
     if len(arguments) != 1:
         raise SystemExit(f"Expected the interpreter that has PyTorch: {COMMAND}. Received: {arguments}")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([arguments[0], __file__, "--export", folder], check=True)
         rows = measure(Path(folder))
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("figure", "value", "unit", "command", "commit", "hardware"))
-        for figure, value, unit in rows:
-            print(f"{figure}: {value:.3g} {unit}")
-            writer.writerow((figure, f"{value:.3g}", unit, COMMAND, commit(), hardware()))
+    table.write("onnx_from_pytorch", COMMAND, [(figure, f"{value:.3g}", unit) for figure, value, unit in rows])
 
 
 if __name__ == "__main__":

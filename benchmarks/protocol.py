@@ -5,11 +5,7 @@ Run it from the repository's root: `python -m benchmarks.protocol`. It prints wh
 timed several times, and the shortest time counts, since whatever else the machine does only makes times longer.
 """
 
-import csv
 import importlib.util
-import os
-import platform
-import subprocess
 import sys
 import timeit
 from collections.abc import Callable
@@ -18,12 +14,11 @@ from types import ModuleType
 
 import numpy as np
 
+from benchmarks import table
 from evaluator_custom.protocol import evaluate, pair_distances
 from evaluator_custom.verification_statistics import bootstrap_accuracy
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "protocol.csv"
-COMMAND = "python -m benchmarks.protocol"
 PAIRS = 6000
 
 
@@ -42,21 +37,6 @@ def transcription() -> ModuleType:
 def shortest(call: Callable[[], object], repeats: int) -> float:
     """Shortest of several durations, in milliseconds."""
     return 1000 * min(timeit.repeat(call, number=1, repeat=repeats))
-
-
-def hardware() -> str:
-    """The processor's model, or its architecture where the system does not tell, and the number of cores."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
-def commit() -> str:
-    """Short hash of the commit that was measured, or "uncommitted"."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else "uncommitted"
 
 
 def measure() -> list[tuple[str, str, str]]:
@@ -79,15 +59,5 @@ def measure() -> list[tuple[str, str, str]]:
     ]
 
 
-def main() -> None:
-    """Measures, writes the CSV and prints it."""
-    where = (COMMAND, commit(), hardware())
-    rows = [("figure", "value", "unit", "command", "commit", "hardware"), *((*row, *where) for row in measure())]
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
-
-
 if __name__ == "__main__":
-    main()
+    table.write("protocol", "python -m benchmarks.protocol", measure())

@@ -251,7 +251,7 @@ def evaluate(model: str, data: str, sets: str | None, colour: str, json_file: st
             raise DataError(f"{missing[0]}: expected a verification set. Received: no such file")
     with _quiet():
         from evaluator_custom.embedder import PairEmbedder
-        from evaluator_custom.offline import evaluate_set
+        from pipeline.evaluate import evaluate_set
         from pipeline.summary import verification_table
         from serving.local import resolve
 

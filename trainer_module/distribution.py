@@ -6,15 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from trainer_module.console import CONSOLE_FD
+from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from trainer_module.loop import TrainingJob
 
 TF_CONFIG = "TF_CONFIG"
 _STARTED = "started"
@@ -64,7 +61,7 @@ def mark_started(run_dir: str) -> None:
         pass
 
 
-def run_workers(job: "TrainingJob") -> None:
+def run_workers(job: TrainingJob) -> None:
     """Trains with `settings.workers` processes on this host and waits for them.
 
     A chief whose worker never starts waits for ever and ignores SIGTERM, so all are killed when the start takes longer
@@ -109,7 +106,7 @@ def _start_worker(job_path: str, addresses: list[str], index: int, log: str) -> 
         )
 
 
-def _supervise(processes: "list[subprocess.Popen[bytes]]", logs: list[str], job: "TrainingJob") -> None:
+def _supervise(processes: "list[subprocess.Popen[bytes]]", logs: list[str], job: TrainingJob) -> None:
     deadline = time.monotonic() + job.settings.start_timeout_s
     started = os.path.join(job.run_dir, _STARTED)
     while True:

@@ -4,12 +4,11 @@ tf_keras layers with an own loop, since Keras 3's `fit` fails under MultiWorkerM
 """
 
 import dataclasses
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -20,35 +19,9 @@ from trainer_module.console import progress
 from trainer_module.heads.arcface import ArcFace
 from trainer_module.images import to_input
 from trainer_module.input_pipeline import training_batches
+from trainer_module.job import TrainingJob
 from trainer_module.schedules import WarmupCosine, margin_at
 from trainer_module.settings import TrainSettings
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingJob:
-    """What a worker process needs to train; travels to it as JSON.
-
-    Attributes:
-      train_patterns: globs of the train split's TFRecord shards.
-      transform_graph: path of Transform's output.
-      run_dir: receives `checkpoint/`, `tensorboard/` and the workers' logs.
-      settings: how to train.
-    """
-
-    train_patterns: list[str]
-    transform_graph: str
-    run_dir: str
-    settings: TrainSettings
-
-    def to_json(self) -> str:
-        """The job as JSON text."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
-        values = json.loads(text)
-        return cls(**{**values, "settings": TrainSettings.from_dict(values["settings"])})
 
 
 @dataclasses.dataclass

@@ -6,6 +6,7 @@ from typing import Any
 
 from serving.export import ModelMetadata, export_saved_model
 from trainer_module import backbones, checkpoints, distribution, loop
+from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
 
@@ -20,7 +21,7 @@ def run_fn(fn_args: Any) -> None:
         the train split; `model_run_dir` receives checkpoint and TensorBoard, `serving_model_dir` the SavedModel.
     """
     settings = TrainSettings.from_dict(fn_args.custom_config["settings"])
-    job = loop.TrainingJob(
+    job = TrainingJob(
         train_patterns=list(fn_args.train_files),
         transform_graph=fn_args.transform_graph_path,
         run_dir=fn_args.model_run_dir,

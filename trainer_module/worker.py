@@ -2,7 +2,8 @@
 
 import sys
 
-from trainer_module.loop import TrainingJob, train
+from trainer_module.job import TrainingJob
+from trainer_module.loop import train
 
 
 def main() -> None:

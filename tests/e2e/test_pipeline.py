@@ -31,10 +31,11 @@ class World:
     data: Path
     root: Path
 
-    def run(self, *more: str) -> tuple[dict, str]:
+    def run(self, *more: str, init_from: str | None = None) -> tuple[dict, str]:
         """Runs the pipeline; returns its summary and what a person saw."""
+        initial = ["--init-from", init_from] if init_from else []
         settings = [argument for setting in (*SETTINGS, *more) for argument in ("--set", setting)]
-        result = cli("run", "--data", str(self.data), "--root", str(self.root), "--json", *settings)
+        result = cli("run", "--data", str(self.data), "--root", str(self.root), "--json", *initial, *settings)
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout), result.stderr
 
@@ -133,6 +134,16 @@ def test_central_storage_trains_too(world, first):
     # One CPU device either way: where the variables lie must not change what is learned.
     for name, figures in first[0]["verification"]["sets"].items():
         assert summary["verification"]["sets"][name]["accuracy"] == pytest.approx(figures["accuracy"], abs=0.05)
+
+
+def test_a_model_is_judged_as_it_is_and_fine_tuned(world, first):
+    training_run = str(Path(first[0]["tensorboard"]).parent)
+    as_it_is, _ = world.run("train.steps=0", init_from=training_run)
+    assert ran(as_it_is) == TRAINING
+    assert as_it_is["verification"]["sets"] == first[0]["verification"]["sets"]
+    tuned, _ = world.run("train.steps=3", "train.learning_rate=1e-4", init_from=training_run)
+    assert tuned["pushed"] not in (as_it_is["pushed"], None)
+    assert tuned["verification"]["sets"] != as_it_is["verification"]["sets"]
 
 
 def test_a_changed_record_file_re_runs_what_depends_on_it(world, first, tmp_path):

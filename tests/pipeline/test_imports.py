@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import verification_bin
 from pipeline.config import ConfigError, make_config
 from pipeline.imports import write_import
 from serving import export, local, signatures
@@ -115,3 +116,13 @@ def test_the_real_model_gives_its_authors_figures(real_faces, tmp_path):
     assert lfw["accuracy"] == pytest.approx(0.99400, abs=1e-5)
     assert lfw["accuracy_std"] == pytest.approx(0.00442, abs=1e-5)
     assert lfw["xnorm"] == pytest.approx(11.094662, abs=1e-3)
+
+    images = verification_bin.read(str(real_faces / "official" / "lfw.bin")).images[:16]
+    for i, image in enumerate(images):
+        (tmp_path / f"{i:02d}.jpg").write_bytes(image)
+    output = str(tmp_path / "embeddings.npy")
+    result = _cli("embed", out, *sorted(map(str, tmp_path.glob("*.jpg"))), "--output", output)
+    assert result.returncode == 0, result.stderr
+    reference = np.load(real_faces / "mobilefacenet-y1" / "reference.npz")["embedding"]
+    expected = reference / np.linalg.norm(reference, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.load(output), expected, atol=1e-4)
