@@ -11,7 +11,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def write(name: str, command: str, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Prints rows of (figure, value, unit) and writes them to `results/<name>.csv`, with command, commit and hardware."""
+    """Prints (figure, value, unit) rows and writes them to `results/<name>.csv`, with command, commit and hardware."""
     where = (command, _commit(), _hardware())
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.csv").open("w", newline="") as file:
