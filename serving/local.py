@@ -13,6 +13,7 @@ from serving.export import EXTRA, VERIFICATION_FILE
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from trainer_module import features
 from trainer_module.errors import DataError
+from trainer_module.images import decode
 
 _IMAGES_PER_CALL = 64
 
@@ -156,4 +157,8 @@ def _read_image(path: str) -> bytes:
         content = f.read()
     if not content.startswith(features.IMAGE_MAGICS):
         raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {content[:8].hex(' ') or 'none'}")
+    try:
+        decode(tf.constant(content))
+    except tf.errors.InvalidArgumentError as error:
+        raise DataError(f"{path}: expected a whole JPEG or PNG image. Received: {error.message}") from error
     return content

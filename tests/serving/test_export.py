@@ -136,5 +136,8 @@ def test_local_model_names_what_is_no_image_or_no_model(model_dir, tmp_path):
     text.write_text("not an image")
     with pytest.raises(DataError, match=r"a\.jpg: expected a JPEG or PNG"):
         local.LocalModel(model_dir).embed([str(text)])
+    text.write_bytes(jpeg(1)[:200])
+    with pytest.raises(DataError, match=r"a\.jpg: expected a whole JPEG or PNG"):
+        local.LocalModel(model_dir).embed([str(text)])
     with pytest.raises(DataError, match="expected a SavedModel or a folder of numbered versions"):
         local.LocalModel(str(tmp_path))
