@@ -81,7 +81,7 @@ def make_train_step(
     Returns:
       A function of a distributed iterator that gives float32 scalars: `loss` (softmax cross-entropy with the margin),
       `penalty` (the L2 term), `accuracy` (nearest class centre without margin), `norm` (mean length of the raw
-      embeddings), `gradient_norm` before clipping, of the first replica.
+      embeddings), `gradient_norm` before clipping, mean over replicas.
     """
     replicas = strategy.num_replicas_in_sync
     pixel_format = settings.pixel_format()
@@ -142,7 +142,7 @@ def train(job: TrainingJob) -> None:
     iterator = iter(batches)
     bar = progress(total=images, description="training", unit="img", leave=True, disable=not is_chief)
     with writer.as_default(), bar:
-        written = time.monotonic()
+        logged, logged_at = 0, time.monotonic()
         for done in range(1, settings.steps + 1):
             metrics = step(iterator)
             if done == 1:
@@ -155,9 +155,9 @@ def train(job: TrainingJob) -> None:
                         f"expected a finite loss; try a lower train.learning_rate, a longer train.warmup_steps or "
                         f"train.clip_norm. Received: loss={values['loss']} at step {done}"
                     )
-                seconds = (time.monotonic() - written) / (settings.log_every if done % settings.log_every == 0 else 1)
-                written = time.monotonic()
-                _write_summaries(values, done, settings, seconds)
+                step_seconds = (time.monotonic() - logged_at) / (done - logged)
+                logged, logged_at = done, time.monotonic()
+                _write_summaries(values, done, settings, step_seconds)
                 bar.set_postfix(loss=f"{values['loss']:.2f}", accuracy=f"{values['accuracy']:.2f}", refresh=False)
     checkpoints.write(state.checkpoint(), job.run_dir, is_chief)
 
