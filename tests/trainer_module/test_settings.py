@@ -15,7 +15,7 @@ def test_round_trip():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"steps": 0}, "train.steps must be positive. Received: steps=0"),
+        ({"steps": 0}, "train.steps must be positive, or train.init_from be given. Received: steps=0"),
         ({"margin": 2.0}, r"train.margin must lie in \[0, pi/2\)"),
         ({"momentum": 1.0}, r"train.momentum must lie in \[0, 1\)"),
         ({"strategy": "tpu"}, "train.strategy must be 'mirrored' or 'central'"),
