@@ -1,0 +1,49 @@
+"""Supervision of worker processes on this host."""
+
+import os
+
+import pytest
+
+from trainer_module import distribution
+from trainer_module.job import TrainingJob
+from trainer_module.settings import TrainSettings
+
+
+def _job(tmp_path, **settings):
+    return TrainingJob(
+        train_patterns=[str(tmp_path / "nothing-*")],
+        transform_graph=str(tmp_path / "no_graph"),
+        run_dir=str(tmp_path / "run"),
+        settings=TrainSettings(workers=2, batch_size=8, steps=1, **settings),
+    )
+
+
+def test_a_job_travels_as_json(tmp_path):
+    job = _job(tmp_path, colour="bgr")
+    assert TrainingJob.from_json(job.to_json()) == job
+
+
+@pytest.mark.slow
+def test_a_worker_that_fails_ends_the_run_and_names_its_log(tmp_path):
+    # The last line of the worker's log says why.
+    message = (
+        r"worker \d of 2 was expected to end with code 0; its log is .*worker-\d\.log.* Received: code 1, .*vocabulary"
+    )
+    with pytest.raises(distribution.WorkerError, match=message):
+        distribution.run_workers(_job(tmp_path))
+    logs = sorted(name for name in os.listdir(tmp_path / "run") if name.endswith(".log"))
+    assert logs == ["worker-0.log", "worker-1.log"]
+
+
+@pytest.mark.slow
+def test_workers_that_do_not_start_in_time_are_stopped(tmp_path):
+    with pytest.raises(
+        distribution.WorkerError, match=r"train\.start_timeout_s=0\.5 s; their logs are .*Received: none"
+    ):
+        distribution.run_workers(_job(tmp_path, start_timeout_s=0.5))
+
+
+def test_without_tf_config_this_process_is_the_chief():
+    strategy = distribution.make_strategy(TrainSettings())
+    assert strategy.num_replicas_in_sync == 1
+    assert distribution.is_chief(strategy)
