@@ -10,7 +10,7 @@ from unittest import mock
 
 from pipeline.config import PipelineConfig
 from pipeline.summary import RunSummary, summarize
-from trainer_module.console import console, progress, say
+from trainer_module.console import is_live, progress, say
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def _node_progress(nodes: int) -> Iterator[None]:
 
     launch = Launcher.launch
 
-    with progress(total=nodes, description="pipeline", unit="node", disable=not console().isatty()) as bar:
+    with progress(total=nodes, description="pipeline", unit="node", disable=not is_live()) as bar:
 
         def observed(launcher: Launcher) -> Any:
             node = launcher._pipeline_node.node_info.id

@@ -29,6 +29,12 @@ def console() -> TextIO:
     return _stream
 
 
+def is_live() -> bool:
+    """Whether the console is a terminal that a bar can be drawn on; one without a width (`script`, some CI) is not."""
+    stream = console()
+    return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
+
+
 def say(message: str) -> None:
     """Writes one line to the console, above a progress bar if there is one."""
     tqdm.write(message, file=console())
@@ -76,7 +82,7 @@ def progress(
       A tqdm bar: iterate over it, or use it as a context manager.
     """
     stream = console()
-    live = stream.isatty()
+    live = is_live()
     return (tqdm if live else _LineBar)(
         iterable,
         total=total,
