@@ -1,6 +1,11 @@
 """Supervision of worker processes on this host."""
 
+import contextlib
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +46,37 @@ def test_workers_that_do_not_start_in_time_are_stopped(tmp_path):
         distribution.WorkerError, match=r"train\.start_timeout_s=0\.5 s; their logs are .*Received: none"
     ):
         distribution.run_workers(_job(tmp_path, start_timeout_s=0.5))
+
+
+def _workers_of(job_file: str) -> list[str]:
+    """Process numbers of the workers of a job, by their command lines."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and f"trainer_module.worker\0{job_file}" in Path("/proc", entry, "cmdline").read_text():
+                found.append(entry)
+    return found
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_supervisor_that_is_killed(tmp_path):
+    code = (
+        "import sys; from trainer_module.distribution import run_workers; from trainer_module.job import TrainingJob\n"
+        "run_workers(TrainingJob.from_json(sys.argv[1]))"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", code, _job(tmp_path).to_json()], stderr=subprocess.DEVNULL)
+    job_file = str(tmp_path / "run" / "job.json")
+    deadline = time.monotonic() + 60
+    while len(_workers_of(job_file)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)  # Python has started, TensorFlow is being imported
+    assert len(_workers_of(job_file)) == 2
+    supervisor.kill()
+    supervisor.wait()
+    deadline = time.monotonic() + 5
+    while _workers_of(job_file) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _workers_of(job_file) == []
 
 
 def test_without_tf_config_this_process_is_the_chief():
