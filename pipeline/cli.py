@@ -16,14 +16,11 @@ from typing import Any
 import click
 
 from pipeline.config import PRESETS, ConfigError, PipelineConfig, make_config
+from pipeline.data_commands import convert, echo_json, input_errors, inspect, synth
 from trainer_module.console import noise_to, say
 from trainer_module.errors import DataError
 
 _DEFAULT_ROOT = os.path.join("build", "run")
-
-
-def _echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
 
 
 @contextlib.contextmanager
@@ -53,48 +50,8 @@ def main() -> None:
     """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
 
 
-@main.command(epilog="Example: arcface-tfx synth build/demo/data")
-@click.argument("out", type=click.Path(file_okay=False))
-@click.option("--identities", type=click.IntRange(min=1), help="Identities of the training set.")
-@click.option("--images", type=click.IntRange(min=1), help="Images of each identity.")
-@click.option("--pairs", type=click.IntRange(min=1), help="Pairs of each verification set, a multiple of 20.")
-@click.option("--seed", type=click.IntRange(min=0), help="Another seed, other faces.")
-@click.option("--sheet", type=click.Path(dir_okay=False), help="Also write a contact sheet (PNG), one row an identity.")
-@click.option("--samples", type=click.Path(file_okay=False), help="Also write single faces to try a model on.")
-def synth(
-    out: str,
-    identities: int | None,
-    images: int | None,
-    pairs: int | None,
-    seed: int | None,
-    sheet: str | None,
-    samples: str | None,
-) -> None:
-    """Write a data set of procedural faces to OUT, exactly in the files that InsightFace publishes."""
-    from components.synthetic.dataset import SyntheticSpec, write_dataset
-    from components.synthetic.sheet import write_samples, write_sheet
-
-    given = {"identities": identities, "images_per_identity": images, "pairs": pairs, "seed": seed}
-    with _input_errors(FileExistsError, ValueError):
-        spec = SyntheticSpec(**{name: value for name, value in given.items() if value is not None})
-        click.echo(f"{out}: {write_dataset(out, spec)}")
-        if sheet:
-            write_sheet(sheet, spec)
-            click.echo(f"{sheet}: written")
-        if samples:
-            write_samples(samples, spec)
-            click.echo(f"{samples}: written")
-
-
-@contextlib.contextmanager
-def _input_errors(*more: type[Exception]) -> Iterator[None]:
-    """Bad input, and `more` where it is told so by these, ends with its message and exit code 2."""
-    kinds: tuple[type[Exception], ...] = (DataError, ConfigError, *more)
-    try:
-        yield
-    except kinds as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+for _command in (synth, inspect, convert):
+    main.add_command(_command)
 
 
 def _import_command(name: str, example: str) -> Callable[..., Any]:
@@ -177,7 +134,7 @@ def run(data: str, root: str, init_from: str | None, preset: str, overrides: tup
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
     from pipeline.preflight import check_dataset
 
-    with _input_errors():
+    with input_errors():
         config = make_config(os.path.abspath(data), os.path.abspath(root), preset, overrides, init_from)
         config = check_dataset(config)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
@@ -188,7 +145,7 @@ def run(data: str, root: str, init_from: str | None, preset: str, overrides: tup
 
         summary = run_local(config)
     if as_json:
-        _echo_json({**summary.to_dict(), "log": log})
+        echo_json({**summary.to_dict(), "log": log})
     else:
         _print_summary(config, summary, log)
 
@@ -201,12 +158,19 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
     if summary.verification:
         click.echo("\n" + verification_table(summary.verification["sets"]) + "\n")
         click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
-    click.echo(f"model        {summary.pushed or f'not pushed; exported to {summary.model}'}")
-    click.echo(f"tensorboard  {summary.tensorboard}")
-    click.echo(f"log          {log}")
-    model = summary.pushed or summary.model
+    model = _shown(summary.pushed or summary.model)
+    click.echo(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
+    if summary.tensorboard:
+        click.echo(f"tensorboard  {_shown(summary.tensorboard)}")
+    click.echo(f"log          {_shown(log)}")
     command = "arcface-tfx" if shutil.which("arcface-tfx") else f"{os.path.relpath(sys.executable)} -m pipeline"
-    click.echo(f"\nask it:      {command} embed {os.path.relpath(model)} IMAGE.jpg")
+    click.echo(f"\nask it:      {command} embed {model} IMAGE.jpg")
+
+
+def _shown(path: str) -> str:
+    """A path as a person would type it: relative where it lies below the working directory."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
 
 
 @main.command(
@@ -219,7 +183,7 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
 @_pipeline_options
 def compile_(output: str, data: str, root: str, image: str, preset: str, overrides: tuple[str, ...]) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
-    with _input_errors():
+    with input_errors():
         config = make_config(data, root, preset, overrides)
     with _quiet():
         from pipeline.kubeflow_runner import compile_pipeline
@@ -240,33 +204,42 @@ def compile_(output: str, data: str, root: str, image: str, preset: str, overrid
     help="bgr feeds the model red and blue exchanged, to see what a wrong colour order would do.",
 )
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Also write all figures to this file.")
-def evaluate(model: str, data: str, sets: str | None, colour: str, json_file: str | None) -> None:
+@click.option("--report", type=click.Path(dir_okay=False), help="Also write an HTML page: curves and worst pairs.")
+def evaluate(model: str, data: str, sets: str | None, colour: str, json_file: str | None, report: str | None) -> None:
     """Judge MODEL by 10-fold verification, as the pipeline does."""
     from trainer_module.features import VERIFICATION_SETS
 
     there = {name: os.path.join(data, f"{name}.bin") for name in (sets.split(",") if sets else VERIFICATION_SETS)}
     missing = [path for path in there.values() if not os.path.exists(path)]
-    with _input_errors():
+    with input_errors():
         if (sets and missing) or len(missing) == len(there):
             raise DataError(f"{missing[0]}: expected a verification set. Received: no such file")
     with _quiet():
         from evaluator_custom.embedder import PairEmbedder
-        from pipeline.evaluate import evaluate_set
+        from evaluator_custom.report import write_report
+        from pipeline.evaluate import evaluate_set, model_facts
         from pipeline.summary import verification_table
         from serving.local import resolve
 
-        embedder = PairEmbedder(resolve(model))
-        figures = {
-            name: evaluate_set(embedder, path, swap_colours=colour == "bgr").to_dict()
-            for name, path in there.items()
-            if path not in missing
-        }
+        path = resolve(model)
+        embedder = PairEmbedder(path)
+        evaluated = [
+            evaluate_set(embedder, name, bin_path, swap_colours=colour == "bgr")
+            for name, bin_path in there.items()
+            if bin_path not in missing
+        ]
+        figures = {e.name: e.result.to_dict() for e in evaluated}
+        if report:
+            write_report(report, evaluated, model_facts(path, data, colour))
     if json_file:
+        os.makedirs(os.path.dirname(os.path.abspath(json_file)), exist_ok=True)
         aside = f"{json_file}.{os.getpid()}"
         with open(aside, "w") as f:
             json.dump(figures, f, indent=2)
         os.replace(aside, json_file)
     click.echo(verification_table(figures))
+    if report:
+        click.echo(f"{report}: written")
 
 
 @main.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface face.jpg --output embeddings.npy")
@@ -288,7 +261,7 @@ def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
         click.echo(f"{output}: float32 {list(answer.embeddings.shape)}")
     else:
         rows = zip(images, answer.embeddings.tolist(), answer.norms.tolist(), strict=True)
-        _echo_json([{"image": image, "embedding": embedding, "norm": norm} for image, embedding, norm in rows])
+        echo_json([{"image": image, "embedding": embedding, "norm": norm} for image, embedding, norm in rows])
 
 
 @main.command(epilog="Example: arcface-tfx verify build/demo/serving/arcface a.jpg b.jpg")
@@ -306,7 +279,7 @@ def verify(model: str, a: str, b: str, name: str | None, threshold: float | None
         loaded = LocalModel(model)
         verdict = loaded.verify(a, b, loaded.threshold(name) if threshold is None else threshold)
     if as_json:
-        _echo_json(verdict.to_dict())
+        echo_json(verdict.to_dict())
     else:
         click.echo(
             f"{'same' if verdict.same else 'different'}: cosine {verdict.cosine:.4f}, "
@@ -319,7 +292,7 @@ def verify(model: str, a: str, b: str, name: str | None, threshold: float | None
 def presets(as_json: bool) -> None:
     """List the presets: what each is for, and its settings."""
     if as_json:
-        _echo_json({name: {"about": preset.about, **preset.settings} for name, preset in PRESETS.items()})
+        echo_json({name: {"about": preset.about, **preset.settings} for name, preset in PRESETS.items()})
         return
     for name, preset in PRESETS.items():
         click.echo(f"{name}: {preset.about}")

@@ -19,7 +19,7 @@ def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["synth", "run", "compile", "embed", "verify", "presets"])
+@pytest.mark.parametrize("command", ["synth", "inspect", "convert", "run", "compile", "embed", "verify", "presets"])
 def test_help_answers_without_tensorflow(command):
     code = (
         "import sys; from pipeline.cli import main\n"

@@ -1,0 +1,371 @@
+"""What is in a folder as InsightFace publishes it, and what is wrong with it. numpy and Pillow only.
+
+One pass over `train.rec` in the order of its byte offsets: every record is read, every image's header is parsed, no
+pixel is decoded. So a JPEG whose data are cut behind a good header is not noticed here.
+
+Memory: an image leaves a digest (16 bytes) and a label (4 bytes) in numpy arrays, beside its index entry as it is and
+by offset (34 bytes); the search for duplicates takes copies, an order and group starts (64 bytes). So about 118 bytes
+an image at the peak: 0.7 GB for the 5.8 million of MS1M. A verification set is held whole while it is looked at (75 MB
+for LFW's 6,000 pairs).
+"""
+
+import collections
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from components import recordio, verification_bin
+from trainer_module import features
+from trainer_module.console import progress, say
+from trainer_module.errors import DataError
+
+_REC, _IDX = "train.rec", "train.idx"
+_NO_LABEL = -1  # the label is no identity
+_DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
+_KEPT = 20  # places of one kind that a report lists; it counts them all
+_SHOWN = 5  # of them in the text
+_BAR = 40  # characters of the histogram's longest bar
+
+
+@dataclasses.dataclass(frozen=True)
+class DamagedRecord:
+    """A record that is not what it should be: key, byte offset in `train.rec`, what was expected and received."""
+
+    key: int
+    offset: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SetReport:
+    """The verification set `<name>.bin`: its pairs, those of one identity, or why it cannot be read."""
+
+    name: str
+    pairs: int
+    same: int
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PerIdentity:
+    """How many images the identities have; `histogram` is (from, to, identities), ends included: 1, 2 .. 3, 4 .. 7."""
+
+    least: int
+    median: float
+    most: int
+    histogram: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, counts: np.ndarray) -> Self:
+        """From the number of images of each identity, int [C], each at least 1; all zeros where C is 0."""
+        if not len(counts):
+            return cls(0, 0.0, 0, ())
+        powers = np.bincount(np.log2(counts).astype(np.int64))
+        filled = range(int(np.flatnonzero(powers)[0]), len(powers))
+        bins = tuple((2**i, 2 ** (i + 1) - 1, int(powers[i])) for i in filled)
+        return cls(int(counts.min()), float(np.median(counts)), int(counts.max()), bins)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetReport:
+    """What a data set's folder holds.
+
+    Attributes:
+      path: the folder.
+      rec_bytes: size of `train.rec`.
+      index: "there", "missing" (it was rebuilt to look), or "kept" (rebuilt and written).
+      layout_error: why header and identity records cannot be made sense of, or None.
+      has_header: InsightFace's form with a header record; else im2rec's plain images.
+      announced_identities: as the header record says, or None.
+      images: readable ones.
+      identities: different labels of them.
+      image_bytes: encoded, without the records' headers.
+      formats: "JPEG 112x112" -> images, the commonest first.
+      per_identity: images per identity.
+      shared: pictures that occur, byte for byte, under more than one identity.
+      shared_keys: the keys of the first of them.
+      damaged: records that cannot be read.
+      first_damaged: the first of them.
+      label_errors: images whose label is no identity.
+      first_label_errors: the first of them.
+      sets: the verification sets, by name.
+    """
+
+    path: str
+    rec_bytes: int
+    index: str
+    layout_error: str | None
+    has_header: bool
+    announced_identities: int | None
+    images: int
+    identities: int
+    image_bytes: int
+    formats: dict[str, int]
+    per_identity: PerIdentity
+    shared: int
+    shared_keys: tuple[tuple[int, ...], ...]
+    damaged: int
+    first_damaged: tuple[DamagedRecord, ...]
+    label_errors: int
+    first_label_errors: tuple[DamagedRecord, ...]
+    sets: tuple[SetReport, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """What a training run would stumble over, each in a few words; empty for a clean folder."""
+        found = []
+        if self.layout_error:
+            found.append("broken header or identity records")
+        if self.damaged:
+            found.append(_count(self.damaged, "damaged record"))
+        if self.label_errors:
+            found.append(_count(self.label_errors, "label") + " out of range")
+        if self.announced_identities not in (None, self.identities):
+            found.append(f"{self.announced_identities} identities announced but {self.identities} with images")
+        found += [f"{x.name}.bin is no verification set" for x in self.sets if x.error]
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values, and `problems`."""
+        return {**dataclasses.asdict(self), "problems": self.problems}
+
+    def to_text(self) -> str:
+        """The report for a person, one fact a line."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        form = "header record" if self.has_header else "im2rec's plain images, no header record"
+        if self.layout_error:
+            form = "broken header or identity records"
+        index = {"there": "with train.idx", "missing": "without train.idx", "kept": "train.idx written"}[self.index]
+        announced = "" if self.announced_identities is None else f" ({self.announced_identities:,} announced)"
+        per = self.per_identity
+        yield f"{self.path}: {form}, {index}"
+        yield f"identities    {self.identities:,}{announced}"
+        yield f"images        {self.images:,} in {_bytes(self.image_bytes)}; train.rec {_bytes(self.rec_bytes)}"
+        formats = [f"{name}: {count:,}" for name, count in self.formats.items()]
+        yield f"formats       {', '.join(formats[:_SHOWN])}{', ...' if len(formats) > _SHOWN else ''}"
+        yield f"per identity  min {per.least:,}, median {per.median:,g}, max {per.most:,}"
+        yield from self._histogram()
+        for found in self.sets:
+            figures = f"{found.pairs:,} pairs: {found.same:,} same, {found.pairs - found.same:,} different"
+            yield f"{found.name + '.bin':13} {found.error or figures}"
+        yield f"duplicates    {_count(self.shared, 'picture')} under more than one identity"
+        for keys in self.shared_keys[:_SHOWN]:
+            yield f"{'':13} keys {' = '.join(map(str, keys[:_SHOWN]))}{' = ...' if len(keys) > _SHOWN else ''}"
+        if self.layout_error:
+            yield f"layout        {self.layout_error}"
+        yield from _places("damaged", self.damaged, self.first_damaged)
+        yield from _places("label error", self.label_errors, self.first_label_errors)
+
+    def _histogram(self) -> Iterator[str]:
+        most = max((count for *_, count in self.per_identity.histogram), default=0)
+        for begin, end, count in self.per_identity.histogram:
+            span = str(begin) if begin == end else f"{begin}-{end}"
+            yield f"  {span:>11} {'#' * -(-_BAR * count // most):{_BAR}} {count:,}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.2f} MB"
+
+
+def _places(title: str, number: int, first: tuple[DamagedRecord, ...]) -> Iterator[str]:
+    for place in first[:_SHOWN]:
+        yield f"{title:13} key {place.key}, byte offset {place.offset}: {place.reason}"
+    if number > _SHOWN:
+        yield f"{'':13} and {number - _SHOWN:,} more"
+
+
+def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> DatasetReport:
+    """Looks through a data set's folder.
+
+    Without `train.idx`, the index is first rebuilt by one scan of `train.rec`.
+
+    Args:
+      folder: with `train.rec`, and maybe `train.idx` and verification sets `<name>.bin`.
+      write_index: keep the rebuilt index as `train.idx`, if the layout that it gives is whole.
+
+    Returns:
+      The report; a record that cannot be read is in it, and the pass goes on at the next entry of the index.
+
+    Raises:
+      DataError: no such folder, no `train.rec`, a broken `train.idx`, none beside a `train.rec` that a scan cannot get
+        through, or one that `write_index` would overwrite.
+    """
+    folder = Path(folder)
+    rec, idx = folder / _REC, folder / _IDX
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder as InsightFace publishes it. Received: no such folder")
+    if not rec.is_file():
+        raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
+    if write_index and idx.exists():
+        raise DataError(f"{idx}: expected no index, which --write-index would overwrite. Received: an existing file")
+    had_index = idx.exists()
+    with _WatchedReader(rec) as reader:
+        index = recordio.read_index(str(idx)) if had_index else recordio.rebuild_index(reader)
+        layout, layout_error = None, None
+        try:
+            layout = recordio.read_layout(reader, index)
+        except recordio.RecordError as error:  # the records themselves can be counted all the same
+            layout_error = str(error)
+        keep = write_index and layout is not None  # an index that makes no sense is not worth keeping
+        if keep:
+            _write_aside(idx, index)
+        elif not had_index and not write_index:
+            say(f"{idx} is missing: rebuilt for this look by a scan of {_REC}; --write-index keeps it")
+        records = _Pass(reader, index, layout)
+        records.run()
+    return DatasetReport(
+        path=str(folder),
+        rec_bytes=rec.stat().st_size,
+        index="kept" if keep else "there" if had_index else "missing",
+        layout_error=layout_error,
+        has_header=records.has_header,
+        announced_identities=layout.num_identities if layout else None,
+        **records.figures(),
+        sets=tuple(_inspect_sets(folder)),
+    )
+
+
+class _WatchedReader(recordio.RecordReader):
+    """A reader whose scan, of minutes for a published set, shows how far it is."""
+
+    def scan(self) -> Iterator[tuple[int, bytes]]:
+        """All records in file order, with a progress bar."""
+        yield from progress(super().scan(), description="rebuild index", unit="record")
+
+
+def _write_aside(path: Path, index: recordio.Index) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        recordio.write_index(str(aside), index.keys, index.offsets)
+        aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+class _Pass:
+    """One sequential pass over the records that an index names; without a layout, those with an image are the images.
+
+    Attributes:
+      has_header: whether key 0 is a header record.
+    """
+
+    def __init__(
+        self, reader: recordio.RecordReader, index: recordio.Index, layout: recordio.DatasetLayout | None
+    ) -> None:
+        self.has_header = layout is not None and layout.num_identities is not None
+        self._reader = reader
+        self._layout = layout
+        order = np.argsort(index.offsets, kind="stable")
+        self._keys, self._offsets = index.keys[order], index.offsets[order]
+        self._is_image = np.isin(self._keys, layout.image_keys) if layout else np.ones(len(order), np.bool_)
+        self._labels = np.full(len(order), _NO_LABEL, np.int32)
+        self._digests = np.zeros(len(order), _DIGEST)
+        self._seen = np.zeros(len(order), np.bool_)  # positions that turned out to be readable images
+        self._image_bytes = 0
+        self._formats: collections.Counter[str] = collections.Counter()
+        self._bad: dict[str, list[DamagedRecord]] = {"damaged": [], "label_errors": []}
+        self._bad_counts: collections.Counter[str] = collections.Counter()
+
+    def run(self) -> None:
+        """Reads every record once."""
+        entries = zip(map(int, self._keys), map(int, self._offsets), strict=True)  # lists would take 80 bytes a record
+        bar = progress(entries, total=len(self._keys), description="inspect", unit="record")
+        for position, (key, offset) in enumerate(bar):
+            try:
+                self._look_at(position, key, offset)
+            except DataError as error:
+                self._note("damaged", key, offset, "expected" + str(error).partition(": expected")[2])
+
+    def _look_at(self, position: int, key: int, offset: int) -> None:
+        record = self._reader.read(offset, key=key)
+        without_image = record.vector and not record.payload
+        if not self._is_image[position] or (self._layout is None and without_image):
+            self.has_header |= key == 0 and without_image
+            return
+        self._formats[_image_header(record.payload)] += 1
+        self._image_bytes += len(record.payload)
+        self._digests[position] = np.frombuffer(hashlib.blake2b(record.payload, digest_size=16).digest(), _DIGEST)[0]
+        self._seen[position] = True
+        end = self._layout.num_identities if self._layout else None
+        if 0 <= record.label < (2**31 if end is None else end) and record.label == int(record.label):
+            self._labels[position] = int(record.label)
+        else:
+            expected = "a label that is an identity 0, 1, 2 ..." if end is None else f"a label of 0 .. {end - 1}"
+            self._note("label_errors", key, offset, f"expected {expected}. Received: {record.label}")
+
+    def _note(self, kind: str, key: int, offset: int, reason: str) -> None:
+        self._bad_counts[kind] += 1
+        if len(self._bad[kind]) < _KEPT:
+            self._bad[kind].append(DamagedRecord(key, offset, reason))
+
+    def figures(self) -> dict[str, Any]:
+        """What the pass found, by the names of `DatasetReport`'s fields."""
+        keys, labels, digests = (x[self._seen] for x in (self._keys, self._labels, self._digests))
+        shared, examples = _shared(keys, labels, digests)
+        known = labels[labels != _NO_LABEL]
+        per_label = np.unique(known, return_counts=True)[1]
+        return {
+            "images": len(keys),
+            "identities": len(per_label),
+            "image_bytes": self._image_bytes,
+            "formats": dict(self._formats.most_common()),
+            "per_identity": PerIdentity.of(per_label),
+            "shared": shared,
+            "shared_keys": examples,
+            "damaged": self._bad_counts["damaged"],
+            "first_damaged": tuple(self._bad["damaged"]),
+            "label_errors": self._bad_counts["label_errors"],
+            "first_label_errors": tuple(self._bad["label_errors"]),
+        }
+
+
+def _image_header(payload: bytes) -> str:
+    """Format and size, e.g. "JPEG 112x112", from an encoded image's header; raises DataError if it is none."""
+    if not payload.startswith(features.IMAGE_MAGICS):
+        raise DataError(f"record: expected a JPEG or PNG image. Received: bytes {payload[:8].hex(' ') or 'none'}")
+    try:
+        with Image.open(io.BytesIO(payload), formats=("JPEG", "PNG")) as image:
+            return f"{image.format} {image.width}x{image.height}"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        received = f"{len(payload)} bytes that begin like one"
+        raise DataError(f"record: expected a whole header of a JPEG or PNG. Received: {received}") from error
+
+
+def _shared(keys: np.ndarray, labels: np.ndarray, digests: np.ndarray) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """How many pictures occur, byte for byte, under more than one identity, and the keys of the first of them.
+
+    Takes int64 [N], int32 [N] and [N] of 16 bytes.
+    """
+    if not len(keys):
+        return 0, ()
+    order = np.lexsort((keys, digests["low"], digests["high"]))
+    ordered, owners = digests[order], labels[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    several = np.flatnonzero(np.minimum.reduceat(owners, starts) != np.maximum.reduceat(owners, starts))
+    ends = np.append(starts[1:], len(order))
+    first = several[np.argsort(keys[order[starts[several]]])[:_KEPT]]
+    groups = tuple(tuple(keys[order[starts[i] : ends[i]]].tolist()) for i in first)
+    return len(several), groups
+
+
+def _inspect_sets(folder: Path) -> Iterator[SetReport]:
+    for path in progress(sorted(folder.glob("*.bin")), description="verification sets", unit="set"):
+        try:
+            found = verification_bin.read(path)
+        except verification_bin.VerificationSetError as error:
+            yield SetReport(path.stem, 0, 0, str(error))
+            continue
+        yield SetReport(path.stem, len(found), int(found.is_same.sum()))

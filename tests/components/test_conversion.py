@@ -1,0 +1,192 @@
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from components import recordio, verification_bin
+from components.conversion import PairList, convert
+from components.inspection import inspect
+from tests.helpers import jpeg
+from trainer_module.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _png(size: int = 112) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), (200, 30, 60)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def faces(tmp_path) -> Path:
+    """Three people: Ann with three images, Bo with two, Cy with a PNG."""
+    folder = tmp_path / "faces"
+    for name, number, data in (
+        ("Cy", "0001.png", _png()),
+        ("Bo", "0001.jpg", jpeg(10)),
+        ("Bo", "0002.jpeg", jpeg(11)),
+        ("Ann", "0002.jpg", jpeg(1)),
+        ("Ann", "0001.jpg", jpeg(0)),
+        ("Ann", "0010.JPG", jpeg(2)),
+    ):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / f"{name}_{number}").write_bytes(data)
+    return folder
+
+
+def _records(folder: Path) -> tuple[recordio.DatasetLayout, list[recordio.Record]]:
+    index = recordio.read_index(str(folder / "train.idx"))
+    with recordio.RecordReader(folder / "train.rec") as reader:
+        layout = recordio.read_layout(reader, index)
+        entries = zip(layout.image_keys, layout.image_offsets, strict=True)
+        return layout, [reader.read(offset, key=key) for key, offset in entries]
+
+
+def _refused(faces: Path, pattern: str, **more) -> None:
+    out = faces.parent / "out"
+    with pytest.raises(DataError, match=pattern) as caught:
+        convert(faces, out, **more)
+    assert "Received: " in str(caught.value)
+    assert not out.exists()
+    assert not [x for x in faces.parent.iterdir() if "partial" in x.name]
+
+
+def _list(faces: Path, text: str) -> PairList:
+    path = faces.parent / "pairs.txt"
+    path.write_text(text)
+    return PairList(str(path), "lfw")
+
+
+def test_round_trip(faces, tmp_path):
+    out = tmp_path / "out"
+    report = convert(faces, out)
+    assert report.lines() == ["train.rec: 6 images of 3 identities"]
+    layout, records = _records(out)
+    assert layout.identity_ranges.tolist() == [[1, 3], [4, 5], [6, 6]]
+    assert [record.payload for record in records] == [*map(jpeg, (0, 1, 2)), jpeg(10), jpeg(11), _png()]
+    assert [record.label for record in records] == [0, 0, 0, 1, 1, 2]
+    assert [record.id for record in records] == layout.image_keys.tolist() == [1, 2, 3, 4, 5, 6]
+    assert (out / "property").read_text() == "3,112,112"
+    assert (out / "identities.txt").read_text() == "0\tAnn\n1\tBo\n2\tCy\n"
+    assert inspect(out).problems == []
+
+
+def test_deterministic(faces, tmp_path):
+    pairs = _list(faces, "Ann/Ann_0001.jpg Bo/Bo_0001.jpg 0\n")
+    for out in ("a", "b"):
+        convert(faces, tmp_path / out, pairs=pairs)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_other_size(faces, tmp_path):
+    (faces / "Bo" / "Bo_0003.jpg").write_bytes(jpeg(12, size=150))
+    _refused(faces, r"Bo_0003\.jpg: expected 112x112 pixels .* Received: 150x150")
+    report = convert(faces, tmp_path / "out", resize=True)
+    assert report.resized == 1
+    assert "images resized to 112x112, JPEG quality 95: 1" in report.lines()
+    payloads = [record.payload for record in _records(tmp_path / "out")[1]]
+    assert payloads[4] == jpeg(11)  # of the right size: as it was
+    assert Image.open(io.BytesIO(payloads[5])).size == (112, 112)
+    assert inspect(tmp_path / "out").formats == {"JPEG 112x112": 6, "PNG 112x112": 1}
+
+
+@pytest.mark.parametrize("data", [b"text", b"", jpeg(3)[:900], _png()[:60]])
+def test_no_whole_image(faces, data):
+    (faces / "Cy" / "Cy_0002.jpg").write_bytes(data)
+    _refused(faces, r"Cy_0002\.jpg: expected a")
+    _refused(faces, r"Cy_0002\.jpg: expected a", resize=True)
+
+
+def test_what_is_left_out_is_said(faces, tmp_path):
+    (faces / "Empty").mkdir()
+    (faces / "Ann" / "notes.txt").write_text("notes")
+    (faces / "Ann" / ".hidden").write_text("hidden")
+    (faces / "README").write_text("read me")
+    report = convert(faces, tmp_path / "out")
+    assert report.identities == 3
+    assert report.lines()[-1] == "left out, no images: 3 (Ann/notes.txt, Empty/, README)"
+
+
+def test_refused_folders(faces, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match="nothing: expected one folder an identity"):
+        convert(tmp_path / "nothing", tmp_path / "out")
+    with pytest.raises(DataError, match="nowhere: expected a folder with one folder an identity"):
+        convert(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(DataError, match="expected a folder outside of"):
+        convert(faces, faces / "out")
+    with pytest.raises(DataError, match="nothing: expected a folder that doesn't exist yet"):
+        convert(faces, tmp_path / "nothing")
+    (faces / "loose.jpg").write_bytes(jpeg(0))
+    _refused(faces, r"loose\.jpg: expected images in one folder an identity")
+
+
+@pytest.mark.parametrize("first", ["2 1", "2\t1"])
+def test_lfw_list(faces, tmp_path, first):
+    text = f"{first}\nAnn\t1\t2\nAnn\t1\tBo\t2\nBo\t1\t2\nCy\t1\tAnn\t2\n"
+    report = convert(faces, tmp_path / "out", pairs=_list(faces, text))
+    found = verification_bin.read(tmp_path / "out" / "lfw.bin")
+    expected = [jpeg(0), jpeg(1), jpeg(0), jpeg(11), jpeg(10), jpeg(11), _png(), jpeg(1)]
+    assert found.images == expected
+    assert found.is_same.tolist() == [True, False, True, False]
+    assert "lfw.bin: 4 pairs: 2 same, 2 different" in report.lines()
+    assert report.lines()[-1].startswith("warning: 5 of the 5 images of lfw.bin are in train.rec")
+
+
+def test_plain_list_of_held_out_people(faces, tmp_path):
+    (tmp_path / "held out").mkdir()
+    for i in range(2):
+        (tmp_path / "held out" / f"{i}.jpg").write_bytes(jpeg(20 + i, size=96))
+    pairs = _list(faces, "../held out/0.jpg\t../held out/1.jpg\t1\n\n../held out/0.jpg\tCy/Cy_0001.png\t0\n")
+    _refused(faces, r"0\.jpg: expected 112x112", pairs=pairs)
+    report = convert(faces, tmp_path / "out", pairs=pairs, resize=True)
+    assert (report.pairs, report.same, report.resized, report.known, report.set_images) == (2, 1, 2, 1, 3)
+    assert verification_bin.read(tmp_path / "out" / "lfw.bin").is_same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("", r"pairs\.txt: expected a list of pairs. Received: no line"),
+        ("1\nAnn 1 2\nAnn one Bo 1\n", r'pairs\.txt, line 3: expected "name n1 n2" or .* Received: .Ann one Bo 1'),
+        ("1\nAnn 1\nAnn 1 Bo 1\n", r"pairs\.txt, line 2: expected \"name n1 n2\""),
+        ("1\nAnn 1 2\nAnn 1 Bo 7\n", r"line 3: expected a file .*Bo_0007\.jpg or \.jpeg or \.png. Received: no such"),
+        ("2 1\nAnn 1 2\nAnn 1 Bo 1\n", r"line 1: expected 2 pairs of either kind.* Received: 1 same, 1 different"),
+        ("Ann/Ann_0001.jpg Ann/Ann_0002.jpg 2\n", r'line 1: expected "path_a path_b 0\|1"'),
+        ("\nAnn/Ann_0001.jpg Ann/nobody.jpg 1\n", r"line 2: expected a file .*nobody\.jpg. Received: no such file"),
+    ],
+)
+def test_bad_lists(faces, text, pattern):
+    _refused(faces, pattern, pairs=_list(faces, text))
+
+
+def test_bad_list_files(faces):
+    with pytest.raises(DataError, match="expected a set's name of letters"):
+        PairList("pairs.txt", "../lfw")
+    _refused(faces, r"nowhere\.txt: expected a list of pairs", pairs=PairList("nowhere.txt", "lfw"))
+    (faces.parent / "pairs.txt").write_bytes(b"\xff\xfe\x00")
+    _refused(faces, "expected text in UTF-8", pairs=PairList(str(faces.parent / "pairs.txt"), "lfw"))
+
+
+def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", "convert", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+def test_exit_codes(faces, tmp_path):
+    out = str(tmp_path / "deep" / "out")
+    written = _cli(str(faces), out)
+    assert written.returncode == 0, written.stderr
+    assert written.stdout == f"train.rec: 6 images of 3 identities\n{out}: written\n"
+    again = _cli(str(faces), out)
+    assert again.returncode == 2
+    assert "expected a folder that doesn't exist yet" in again.stderr
+    alone = _cli(str(faces), str(tmp_path / "other"), "--set", "lfw")
+    assert alone.returncode == 2
+    assert "--pairs and --set go together" in alone.stderr
