@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from components import recordio
-from components.inspection import DatasetReport, PerIdentity, inspect
+from components.inspection import inspect
+from components.inspection_report import DatasetReport, PerIdentity
 from tests.helpers import jpeg, write_pairs, write_records
 from trainer_module.errors import DataError
 
