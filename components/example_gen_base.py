@@ -5,17 +5,20 @@ import dataclasses
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import apache_beam as beam
 import tensorflow as tf
 from tfx import types
 from tfx.components.example_gen import component as example_gen
 from tfx.components.util import examples_utils
-from tfx.dsl.components.base import base_beam_component
+from tfx.dsl.components.base import base_beam_component, base_beam_executor
 from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from trainer_module.errors import DataError
 
 
 class FolderExampleGenSpec(ComponentSpec):
@@ -110,14 +113,52 @@ def tfrecord_aside(path: str, aside: str) -> Iterator[tf.io.TFRecordWriter]:
         raise
 
 
-def write_summary(summary: Any, path: str) -> None:
-    """Writes a dataclass as JSON, the last step of a Beam job, for the executor to read when the job has ended."""
+class FolderExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
+    """Base of the two executors: runs the Beam job whose tasks each write files of their own."""
+
+    def write_examples(
+        self,
+        examples: types.Artifact,
+        tasks: Sequence[Any],
+        make_writer: Callable[[str], beam.DoFn],
+        merge: Callable[[Iterable[Any]], Any],
+    ) -> dict[str, Any]:
+        """Runs the job.
+
+        Bad input is a value, not an exception: Beam would wrap it in its own, and the user's exit code depends on it.
+
+        Args:
+          examples: the output artifact.
+          tasks: small descriptions of what to write; only they are ever shuffled, never the bytes of images.
+          make_writer: from a folder for unfinished files to a DoFn of tasks that yields summaries: dataclasses with the
+            field `errors`, messages about bad input.
+          merge: adds up summaries.
+
+        Returns:
+          The fields of the merged summary.
+
+        Raises:
+          DataError: the first of the summary's errors.
+        """
+        aside = os.path.join(examples.uri, "unfinished")
+        summary_path = os.path.join(examples.uri, "summary.json")
+        with self._make_beam_pipeline() as pipeline:
+            (
+                pipeline
+                | "Tasks" >> beam.Create(tasks, reshuffle=True)  # spreads them over the workers
+                | "Write" >> beam.ParDo(make_writer(aside))
+                | "Sum" >> beam.CombineGlobally(merge)
+                | "WriteSummary" >> beam.Map(_write_summary, summary_path)
+            )
+        if tf.io.gfile.exists(aside):
+            tf.io.gfile.rmtree(aside)
+        with tf.io.gfile.GFile(summary_path) as f:
+            summary = json.load(f)
+        if summary["errors"]:
+            raise DataError(summary["errors"][0])
+        return summary
+
+
+def _write_summary(summary: Any, path: str) -> None:
     with tf.io.gfile.GFile(path, "w") as f:
         json.dump(dataclasses.asdict(summary), f)
-
-
-def read_summary(path: str) -> dict[str, Any]:
-    """The fields that `write_summary` wrote, with sequences as tuples."""
-    with tf.io.gfile.GFile(path) as f:
-        values = json.load(f)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -9,16 +9,14 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 from tfx import types
-from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components import verification_bin
 from components.example_gen_base import (
+    FolderExampleGenExecutor,
     begin_examples,
-    read_summary,
     serialized_example,
     tfrecord_aside,
-    write_summary,
 )
 from trainer_module import features
 from trainer_module.errors import DataError
@@ -78,7 +76,7 @@ class WriteSet(beam.DoFn):
         yield SetSummary(len(pairs))
 
 
-class PairExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
+class PairExampleGenExecutor(FolderExampleGenExecutor):
     """Writes one split for every set."""
 
     def Do(  # noqa: N802 - TFX's name
@@ -100,20 +98,6 @@ class PairExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
             if not tf.io.gfile.exists(path):
                 raise DataError(f"{path}: expected a verification set. Received: no such file")
         examples = begin_examples(output_dict, sets)
-        aside = os.path.join(examples.uri, "unfinished")
-        summary_path = os.path.join(examples.uri, "summary.json")
         tasks = [(name, artifact_utils.get_split_uri([examples], name)) for name in sets]
-        with self._make_beam_pipeline() as pipeline:
-            (
-                pipeline
-                | "Sets" >> beam.Create(tasks, reshuffle=True)
-                | "WriteSet" >> beam.ParDo(WriteSet(input_base, aside))
-                | "Sum" >> beam.CombineGlobally(SetSummary.merge)
-                | "WriteSummary" >> beam.Map(write_summary, summary_path)
-            )
-        if tf.io.gfile.exists(aside):
-            tf.io.gfile.rmtree(aside)
-        summary = SetSummary(**read_summary(summary_path))
-        if summary.errors:
-            raise DataError(summary.errors[0])
-        examples.set_int_custom_property("pairs", summary.pairs)
+        summary = self.write_examples(examples, tasks, lambda aside: WriteSet(input_base, aside), SetSummary.merge)
+        examples.set_int_custom_property("pairs", summary["pairs"])

@@ -10,16 +10,14 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 from tfx import types
-from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components import recordio
 from components.example_gen_base import (
+    FolderExampleGenExecutor,
     begin_examples,
-    read_summary,
     serialized_example,
     tfrecord_aside,
-    write_summary,
 )
 from trainer_module import features
 from trainer_module.console import progress
@@ -160,7 +158,7 @@ def read_image(reader: recordio.RecordReader, key: int, offset: int) -> tuple[in
     return int(record.label), record.payload
 
 
-class RecordExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
+class RecordExampleGenExecutor(FolderExampleGenExecutor):
     """Writes the split `train`.
 
     Memory: a worker holds one record at a time; the plan takes 16 bytes a record (5.8 million: 93 MB).
@@ -187,33 +185,20 @@ class RecordExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
 
         examples = begin_examples(output_dict, [features.TRAIN_SPLIT])
         split_uri = artifact_utils.get_split_uri([examples], features.TRAIN_SPLIT)
-        aside = os.path.join(examples.uri, "unfinished")
-        summary_path = os.path.join(examples.uri, "summary.json")
-        with self._make_beam_pipeline() as pipeline:
-            # reshuffle=True spreads the tasks over the workers; the bytes of the images never pass through a shuffle.
-            (
-                pipeline
-                | "Tasks" >> beam.Create(tasks, reshuffle=True)
-                | "WriteShard" >> beam.ParDo(WriteShard(rec, split_uri, aside))
-                | "Sum" >> beam.CombineGlobally(ShardSummary.merge)
-                | "WriteSummary" >> beam.Map(write_summary, summary_path)
-            )
-        if tf.io.gfile.exists(aside):
-            tf.io.gfile.rmtree(aside)
-        summary = ShardSummary(**read_summary(summary_path))
-        if summary.errors:
-            raise DataError(summary.errors[0])
+        summary = self.write_examples(
+            examples, tasks, lambda aside: WriteShard(rec, split_uri, aside), ShardSummary.merge
+        )
         _check_identities(layout, summary, rec)
-        examples.set_int_custom_property("records", summary.records)
-        examples.set_int_custom_property("identities", len(summary.labels))
-        examples.set_int_custom_property("bytes", summary.image_bytes)
+        examples.set_int_custom_property("records", summary["records"])
+        examples.set_int_custom_property("identities", len(summary["labels"]))
+        examples.set_int_custom_property("bytes", summary["image_bytes"])
 
 
-def _check_identities(layout: recordio.DatasetLayout, summary: ShardSummary, rec: str) -> None:
+def _check_identities(layout: recordio.DatasetLayout, summary: dict[str, Any], rec: str) -> None:
     """The header record's number of identities must be the number of labels seen."""
     announced = layout.num_identities
-    if announced is not None and announced != len(summary.labels):
+    if announced is not None and announced != len(summary["labels"]):
         raise DataError(
             f"{rec}: expected {announced} identities, as its header record says. "
-            f"Received: {len(summary.labels)} different labels in {summary.records} images"
+            f"Received: {len(summary['labels'])} different labels in {summary['records']} images"
         )
