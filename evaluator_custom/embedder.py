@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from evaluator_custom.protocol import pair_distances
 from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
+from trainer_module.errors import DataError
 
 _IMAGES_PER_CALL = 64  # 128 with their mirrors: 19 MB of float32 pixels, and large enough to fill two cores
 
@@ -26,8 +27,16 @@ class PairEmbedder:
 
         Args:
           model_path: a SavedModel with the signature `verification`.
+
+        Raises:
+          DataError: a SavedModel without that signature.
         """
         self._loaded = tf.saved_model.load(model_path)  # keeps the variables alive
+        if VERIFICATION not in self._loaded.signatures:
+            raise DataError(
+                f"{model_path}: expected a SavedModel with the signature {VERIFICATION!r}, as this project exports. "
+                f"Received: {sorted(self._loaded.signatures)}"
+            )
         self._signature = self._loaded.signatures[VERIFICATION]
 
     def embed(self, images: list[bytes], bar: tqdm | None = None) -> tuple[np.ndarray, np.ndarray]:

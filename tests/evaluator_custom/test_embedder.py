@@ -1,0 +1,63 @@
+"""Pairs through a SavedModel."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from evaluator_custom import protocol
+from evaluator_custom.embedder import DISTANCE, XNORM, PairEmbedder
+from serving import export, signatures
+from tests.helpers import jpeg
+from trainer_module import backbones
+from trainer_module.errors import DataError
+from trainer_module.features import PixelFormat
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    backbone = backbones.build("iresnet_tiny", embedding_dim=16)
+    path = str(tmp_path_factory.mktemp("embedder") / "model")
+    export.export_saved_model(backbone, path, export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {}))
+    return PairEmbedder(path), signatures.EmbeddingModel(backbone, PixelFormat())
+
+
+def test_an_image_in_many_pairs_is_embedded_once_and_comes_out_in_every_place(world):
+    embedder, in_process = world
+    order = [0, 1, 0, 2, 1, 1, 2, 0]
+    seen = []
+
+    class Bar:
+        def update(self, images):
+            seen.append(images)
+
+    raw, mirrored = embedder.embed([jpeg(i) for i in order], Bar())
+    assert sum(seen) == 3
+    expected = in_process.verify(tf.constant([jpeg(i) for i in range(3)]))
+    np.testing.assert_allclose(raw, expected["raw"].numpy()[order], atol=1e-5)
+    np.testing.assert_allclose(mirrored, expected["raw_mirrored"].numpy()[order], atol=1e-5)
+
+
+def test_more_images_than_fit_one_call(world):
+    embedder, in_process = world
+    images = [jpeg(i) for i in range(70)]
+    expected = in_process.verify(tf.constant(images))
+    np.testing.assert_allclose(embedder.embed(images)[0], expected["raw"], atol=1e-5)
+
+
+def test_predictions_are_the_protocols_distances(world):
+    embedder, in_process = world
+    images = [jpeg(i) for i in (0, 0, 1, 2)]
+    answer = in_process.verify(tf.constant(images))
+    distances, norms = protocol.pair_distances(answer["raw"], answer["raw_mirrored"])
+    predictions = embedder.predict(images)
+    np.testing.assert_allclose(predictions[:, DISTANCE], distances, atol=1e-5)
+    np.testing.assert_allclose(predictions[:, XNORM], norms, rtol=1e-5)
+    assert predictions[0, DISTANCE] == 0
+
+
+def test_a_foreign_model_is_named(tmp_path):
+    module = tf.Module()
+    module.f = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.float32)])
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.f})
+    with pytest.raises(DataError, match=r"signature 'verification'.* Received: \['serving_default'\]"):
+        PairEmbedder(str(tmp_path))
