@@ -104,10 +104,15 @@ def verification_table(sets: dict[str, dict[str, Any]]) -> str:
 
 
 def verdict_lines(verification: dict[str, Any]) -> list[str]:
-    """The verdict in words, each condition with its figure."""
+    """The verdict in words: each condition with its figure, and what the latest blessed model gives on the same pairs."""
     lines = ["blessed" if verification["blessed"] else "NOT blessed"]
     for condition in verification["conditions"]:
         value = "not evaluated" if condition["value"] is None else f"{condition['value']:.4f}"
         sign = "≥" if condition["holds"] else "<"
         lines.append(f"  {condition['set']} {condition['figure']} {value} {sign} {condition['lower_bound']:g}")
+    if verification["baseline"] is None:
+        lines.append("  first model: these bounds alone decide")
+    else:
+        figures = ", ".join(f"{name} {values['accuracy']:.4f}" for name, values in verification["baseline"].items())
+        lines.append(f"  blessed before: {figures}")
     return lines
