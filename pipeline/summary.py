@@ -104,7 +104,7 @@ def verification_table(sets: dict[str, dict[str, Any]]) -> str:
 
 
 def verdict_lines(verification: dict[str, Any]) -> list[str]:
-    """The verdict in words: each condition with its figure, and what the latest blessed model gives on the same pairs."""
+    """The verdict in words: each condition with its figure, and the latest blessed model on the same pairs."""
     lines = ["blessed" if verification["blessed"] else "NOT blessed"]
     for condition in verification["conditions"]:
         value = "not evaluated" if condition["value"] is None else f"{condition['value']:.4f}"
