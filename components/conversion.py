@@ -11,13 +11,13 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
 
 from components import verification_bin
-from components.recordio import Record, RecordWriter, pack, write_index
+from components.recordio import write_layout
 from trainer_module import features
 from trainer_module.console import progress
 from trainer_module.errors import DataError
@@ -237,30 +237,16 @@ class _Images:
 
 
 def _write_train(folder: Path, found: _Found, images: _Images) -> None:
-    """`train.rec`, `train.idx`, `property` and `identities.txt`."""
+    """The training set, and `identities.txt`."""
     counts = [len(files) for files in found.identities.values()]
-    first_identity = sum(counts) + 1
-    end = first_identity + len(counts)
-    offsets: list[int] = []
-    with (
-        RecordWriter(folder / "train.rec") as writer,
-        progress(total=sum(counts), description="convert", unit="img") as bar,
-    ):
+    with progress(total=sum(counts), description="convert", unit="img") as bar:
 
-        def append(labels: tuple[float, ...], payload: bytes = b"") -> None:
-            offsets.append(writer.append(pack(Record(labels, len(offsets), 0, payload))))
-
-        append((first_identity, end))
-        for label, files in enumerate(found.identities.values()):
+        def read(files: Iterable[Path]) -> Iterator[bytes]:
             for path in files:
-                append((label,), images.read(path))
+                yield images.read(path)
                 bar.update()
-        begin = 1
-        for count in counts:
-            append((begin, begin + count))
-            begin += count
-    write_index(str(folder / "train.idx"), range(end), offsets)
-    (folder / "property").write_text(f"{len(counts)},{features.IMAGE_SIZE},{features.IMAGE_SIZE}")
+
+        write_layout(folder, counts, map(read, found.identities.values()))
     names = "".join(f"{label}\t{name}\n" for label, name in enumerate(found.identities))
     (folder / IDENTITIES).write_bytes(os.fsencode(names))
 

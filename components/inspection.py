@@ -26,7 +26,6 @@ from trainer_module import features
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
 
-_REC, _IDX = "train.rec", "train.idx"
 _NO_LABEL = -1  # the label is no identity
 _DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
 _KEPT = 20  # places of one kind that a report lists; it counts them all
@@ -49,7 +48,7 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
         through, or one that `write_index` would overwrite.
     """
     folder = Path(folder)
-    rec, idx = folder / _REC, folder / _IDX
+    rec, idx = folder / recordio.REC_FILE, folder / recordio.IDX_FILE
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder as InsightFace publishes it. Received: no such folder")
     if not rec.is_file():
@@ -68,7 +67,7 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
         if keep:
             _write_aside(idx, index)
         elif not had_index and not write_index:
-            say(f"{idx} is missing: rebuilt for this look by a scan of {_REC}; --write-index keeps it")
+            say(f"{idx} is missing: rebuilt for this look by a scan of {rec.name}; --write-index keeps it")
         records = _Pass(reader, index, layout)
         records.run()
     return DatasetReport(

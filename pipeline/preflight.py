@@ -8,8 +8,6 @@ from pipeline.config import PipelineConfig
 from trainer_module.console import say
 from trainer_module.errors import DataError
 
-_REC, _IDX = "train.rec", "train.idx"
-
 
 def check_dataset(config: PipelineConfig) -> PipelineConfig:
     """Checks that the folder holds a readable data set, and leaves out the verification sets that it lacks.
@@ -42,11 +40,11 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
 
 def _check_records(folder: str) -> None:
     """Reads the index, the header and the identity records; the images are left to RecordExampleGen."""
-    rec, idx = os.path.join(folder, _REC), os.path.join(folder, _IDX)
+    rec, idx = os.path.join(folder, recordio.REC_FILE), os.path.join(folder, recordio.IDX_FILE)
     if not os.path.exists(rec):
         raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
     if not os.path.exists(idx):
-        say(f"{idx} is missing: the index will be rebuilt by a scan of {_REC}")
+        say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return
     with recordio.RecordReader(rec) as reader:
         layout = recordio.read_layout(reader, recordio.read_index(idx))

@@ -45,4 +45,5 @@ def run_fn(fn_args: Any) -> None:
         training=settings.to_dict(),
     )
     export_saved_model(backbone, fn_args.serving_model_dir, metadata)
-    metadata.write(fn_args.model_run_dir)  # so that a later run can start from this one
+    if settings.steps:
+        metadata.write(fn_args.model_run_dir)  # beside the checkpoint, so that a later run can start from this one

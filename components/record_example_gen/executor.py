@@ -23,9 +23,6 @@ from trainer_module import features
 from trainer_module.console import progress
 from trainer_module.errors import DataError
 
-REC = "train.rec"
-IDX = "train.idx"
-
 
 def open_remote(path: str) -> Any:
     """Opens a file for reading on any file system that TensorFlow knows."""
@@ -78,7 +75,7 @@ def read_dataset(input_base: str) -> recordio.DatasetLayout:
     Raises:
       DataError: a file is missing, or is not what its format says.
     """
-    rec, idx = os.path.join(input_base, REC), os.path.join(input_base, IDX)
+    rec, idx = os.path.join(input_base, recordio.REC_FILE), os.path.join(input_base, recordio.IDX_FILE)
     if not tf.io.gfile.exists(rec):
         raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
     with recordio.RecordReader(rec, open_file=open_remote) as reader:
@@ -179,7 +176,7 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         options = json.loads(exec_properties["options"])
         input_base = exec_properties["input_base"]
         layout = read_dataset(input_base)
-        rec = os.path.join(input_base, REC)
+        rec = os.path.join(input_base, recordio.REC_FILE)
         shards = max(1, round(tf.io.gfile.stat(rec).length / options["shard_bytes"]))
         tasks = plan_shards(layout, min(shards, layout.num_images), options["seed"])
 

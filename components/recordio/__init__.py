@@ -5,7 +5,7 @@ works through `open_file`.
 """
 
 from components.recordio.index import Index, read_index, rebuild_index, write_index
-from components.recordio.layout import DatasetLayout, read_layout
+from components.recordio.layout import IDX_FILE, REC_FILE, DatasetLayout, read_layout, write_layout
 from components.recordio.records import (
     MAGIC,
     MAX_RECORD_BYTES,
@@ -18,8 +18,10 @@ from components.recordio.records import (
 )
 
 __all__ = [
+    "IDX_FILE",
     "MAGIC",
     "MAX_RECORD_BYTES",
+    "REC_FILE",
     "DatasetLayout",
     "Index",
     "Record",
@@ -32,4 +34,5 @@ __all__ = [
     "rebuild_index",
     "unpack",
     "write_index",
+    "write_layout",
 ]

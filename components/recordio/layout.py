@@ -5,11 +5,25 @@ identity key - 1, and behind them one record an identity with the labels (first 
 """
 
 import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from components.recordio.index import Index
-from components.recordio.records import FLOAT32_EXACT, Record, RecordReader, record_error
+from components.recordio.index import Index, write_index
+from components.recordio.records import (
+    FLOAT32_EXACT,
+    Record,
+    RecordReader,
+    RecordWriter,
+    pack,
+    record_error,
+)
+from trainer_module.features import IMAGE_SIZE
+
+REC_FILE = "train.rec"
+IDX_FILE = "train.idx"
+PROPERTY_FILE = "property"
 
 _HEADER_KEY = 0
 
@@ -135,3 +149,34 @@ def _range(reader: RecordReader, index: Index, key: int, images_end: int) -> tup
         expected = f"labels (first image key, last image key + 1) within 1 .. {images_end}"
         raise record_error(reader.path, key, offset, expected, f"labels {labels}")
     return int(labels[0]), int(labels[1]) - 1
+
+
+def write_layout(folder: Path, counts: Sequence[int], identities: Iterable[Iterable[bytes]]) -> None:
+    """Writes `train.rec`, `train.idx` and `property` with header and identity records, as InsightFace publishes them.
+
+    Args:
+      folder: an existing folder; files of these names are replaced.
+      counts: images of each identity.
+      identities: the encoded images of each identity, as many as `counts` says; identity i gets the label i.
+
+    Raises:
+      RecordError: a record is too long, or a key too large for a label.
+    """
+    first_identity = sum(counts) + 1
+    end = first_identity + len(counts)
+    offsets: list[int] = []
+    with RecordWriter(folder / REC_FILE) as writer:
+
+        def append(labels: tuple[float, ...], payload: bytes = b"") -> None:
+            offsets.append(writer.append(pack(Record(labels, len(offsets), 0, payload))))
+
+        append((first_identity, end))
+        for label, images in enumerate(identities):
+            for image in images:
+                append((label,), image)
+        begin = 1
+        for count in counts:
+            append((begin, begin + count))
+            begin += count
+    write_index(str(folder / IDX_FILE), range(end), offsets)
+    (folder / PROPERTY_FILE).write_text(f"{len(counts)},{IMAGE_SIZE},{IMAGE_SIZE}")

@@ -17,10 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from components import verification_bin
-from components.recordio import Record, RecordWriter, pack, write_index
+from components.recordio import write_layout
 from components.synthetic.condition import Variation
 from components.synthetic.faces import Condition, Identity, encode
-from components.synthetic.geometry import SIZE
 from trainer_module.console import progress
 from trainer_module.features import VERIFICATION_SETS
 
@@ -167,25 +166,10 @@ def _draw_all(
 
 
 def _write_train(folder: Path, spec: SyntheticSpec, processes: int | None, bar: tqdm) -> None:
-    """`train.rec`, `train.idx` and `property`, with header and identity records."""
-    first_identity = spec.num_images + 1
-    end = first_identity + spec.identities
-    offsets = []
-    with RecordWriter(folder / "train.rec") as writer:
-
-        def append(key: int, labels: tuple[float, ...], payload: bytes = b"") -> None:
-            offsets.append(writer.append(pack(Record(labels, key, 0, payload))))
-
-        append(0, (first_identity, end))
-        variations = [TRAIN_VARIATION] * spec.images_per_identity
-        for identity, images in enumerate(_draw_all(spec, _TRAIN, spec.identities, variations, processes, bar)):
-            for position, image in enumerate(images):
-                append(1 + identity * spec.images_per_identity + position, (identity,), image)
-        for identity in range(spec.identities):
-            first = 1 + identity * spec.images_per_identity
-            append(first_identity + identity, (first, first + spec.images_per_identity))
-    write_index(str(folder / "train.idx"), range(end), offsets)
-    (folder / "property").write_text(f"{spec.identities},{SIZE},{SIZE}")
+    """The training set."""
+    variations = [TRAIN_VARIATION] * spec.images_per_identity
+    identities = _draw_all(spec, _TRAIN, spec.identities, variations, processes, bar)
+    write_layout(folder, [spec.images_per_identity] * spec.identities, identities)
 
 
 def _write_pairs(path: Path, spec: SyntheticSpec, stream: int, processes: int | None, bar: tqdm) -> None:
