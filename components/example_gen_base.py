@@ -4,12 +4,10 @@ import contextlib
 import dataclasses
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from tfx import types
 from tfx.components.example_gen import component as example_gen
 from tfx.components.util import examples_utils
@@ -18,6 +16,9 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components import content_driver, filesystem
+from components.content_digest import content_digest
+from components.tfrecord import TFRecordWriter
 from trainer_module.errors import DataError
 
 
@@ -25,8 +26,8 @@ class FolderExampleGenSpec(ComponentSpec):
     """Spec of an ExampleGen over a data set's folder.
 
     The first four parameters are those that the stock file-based driver reads (the only driver that Kubeflow's
-    compiler keeps). `code_version` makes a change of our source code a change of the cache key: TFX hashes the
-    properties of a node, not the code behind it.
+    compiler keeps). `work` is a folder that outlives a run. `code_version` makes a change of our source code a change of
+    the cache key: TFX hashes the properties of a node, not the code behind it.
     """
 
     PARAMETERS = {
@@ -35,6 +36,7 @@ class FolderExampleGenSpec(ComponentSpec):
         "output_config": ExecutionParameter(type=example_gen_pb2.Output),
         "range_config": ExecutionParameter(type=range_config_pb2.RangeConfig, optional=True),
         "options": ExecutionParameter(type=str),
+        "work": ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS: dict[str, ChannelParameter] = {}
@@ -42,17 +44,22 @@ class FolderExampleGenSpec(ComponentSpec):
 
 
 class FolderExampleGen(example_gen.FileBasedExampleGen):
-    """Base of the two ExampleGens: fingerprints its input files with the stock driver, has an executor of its own."""
+    """Base of the two ExampleGens: a driver that goes by content, and an executor of its own."""
 
     SPEC_CLASS = FolderExampleGenSpec
+    DRIVER_CLASS = content_driver.ContentDriver
 
-    def __init__(self, input_base: str, patterns: dict[str, str], options: str, code_version: str) -> None:
+    def __init__(
+        self, input_base: str, patterns: dict[str, str], options: dict[str, Any], *, work: str, code_version: str
+    ) -> None:
         """Makes the spec.
 
         Args:
           input_base: the data set's folder.
-          patterns: name -> glob of the files that the cache key fingerprints, relative to `input_base`.
-          options: JSON for the executor.
+          patterns: name -> glob of the files that the cache key stands for, relative to `input_base`; a file that isn't
+            there is left out.
+          options: JSON-ready values for the executor.
+          work: folder that outlives a run; "" for none.
           code_version: digest of the source files behind the executor.
         """
         splits = [example_gen_pb2.Input.Split(name=name, pattern=pattern) for name, pattern in patterns.items()]
@@ -60,12 +67,32 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
             input_base=input_base,
             input_config=example_gen_pb2.Input(splits=splits),
             output_config=example_gen_pb2.Output(),
-            options=options,
+            options=json.dumps(options, sort_keys=True),
+            work=work,
             code_version=code_version,
             examples=types.Channel(type=standard_artifacts.Examples),
         )
         # FileBasedExampleGen's own initializer would build the stock spec, which has no room for our parameters.
         base_beam_component.BaseBeamComponent.__init__(self, spec=spec)
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderInputs:
+    """What an executor was told.
+
+    Attributes:
+      folder: the data set's, as the user knows it.
+      digest: `content_digest` of its input files.
+      options: the executor's own.
+      work: folder that outlives a run; "" for none.
+      code_version: digest of the source files behind the executor.
+    """
+
+    folder: str
+    digest: str
+    options: dict[str, Any]
+    work: str
+    code_version: str
 
 
 def begin_examples(output_dict: dict[str, list[types.Artifact]], splits: list[str]) -> types.Artifact:
@@ -76,21 +103,8 @@ def begin_examples(output_dict: dict[str, list[types.Artifact]], splits: list[st
     return examples
 
 
-def serialized_example(values: dict[str, bytes | int]) -> bytes:
-    """A serialized tf.Example with one value a feature, the same bytes in every process."""
-    features = {}
-    for name, value in values.items():
-        if isinstance(value, bytes):
-            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        else:
-            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    # A map's order on the wire is otherwise that of a hash, which differs from process to process.
-    return example.SerializeToString(deterministic=True)
-
-
 @contextlib.contextmanager
-def tfrecord_aside(path: str, aside: str) -> Iterator[tf.io.TFRecordWriter]:
+def tfrecord_aside(path: str, aside: str) -> Iterator[TFRecordWriter]:
     """Writes a TFRecord file in another folder and renames it, so that a reader's glob never meets half a shard.
 
     Args:
@@ -100,21 +114,25 @@ def tfrecord_aside(path: str, aside: str) -> Iterator[tf.io.TFRecordWriter]:
     Yields:
       The writer; if the body raises, the unfinished file is removed and `path` does not appear.
     """
-    tf.io.gfile.makedirs(aside)
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    unfinished = os.path.join(aside, f"{uuid.uuid4().hex}.tfrecord")
-    try:
-        with tf.io.TFRecordWriter(unfinished) as writer:
-            yield writer
-        tf.io.gfile.rename(unfinished, path, overwrite=True)
-    except BaseException:
-        if tf.io.gfile.exists(unfinished):
-            tf.io.gfile.remove(unfinished)
-        raise
+    with filesystem.write_aside(path, aside) as file:
+        yield TFRecordWriter(file)
 
 
 class FolderExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
     """Base of the two executors: runs the Beam job whose tasks each write files of their own."""
+
+    def inputs(self, exec_properties: dict[str, Any]) -> FolderInputs:
+        """What the properties say, whether our driver ran before (locally) or TFX's (on Kubeflow)."""
+        folder, work = exec_properties["input_base"], exec_properties.get("work", "")
+        files = content_driver.input_files(folder, exec_properties.get("input_config", "{}"))
+        return FolderInputs(
+            # The driver gives it a name that goes by content; people know the other one.
+            folder=os.path.realpath(folder) if filesystem.is_local(folder) else folder,
+            digest=content_digest(files, content_driver.memo_path(work)),
+            options=json.loads(exec_properties["options"]),
+            work=work,
+            code_version=exec_properties.get("code_version", ""),
+        )
 
     def write_examples(
         self,
@@ -148,17 +166,14 @@ class FolderExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
                 | "Tasks" >> beam.Create(tasks, reshuffle=True)  # spreads them over the workers
                 | "Write" >> beam.ParDo(make_writer(aside))
                 | "Sum" >> beam.CombineGlobally(merge)
-                | "WriteSummary" >> beam.Map(_write_summary, summary_path)
+                | "WriteSummary" >> beam.Map(_write_summary, summary_path, aside)
             )
-        if tf.io.gfile.exists(aside):
-            tf.io.gfile.rmtree(aside)
-        with tf.io.gfile.GFile(summary_path) as f:
-            summary = json.load(f)
+        filesystem.remove_folder(aside)
+        summary = json.loads(filesystem.read_file(summary_path))
         if summary["errors"]:
             raise DataError(summary["errors"][0])
         return summary
 
 
-def _write_summary(summary: Any, path: str) -> None:
-    with tf.io.gfile.GFile(path, "w") as f:
-        json.dump(dataclasses.asdict(summary), f)
+def _write_summary(summary: Any, path: str, aside: str) -> None:
+    filesystem.write_file(path, json.dumps(dataclasses.asdict(summary)).encode(), aside)

@@ -14,34 +14,13 @@ from typing import Any
 
 import yaml
 
+from components.record_example_gen.settings import IngestSettings
 from trainer_module.features import VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
 
 
 class ConfigError(ValueError):
     """A setting that doesn't exist or whose value is not allowed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class IngestConfig:
-    """How `train.rec` becomes TFRecord shards.
-
-    Attributes:
-      seed: of the global permutation of the records.
-      shard_mb: aimed size of a shard in MiB.
-
-    Raises:
-      ValueError: a value out of range.
-    """
-
-    seed: int = 1
-    shard_mb: int = 128
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"ingest.seed must not be negative. Received: seed={self.seed!r}")
-        if self.shard_mb < 1:
-            raise ValueError(f"ingest.shard_mb must be at least 1. Received: shard_mb={self.shard_mb!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +61,7 @@ class PipelineConfig:
       data: folder of the data set: `train.rec`, `train.idx`, `property`, `<set>.bin`.
       root: folder of everything the pipeline writes.
       name: the pipeline's name in ML Metadata and on Kubeflow.
-      ingest: see IngestConfig.
+      ingest: see IngestSettings.
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
       init_digest: digest of the checkpoint that `train.init_from` names, so that another one is another cache key.
@@ -92,7 +71,7 @@ class PipelineConfig:
     data: str
     root: str
     name: str = "arcface"
-    ingest: IngestConfig = dataclasses.field(default_factory=IngestConfig)
+    ingest: IngestSettings = dataclasses.field(default_factory=IngestSettings)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     init_digest: str = ""
@@ -108,6 +87,11 @@ class PipelineConfig:
     def pipeline_root(self) -> str:
         """Where the nodes' outputs lie."""
         return os.path.join(self.root, "pipeline")
+
+    @property
+    def work_dir(self) -> str:
+        """Folder of the ExampleGens that outlives a run: digests, and finished shards of an interrupted ingest."""
+        return os.path.join(self.root, "ingest")
 
     @property
     def metadata_path(self) -> str:
@@ -196,7 +180,7 @@ def make_config(
             data=data,
             root=root,
             init_digest=_checkpoint_digest(init_from) if init_from else "",
-            ingest=IngestConfig(**values["ingest"]),
+            ingest=IngestSettings(**values["ingest"]),
             train=TrainSettings(**values["train"]),
             evaluation=EvaluationConfig(**values["evaluation"]),
         )
@@ -243,7 +227,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
     return name.strip(), yaml.safe_load(value)
 
 
-_SECTIONS: dict[str, type] = {"ingest": IngestConfig, "train": TrainSettings, "evaluation": EvaluationConfig}
+_SECTIONS: dict[str, type] = {"ingest": IngestSettings, "train": TrainSettings, "evaluation": EvaluationConfig}
 
 
 def setting_names() -> list[str]:

@@ -43,14 +43,15 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     # train.rec to shuffled, sharded Examples; the JPEG bytes stay as they are from here to the accelerator's host.
     record_examples = RecordExampleGen(
         config.data,
-        seed=config.ingest.seed,
-        shard_bytes=config.ingest.shard_mb << 20,
+        config.ingest,
+        work=config.work_dir,
         code_version=code_version("components.record_example_gen.executor"),
     )
     # The verification sets, one split each.
     pair_examples = PairExampleGen(
         config.data,
         config.evaluation.sets,
+        work=config.work_dir,
         code_version=code_version("components.pair_example_gen.executor"),
     )
     # Label and key alone: statistics of image bytes would cost more than the training input.

@@ -33,7 +33,9 @@ def write_records(folder: Path, labels: list[int], identities: int | None = None
         for i, label in enumerate(labels):
             append(writer, i + 1, recordio.Record((float(label),), i + 1, 0, jpeg(i)))
         for identity in range(announced):
-            append(writer, first + identity, recordio.Record((1.0, 2.0), first + identity, 0, b""))
+            own = [i + 1 for i, label in enumerate(labels) if label == identity]
+            begin, end = (min(own), max(own) + 1) if own else (1, 1)
+            append(writer, first + identity, recordio.Record((begin, end), first + identity, 0, b""))
     recordio.write_index(str(folder / "train.idx"), keys, offsets)
     (folder / "property").write_text(f"{announced},112,112")
 

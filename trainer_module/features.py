@@ -34,6 +34,7 @@ NORM = "norm"
 
 # Splits that the example generators write.
 TRAIN_SPLIT = "train"
+HOLDOUT_SPLIT = "holdout"  # images of training identities that are not trained on
 VERIFICATION_SETS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30")
 
 

@@ -1,7 +1,5 @@
 """Spec of PairExampleGen."""
 
-import json
-
 from tfx.dsl.components.base import executor_spec
 
 from components.example_gen_base import FolderExampleGen
@@ -19,13 +17,14 @@ class PairExampleGen(FolderExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(PairExampleGenExecutor)
 
-    def __init__(self, input_base: str, sets: tuple[str, ...], *, code_version: str = "") -> None:
+    def __init__(self, input_base: str, sets: tuple[str, ...], *, work: str = "", code_version: str = "") -> None:
         """Makes the component.
 
         Args:
           input_base: folder with `<set>.bin` for every set.
           sets: their names, e.g. ("lfw", "cfp_fp").
+          work: folder that outlives a run, for digests of files that have not changed; "" keeps none.
           code_version: digest of the source files behind the executor.
         """
-        options = json.dumps({"sets": list(sets)})
-        super().__init__(input_base, {name: f"{name}.bin" for name in sets}, options, code_version)
+        patterns = {name: f"{name}.bin" for name in sets}
+        super().__init__(input_base, patterns, {"sets": list(sets)}, work=work, code_version=code_version)

@@ -1,23 +1,21 @@
 """Work of PairExampleGen: each `.bin` set to one TFRecord file, in the order of the published list."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from tfx import types
 from tfx.types import artifact_utils
 
-from components import verification_bin
+from components import filesystem, verification_bin
 from components.example_gen_base import (
     FolderExampleGenExecutor,
     begin_examples,
-    serialized_example,
     tfrecord_aside,
 )
+from components.tfrecord import serialized_example
 from trainer_module import features
 from trainer_module.errors import DataError
 
@@ -56,7 +54,7 @@ class WriteSet(beam.DoFn):
         name, split_uri = task
         path = os.path.join(split_uri, "data-00000-of-00001.tfrecord")
         try:
-            pairs = verification_bin.read(os.path.join(self._input_base, f"{name}.bin"))
+            pairs = verification_bin.read(os.path.join(self._input_base, f"{name}.bin"), open_file=filesystem.open_read)
         except DataError as error:
             yield SetSummary(errors=(str(error),))
             return
@@ -91,13 +89,14 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
           DataError: a set is missing or is not what its format says; names the file.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        sets = json.loads(exec_properties["options"])["sets"]
-        input_base = exec_properties["input_base"]
+        given = self.inputs(exec_properties)
+        sets, input_base = given.options["sets"], given.folder
         for name in sets:
             path = os.path.join(input_base, f"{name}.bin")
-            if not tf.io.gfile.exists(path):
+            if not filesystem.exists(path):
                 raise DataError(f"{path}: expected a verification set. Received: no such file")
         examples = begin_examples(output_dict, sets)
         tasks = [(name, artifact_utils.get_split_uri([examples], name)) for name in sets]
         summary = self.write_examples(examples, tasks, lambda aside: WriteSet(input_base, aside), SetSummary.merge)
         examples.set_int_custom_property("pairs", summary["pairs"])
+        examples.set_string_custom_property("content_digest", given.digest)

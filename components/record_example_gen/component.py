@@ -1,11 +1,11 @@
 """Spec of RecordExampleGen."""
 
-import json
-
 from tfx.dsl.components.base import executor_spec
 
+from components import recordio
 from components.example_gen_base import FolderExampleGen
 from components.record_example_gen.executor import RecordExampleGenExecutor
+from components.record_example_gen.settings import IngestSettings
 
 
 class RecordExampleGen(FolderExampleGen):
@@ -13,20 +13,25 @@ class RecordExampleGen(FolderExampleGen):
 
     Component `outputs` contains:
 
-     - `examples`: Examples with the split `train`: `image` (the untouched JPEG or PNG bytes), `label` (int64 identity
-       as in the record), `key` (int64 record key). Custom properties count `records`, `identities` and `bytes`.
+     - `examples`: Examples with the split `train`, and `holdout` if it is asked for: `image` (the untouched JPEG or PNG
+       bytes), `label` (int64 identity as in the record), `key` (int64 record key). Custom properties count `records`,
+       `identities`, `bytes`, `quarantined`, `left_out_identities` and `left_out_images`, and hold the `content_digest`
+       of the input files. Beside the splits lie what `trainer_module.digests` names and the folder `quarantine`.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(RecordExampleGenExecutor)
 
-    def __init__(self, input_base: str, *, seed: int = 1, shard_bytes: int = 128 << 20, code_version: str = "") -> None:
+    def __init__(
+        self, input_base: str, settings: IngestSettings | None = None, *, work: str = "", code_version: str = ""
+    ) -> None:
         """Makes the component.
 
         Args:
           input_base: folder with `train.rec` and, unless it is to be rebuilt by a scan, `train.idx`.
-          seed: of the global permutation of the records.
-          shard_bytes: aimed size of a shard; 128 MiB by default.
+          settings: order, shards, and what to do about bad records.
+          work: folder that outlives a run, for shards of a run that was interrupted; "" keeps none.
           code_version: digest of the source files behind the executor.
         """
-        options = json.dumps({"seed": seed, "shard_bytes": shard_bytes}, sort_keys=True)
-        super().__init__(input_base, {"records": "train.*"}, options, code_version)
+        options = (settings or IngestSettings()).to_dict()
+        patterns = {"records": recordio.REC_FILE, "index": recordio.IDX_FILE}
+        super().__init__(input_base, patterns, options, work=work, code_version=code_version)

@@ -3,14 +3,13 @@
 import json
 import os
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.pair_example_gen.executor import PairExampleGenExecutor
-from components.record_example_gen.executor import RecordExampleGenExecutor, plan_shards, read_dataset
+from components.record_example_gen.executor import RecordExampleGenExecutor, read_dataset
 from tests.helpers import jpeg, write_pairs, write_records
 from trainer_module.errors import DataError
 
@@ -36,8 +35,8 @@ def _read(examples, split):
     return parsed
 
 
-def _records(data, out, shard_bytes=30_000, seed=1, **kwargs):
-    return _run(RecordExampleGenExecutor, data, out, {"seed": seed, "shard_bytes": shard_bytes}, **kwargs)
+def _records(data, out, beam_args=("--runner=FnApiRunner",), **settings):
+    return _run(RecordExampleGenExecutor, data, out, {"shards": 3, **settings}, beam_args)
 
 
 def test_every_record_once_with_its_untouched_image(tmp_path):
@@ -50,8 +49,7 @@ def test_every_record_once_with_its_untouched_image(tmp_path):
         assert e["label"] == LABELS[e["key"] - 1]
         assert e["image"] == jpeg(e["key"] - 1)
     shards = sorted(os.listdir(tmp_path / "out" / "Split-train"))
-    assert len(shards) > 1
-    assert shards[0] == f"data-00000-of-{len(shards):05d}.tfrecord"
+    assert shards == [f"data-0000{i}-of-00003.tfrecord" for i in range(3)]
     assert examples.get_int_custom_property("records") == 40
     assert examples.get_int_custom_property("identities") == 8
     assert examples.get_int_custom_property("bytes") == sum(len(jpeg(i)) for i in range(40))
@@ -69,14 +67,12 @@ def test_shards_are_the_same_bytes_on_one_process_or_several(tmp_path):
 
 def test_the_seed_determines_the_order(tmp_path):
     write_records(tmp_path / "data", LABELS)
-    layout = read_dataset(str(tmp_path / "data"))
 
-    def keys(seed):
-        return np.concatenate([task.keys for task in plan_shards(layout, 3, seed)]).tolist()
+    def keys(seed, out):
+        return [e["key"] for e in _read(_records(tmp_path / "data", tmp_path / out, seed=seed), "train")]
 
-    assert keys(1) == keys(1)
-    assert keys(1) != keys(2)
-    assert sorted(keys(2)) == list(range(1, 41))
+    assert keys(1, "a") == keys(1, "b")
+    assert keys(1, "c") != keys(2, "d")
 
 
 def test_a_missing_index_is_rebuilt(tmp_path):
@@ -100,7 +96,7 @@ def test_a_damaged_record_is_named_with_key_and_offset_and_leaves_no_shard(tmp_p
         f.seek(offset)
         f.write(b"\0\0\0\0")
     with pytest.raises(DataError, match=rf"train\.rec, key 17, byte offset {offset}: expected a record"):
-        _records(tmp_path / "data", tmp_path / "out", shard_bytes=1 << 30)
+        _records(tmp_path / "data", tmp_path / "out", shards=1)
     assert not list((tmp_path / "out").rglob("*.tfrecord"))
 
 

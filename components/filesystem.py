@@ -1,0 +1,140 @@
+"""Files of any file system: local ones by the operating system, all others (s3://, gs://, hdfs://) by Beam's.
+
+TensorFlow knows no s3:// any more, and a call of Beam's costs more than the read of 6 KB from a local file.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+
+def is_local(path: str) -> bool:
+    """Whether the path has no scheme."""
+    return "://" not in path
+
+
+def open_read(path: str) -> BinaryIO:
+    """Opens a file for reading; the result seeks.
+
+    Raises:
+      OSError: no such file, or it can't be read.
+    """
+    if is_local(path):
+        return open(path, "rb")
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+@contextlib.contextmanager
+def write_aside(path: str, aside: str) -> Iterator[BinaryIO]:
+    """Writes a file in another folder and renames it, so that nobody ever meets half a file.
+
+    Args:
+      path: where the file belongs; its folder is made.
+      aside: folder for the unfinished file, on the same file system.
+
+    Yields:
+      The unfinished file, open for writing; if the body raises, it is removed and `path` does not appear.
+    """
+    make_folder(aside)
+    make_folder(os.path.dirname(path))
+    unfinished = os.path.join(aside, uuid.uuid4().hex)
+    try:
+        if is_local(path):
+            with open(unfinished, "wb", buffering=1 << 20) as file:
+                yield file
+            os.replace(unfinished, path)
+        else:
+            with FileSystems.create(unfinished, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                yield file
+            FileSystems.rename([unfinished], [path])
+    except BaseException:
+        remove([unfinished])
+        raise
+
+
+def write_file(path: str, content: bytes, aside: str) -> None:
+    """Writes a whole file by `write_aside`."""
+    with write_aside(path, aside) as file:
+        file.write(content)
+
+
+def read_file(path: str) -> bytes:
+    """A whole file.
+
+    Raises:
+      OSError: no such file, or it can't be read.
+    """
+    with open_read(path) as file:
+        return file.read()
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file."""
+    return os.path.exists(path) if is_local(path) else FileSystems.exists(path)
+
+
+def size(path: str) -> int:
+    """Length of a file in bytes.
+
+    Raises:
+      OSError: no such file.
+    """
+    if is_local(path):
+        return os.path.getsize(path)
+    (result,) = FileSystems.match([path])
+    if not result.metadata_list:
+        raise FileNotFoundError(f"{path}: expected a file. Received: no such file")
+    return int(result.metadata_list[0].size_in_bytes)
+
+
+def find(pattern: str) -> list[str]:
+    """The files that match a glob, sorted."""
+    if is_local(pattern):
+        return sorted(glob.glob(pattern))
+    (result,) = FileSystems.match([pattern])
+    return sorted(metadata.path for metadata in result.metadata_list)
+
+
+def make_folder(path: str) -> None:
+    """Makes a folder and its parents where the file system has folders."""
+    if is_local(path):
+        os.makedirs(path, exist_ok=True)
+
+
+def remove(paths: Sequence[str]) -> None:
+    """Removes the files that exist."""
+    for path in paths:
+        if exists(path):
+            os.remove(path) if is_local(path) else FileSystems.delete([path])
+
+
+def remove_folder(path: str) -> None:
+    """Removes a folder and all in it, if it exists."""
+    if is_local(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif files := find(f"{path.rstrip('/')}/**"):
+        FileSystems.delete(files)
+
+
+def link(source: str, target: str) -> None:
+    """Lets a second name hold the same file, without moving a byte where the file system can; the first one stays.
+
+    Args:
+      source: an existing file.
+      target: its second name; its folder is made.
+    """
+    make_folder(os.path.dirname(target))
+    if not is_local(source):
+        FileSystems.copy([source], [target])
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # no hard links here, or another file system
+        shutil.copyfile(source, target)

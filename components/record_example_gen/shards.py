@@ -1,0 +1,231 @@
+"""Writes shards, each by itself, and keeps what a finished one holds: so that a second try redoes no shard."""
+
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+import apache_beam as beam
+import numpy as np
+
+from components import filesystem
+from components.record_example_gen.checks import RecordCheck
+from components.record_example_gen.plan import ShardTask, read_plan
+from components.record_example_gen.settings import IngestSettings
+from components.record_example_gen.source import BadRecord, Image, ImageSource
+from components.tfrecord import TFRecordWriter, serialized_example
+from trainer_module import features
+from trainer_module.console import progress
+from trainer_module.digests import image_digest
+from trainer_module.errors import DataError
+
+PLAN_FILE = "plan.bin"
+UNFINISHED = "unfinished"
+_FAILED = "failed"  # there as soon as one shard has failed: no other is begun then
+QUARANTINE = "quarantine"
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardContent:
+    """What a finished shard holds; its presence beside the shard says that the shard is finished.
+
+    Attributes:
+      keys: int64 [n], record keys in the order in which they were written.
+      labels: int32 [n].
+      digests: uint64 [n], `image_digest` of each image.
+      image_bytes: sum of the images' sizes.
+      file_bytes: size of the shard.
+      bad: of each record that was quarantined, its key, byte offset and reason.
+    """
+
+    keys: np.ndarray
+    labels: np.ndarray
+    digests: np.ndarray
+    image_bytes: int
+    file_bytes: int
+    bad: list[tuple[int, int, str]]
+
+    def to_bytes(self) -> bytes:
+        """As a file."""
+        values = {"image_bytes": self.image_bytes, "file_bytes": self.file_bytes, "bad": self.bad}
+        buffer = io.BytesIO()
+        np.savez(buffer, keys=self.keys, labels=self.labels, digests=self.digests, values=json.dumps(values))
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """The inverse of `to_bytes`."""
+        with np.load(io.BytesIO(content)) as arrays:
+            values = json.loads(str(arrays["values"]))
+            values["bad"] = [tuple(entry) for entry in values["bad"]]
+            return cls(arrays["keys"], arrays["labels"], arrays["digests"], **values)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardStore:
+    """Finished shards of one plan, in a folder that outlives a try.
+
+    Attributes:
+      folder: of this plan alone.
+    """
+
+    folder: str
+
+    @property
+    def plan(self) -> str:
+        """The plan's file."""
+        return os.path.join(self.folder, PLAN_FILE)
+
+    @property
+    def aside(self) -> str:
+        """Folder of unfinished files."""
+        return os.path.join(self.folder, UNFINISHED)
+
+    @property
+    def failed(self) -> str:
+        """File that says that the job has failed."""
+        return os.path.join(self.folder, _FAILED)
+
+    def shard(self, task: ShardTask) -> str:
+        """The shard's TFRecord file."""
+        return os.path.join(self.folder, task.name)
+
+    def content_path(self, task: ShardTask) -> str:
+        """The file that says what the shard holds, written last."""
+        return f"{self.shard(task)}.npz"
+
+    def content(self, task: ShardTask) -> ShardContent | None:
+        """What a finished shard holds; None if it isn't finished."""
+        path = self.content_path(task)
+        if not filesystem.exists(path):
+            return None
+        content = ShardContent.from_bytes(filesystem.read_file(path))
+        shard = self.shard(task)
+        # A host that lost power may have kept the name of a file and not its bytes.
+        whole = filesystem.exists(shard) and filesystem.size(shard) == content.file_bytes
+        return content if whole else None
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardSummary:
+    """What a worker says of its shards: the first bad record of each that failed for one."""
+
+    errors: tuple[str, ...] = ()
+
+    @staticmethod
+    def merge(summaries: Iterable["ShardSummary"]) -> "ShardSummary":
+        """The sum of any number of summaries, in any order."""
+        return ShardSummary(tuple(sorted(error for part in summaries for error in part.errors)))
+
+
+class WriteShard(beam.DoFn):
+    """Reads a task's records and writes them as one TFRecord shard, unless a former try has; yields a ShardSummary.
+
+    Memory: one record at a time, and 40 bytes a record for plan and content (21,000 records of 6 KB a shard: 0.8 MB).
+    """
+
+    def __init__(
+        self, rec: str, store: ShardStore, settings: IngestSettings, identities: int | None, records: int
+    ) -> None:
+        """Keeps what a worker needs.
+
+        Args:
+          rec: the `.rec` file.
+          store: where plan and shards lie.
+          settings: what to do about bad records.
+          identities: number of identities that the header record announces, or None.
+          records: how many there are in all shards.
+        """
+        self._rec = rec
+        self._store = store
+        self._settings = settings
+        self._identities = identities
+        self._records = records
+
+    def setup(self) -> None:
+        """Starts the progress bar, one a worker."""
+        self._bar = progress(total=self._records, description="ingest", unit="img")
+
+    def teardown(self) -> None:
+        """Ends it."""
+        self._bar.close()
+
+    def process(self, task: ShardTask) -> Iterator[ShardSummary]:
+        """Writes the shard. A bad record is yielded as an error, which the executor raises with its own type."""
+        if self._store.content(task) is not None:
+            self._bar.update(task.end - task.begin)
+            return
+        if filesystem.exists(self._store.failed):
+            return
+        try:
+            content = self._write(task)
+        except DataError as error:
+            filesystem.write_file(self._store.failed, b"", self._store.aside)
+            yield ShardSummary((str(error),))
+            return
+        filesystem.write_file(self._store.content_path(task), content.to_bytes(), self._store.aside)
+        yield ShardSummary()
+
+    def _write(self, task: ShardTask) -> ShardContent:
+        entries = read_plan(self._store.plan, task)
+        check = RecordCheck(self._identities, self._settings.any_size, self._settings.decode)
+        keys, labels, digests, image_bytes = [], [], [], 0
+        bad: list[tuple[int, int, str]] = []
+        with (
+            ImageSource(self._rec) as source,
+            filesystem.write_aside(self._store.shard(task), self._store.aside) as file,
+        ):
+            writer = TFRecordWriter(file)
+            for number, record in enumerate(source.images(entries), 1):
+                if isinstance(record, Image) and (wrong := check(record)) is not None:
+                    offset = int(entries["offset"][number - 1])
+                    reason = f"{self._rec}, key {record.key}, byte offset {offset}: expected {wrong}"
+                    record = BadRecord(record.key, offset, reason, record.payload)
+                if isinstance(record, BadRecord):
+                    bad.append((record.key, record.offset, record.reason))
+                    self._quarantine(record, len(bad))
+                    continue
+                label, image = int(record.label), record.payload
+                writer.write(
+                    serialized_example({features.IMAGE: image, features.LABEL: label, features.KEY: record.key})
+                )
+                keys.append(record.key)
+                labels.append(label)
+                digests.append(image_digest(image))
+                image_bytes += len(image)
+                if not number % 64:
+                    self._bar.update(64)
+            self._bar.update(len(entries) % 64)
+        return ShardContent(
+            np.array(keys, np.int64),
+            np.array(labels, np.int32),
+            np.array(digests, np.uint64),
+            image_bytes,
+            filesystem.size(self._store.shard(task)),
+            bad,
+        )
+
+    def _quarantine(self, record: BadRecord, number: int) -> None:
+        """Writes a bad record aside, or raises where that isn't wanted or they are too many."""
+        if self._settings.on_bad_record == "fail":
+            raise DataError(record.reason)
+        check_share(number, self._records, self._settings, record.reason)
+        suffix = {features.IMAGE_MAGICS[0]: ".jpg", features.IMAGE_MAGICS[1]: ".png"}
+        ending = next((s for magic, s in suffix.items() if record.content.startswith(magic)), ".bin")
+        path = os.path.join(self._store.folder, QUARANTINE, f"{record.key}{ending}")
+        filesystem.write_file(path, record.content, self._store.aside)
+
+
+def check_share(bad: int, records: int, settings: IngestSettings, example: str) -> None:
+    """Checks that no more records are bad than allowed.
+
+    Raises:
+      DataError: more than `max_bad_share` of all.
+    """
+    if bad > settings.max_bad_share * records:
+        raise DataError(
+            f"{example}. Expected at most {settings.max_bad_share:g} of {records} records to be bad "
+            f"(ingest.max_bad_share). Received: {bad} or more"
+        )

@@ -1,0 +1,157 @@
+"""Images of a `.rec` file, read in the order of the plan, one read a record.
+
+A shuffled order means random reads. What that costs depends on the storage, measured here with records of 6 KB and a
+cold page cache on a virtual SSD: one after the other 18,000 records/s, in ascending order 26,000, with the next reads
+announced to the kernel (posix_fadvise) 76,000 to 86,000, against 144,000 for one sequential pass. So local files are
+read in shuffled order with an announcement ahead: no byte is held back or sorted. An object store answers a request in
+some 20 ms whatever its place: there, `_REQUESTS` reads are in flight at once.
+"""
+
+import collections
+import concurrent.futures
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, Self
+
+import numpy as np
+
+from components import filesystem, recordio
+from trainer_module.errors import DataError
+
+_AHEAD = 128  # reads that are announced together: deep enough for an SSD, 128 x 6 KB = 0.8 MB of page cache
+_REQUESTS = 32  # in flight to an object store: 32 / 20 ms = 1,600 records/s a process
+
+# Magic, cflag and length; then MXNet's IRHeader: flag, label, id, id2.
+_HEAD = struct.Struct("<IIIfQQ")
+_MAGIC = int.from_bytes(recordio.MAGIC, "little")
+
+
+class Image(NamedTuple):
+    """An image record.
+
+    Attributes:
+      key: its key in the index.
+      label: as stored, a float32.
+      payload: the encoded image.
+    """
+
+    key: int
+    label: float
+    payload: bytes
+
+
+class BadRecord(NamedTuple):
+    """A record that can't be used.
+
+    Attributes:
+      key: its key in the index.
+      offset: byte offset in the `.rec` file.
+      reason: names the file, the key and the offset, what was expected and what was received.
+      content: what there is of it.
+    """
+
+    key: int
+    offset: int
+    reason: str
+    content: bytes
+
+
+class ImageSource:
+    """Reads the records of a plan from a `.rec` file on any file system. For one thread at a time.
+
+    Args:
+      path: the `.rec` file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._reader = recordio.RecordReader(path, open_file=filesystem.open_read)
+        self._fd = os.open(path, os.O_RDONLY) if filesystem.is_local(path) else None
+
+    def images(self, entries: np.ndarray) -> Iterator[Image | BadRecord]:
+        """The records of a plan in its order.
+
+        Args:
+          entries: ENTRY [n].
+
+        Yields:
+          One value an entry.
+        """
+        chunks = self._local_chunks(entries) if self._fd is not None else self._remote_chunks(entries)
+        for (key, offset, _), data in zip(entries.tolist(), chunks, strict=True):
+            yield self._parsed(key, offset, data)
+
+    def _local_chunks(self, entries: np.ndarray) -> Iterator[bytes]:
+        fd = self._fd
+        assert fd is not None
+        places = list(zip(entries["offset"].tolist(), entries["length"].tolist(), strict=True))
+
+        def announce(begin: int) -> None:
+            for offset, length in places[begin : begin + _AHEAD]:
+                os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
+
+        announce(0)
+        for begin in range(0, len(places), _AHEAD):
+            announce(begin + _AHEAD)
+            for offset, length in places[begin : begin + _AHEAD]:
+                yield os.pread(fd, length, offset)
+
+    def _remote_chunks(self, entries: np.ndarray) -> Iterator[bytes]:
+        own = threading.local()  # a file each thread: they seek
+        opened: list[BinaryIO] = []
+
+        def read(offset: int, length: int) -> bytes:
+            if not hasattr(own, "file"):
+                own.file = filesystem.open_read(self._path)
+                opened.append(own.file)
+            # Beam's buffer would fetch 16 MB for every 6 KB: the raw stream asks for just these bytes.
+            raw = getattr(own.file, "raw", own.file)
+            raw.seek(offset)
+            return raw.read(length)
+
+        with concurrent.futures.ThreadPoolExecutor(_REQUESTS) as pool:
+            flying: collections.deque[concurrent.futures.Future[bytes]] = collections.deque()
+            try:
+                for _, offset, length in entries.tolist():
+                    flying.append(pool.submit(read, offset, length))
+                    if len(flying) > 2 * _REQUESTS:
+                        yield flying.popleft().result()
+                while flying:
+                    yield flying.popleft().result()
+            finally:
+                for future in flying:
+                    future.cancel()
+        for file in opened:
+            file.close()
+
+    def _parsed(self, key: int, offset: int, data: bytes) -> Image | BadRecord:
+        """The common form, whole and with one label, at once; any other by the reader that knows all."""
+        if len(data) >= _HEAD.size:
+            magic, length, flag, label, _, _ = _HEAD.unpack_from(data)
+            # A length below 2**29 leaves no bit for cflag: the record is whole.
+            if magic == _MAGIC and not flag and length < recordio.MAX_RECORD_BYTES and 8 + length <= len(data):
+                return Image(key, label, data[_HEAD.size : 8 + length])
+        try:
+            record = self._reader.read(offset, key=key)
+        except (DataError, OSError) as error:
+            return BadRecord(key, offset, str(error), data)
+        return Image(key, record.label, record.payload)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._reader.close()
+        if self._fd is not None:
+            os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        """Returns the source itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the source."""
+        self.close()
