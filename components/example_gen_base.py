@@ -1,10 +1,9 @@
 """What RecordExampleGen and PairExampleGen share: the spec's parameters, and how an Examples artifact is filled."""
 
-import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -18,7 +17,6 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components import content_driver, filesystem
 from components.content_digest import content_digest
-from components.tfrecord import TFRecordWriter
 from trainer_module.errors import DataError
 
 
@@ -26,8 +24,8 @@ class FolderExampleGenSpec(ComponentSpec):
     """Spec of an ExampleGen over a data set's folder.
 
     The first four parameters are those that the stock file-based driver reads (the only driver that Kubeflow's
-    compiler keeps). `work` is a folder that outlives a run. `code_version` makes a change of our source code a change of
-    the cache key: TFX hashes the properties of a node, not the code behind it.
+    compiler keeps). `work` is a folder that outlives a run. `code_version` makes a change of our source code a change
+    of the cache key: TFX hashes the properties of a node, not the code behind it.
     """
 
     PARAMETERS = {
@@ -101,21 +99,6 @@ def begin_examples(output_dict: dict[str, list[types.Artifact]], splits: list[st
     examples.split_names = artifact_utils.encode_split_names(splits)
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     return examples
-
-
-@contextlib.contextmanager
-def tfrecord_aside(path: str, aside: str) -> Iterator[TFRecordWriter]:
-    """Writes a TFRecord file in another folder and renames it, so that a reader's glob never meets half a shard.
-
-    Args:
-      path: where the shard belongs.
-      aside: folder for the unfinished file, on the same file system.
-
-    Yields:
-      The writer; if the body raises, the unfinished file is removed and `path` does not appear.
-    """
-    with filesystem.write_aside(path, aside) as file:
-        yield TFRecordWriter(file)
 
 
 class FolderExampleGenExecutor(base_beam_executor.BaseBeamExecutor):

@@ -1,11 +1,12 @@
 """Which images a data set holds, as 8 bytes each: so that a verification set can be checked against the training set.
 
-Imports numpy and the standard library only.
+Imports no TensorFlow.
 """
 
-import hashlib
+import zlib
 from collections.abc import Iterable
 
+import google_crc32c
 import numpy as np
 
 # Beside the splits of RecordExampleGen's Examples.
@@ -14,12 +15,13 @@ IDENTITIES_FILE = "identities.npy"  # int64 [C], ascending: the labels that occu
 
 
 def image_digest(image: bytes) -> int:
-    """The first 8 bytes of the SHA-256 of an encoded image, as an unsigned little-endian integer.
+    """A 64-bit checksum of an encoded image: its CRC-32C (high half) and its CRC-32, 0 .. 2**64 - 1.
 
-    14,000 images of verification pairs against 5.8 million of training: two different ones collide with a probability
-    of 14e3 x 5.8e6 / 2**64 = 4e-9.
+    Two different polynomials make one of degree 64. Against accident, not against an attacker: 14,000 images of
+    verification pairs against 5.8 million of training collide with a probability of 14e3 x 5.8e6 / 2**64 = 4e-9. Half
+    the time of SHA-256, which would be a quarter of ingest.
     """
-    return int.from_bytes(hashlib.sha256(image).digest()[:8], "little")
+    return google_crc32c.value(image) << 32 | zlib.crc32(image)
 
 
 def image_digests(images: Iterable[bytes]) -> np.ndarray:

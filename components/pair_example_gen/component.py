@@ -3,6 +3,7 @@
 from tfx.dsl.components.base import executor_spec
 
 from components.example_gen_base import FolderExampleGen
+from components.pair_attributes import attributes_file
 from components.pair_example_gen.executor import PairExampleGenExecutor
 
 
@@ -12,7 +13,8 @@ class PairExampleGen(FolderExampleGen):
     Component `outputs` contains:
 
      - `examples`: Examples with one split a set: `image_a`, `image_b` (the untouched image bytes), `is_same` (int64, 0
-       or 1), `pair_index` (int64, the place in the published list), `set` (the set's name).
+       or 1), `pair_index` (int64, the place in the published list), `set` (the set's name); of sets with a CSV beside
+       them, `attributes` (bytes, "column=value" each) and `identities` (bytes, the labels of the people shown).
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(PairExampleGenExecutor)
@@ -21,10 +23,11 @@ class PairExampleGen(FolderExampleGen):
         """Makes the component.
 
         Args:
-          input_base: folder with `<set>.bin` for every set.
+          input_base: folder with `<set>.bin` for every set, and optionally `<set>.csv` (see `pair_attributes`).
           sets: their names, e.g. ("lfw", "cfp_fp").
           work: folder that outlives a run, for digests of files that have not changed; "" keeps none.
           code_version: digest of the source files behind the executor.
         """
         patterns = {name: f"{name}.bin" for name in sets}
+        patterns |= {f"{name}_attributes": attributes_file(name) for name in sets}  # a pattern may match nothing
         super().__init__(input_base, patterns, {"sets": list(sets)}, work=work, code_version=code_version)

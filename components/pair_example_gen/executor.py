@@ -9,13 +9,12 @@ import apache_beam as beam
 from tfx import types
 from tfx.types import artifact_utils
 
-from components import filesystem, verification_bin
+from components import filesystem, pair_attributes, verification_bin
 from components.example_gen_base import (
     FolderExampleGenExecutor,
     begin_examples,
-    tfrecord_aside,
 )
-from components.tfrecord import serialized_example
+from components.tfrecord import example_parts, tfrecord_aside
 from trainer_module import features
 from trainer_module.errors import DataError
 
@@ -55,14 +54,16 @@ class WriteSet(beam.DoFn):
         path = os.path.join(split_uri, "data-00000-of-00001.tfrecord")
         try:
             pairs = verification_bin.read(os.path.join(self._input_base, f"{name}.bin"), open_file=filesystem.open_read)
+            attributes = self._attributes(name, len(pairs))
         except DataError as error:
             yield SetSummary(errors=(str(error),))
             return
         with tfrecord_aside(path, self._aside) as writer:
             for index, same in enumerate(pairs.is_same.tolist()):
                 writer.write(
-                    serialized_example(
+                    example_parts(
                         {
+                            **attributes[index],
                             features.IMAGE_A: pairs.images[2 * index],
                             features.IMAGE_B: pairs.images[2 * index + 1],
                             features.IS_SAME: int(same),
@@ -72,6 +73,24 @@ class WriteSet(beam.DoFn):
                     )
                 )
         yield SetSummary(len(pairs))
+
+    def _attributes(self, name: str, pairs: int) -> list[dict[str, list[bytes]]]:
+        """The optional features of each pair."""
+        path = os.path.join(self._input_base, pair_attributes.attributes_file(name))
+        if not filesystem.exists(path):
+            return [{} for _ in range(pairs)]
+        columns = pair_attributes.read_pair_attributes(path, pairs, open_file=filesystem.open_read)
+        return [_features({column: values[pair] for column, values in columns.items()}) for pair in range(pairs)]
+
+
+def _features(values: dict[str, str]) -> dict[str, list[bytes]]:
+    """The optional features of one pair, from its value in each column; what isn't known is left out."""
+    identity = values.pop(pair_attributes.IDENTITY_COLUMN, "")
+    lists = {
+        features.ATTRIBUTES: [f"{column}={value}".encode() for column, value in sorted(values.items()) if value],
+        features.IDENTITIES: [label.encode() for label in identity.split(pair_attributes.BETWEEN) if label],
+    }
+    return {name: entries for name, entries in lists.items() if entries}
 
 
 class PairExampleGenExecutor(FolderExampleGenExecutor):

@@ -76,7 +76,7 @@ def identities_from_ranges(layout: DatasetLayout) -> np.ndarray | None:
         keys, ranges = layout.identity_keys, layout.identity_ranges
         raise DataError(
             f"identity record at key {keys[second]}: expected images that no other identity claims. Received: keys "
-            f"{ranges[second, 0]} .. {ranges[second, 1]}, and {ranges[first, 0]} .. {ranges[first, 1]} in the record at "
+            f"{ranges[second, 0]} .. {ranges[second, 1]}, and {ranges[first, 0]} .. {ranges[first, 1]} in that at "
             f"key {keys[first]}"
         )
     place = np.searchsorted(begin, layout.image_keys, side="right") - 1
@@ -106,8 +106,8 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
     order = order[used[order]]
     if not len(order):
         raise DataError(
-            f"ingest.min_images_per_identity={settings.min_images_per_identity}: expected an identity with so many images. "
-            f"Received: at most {counts.max()}"
+            f"ingest.min_images_per_identity={settings.min_images_per_identity}: expected an identity with so many "
+            f"images. Received: at most {counts.max()}"
         )
     dropped = counts[(counts > 0) & (counts < settings.min_images_per_identity)]
     splits = {TRAIN_SPLIT: order}

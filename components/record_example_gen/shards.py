@@ -15,7 +15,7 @@ from components.record_example_gen.checks import RecordCheck
 from components.record_example_gen.plan import ShardTask, read_plan
 from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.source import BadRecord, Image, ImageSource
-from components.tfrecord import TFRecordWriter, serialized_example
+from components.tfrecord import example_parts, tfrecord_aside
 from trainer_module import features
 from trainer_module.console import progress
 from trainer_module.digests import image_digest
@@ -175,9 +175,8 @@ class WriteShard(beam.DoFn):
         bad: list[tuple[int, int, str]] = []
         with (
             ImageSource(self._rec) as source,
-            filesystem.write_aside(self._store.shard(task), self._store.aside) as file,
+            tfrecord_aside(self._store.shard(task), self._store.aside) as writer,
         ):
-            writer = TFRecordWriter(file)
             for number, record in enumerate(source.images(entries), 1):
                 if isinstance(record, Image) and (wrong := check(record)) is not None:
                     offset = int(entries["offset"][number - 1])
@@ -188,9 +187,7 @@ class WriteShard(beam.DoFn):
                     self._quarantine(record, len(bad))
                     continue
                 label, image = int(record.label), record.payload
-                writer.write(
-                    serialized_example({features.IMAGE: image, features.LABEL: label, features.KEY: record.key})
-                )
+                writer.write(example_parts({features.IMAGE: image, features.KEY: record.key, features.LABEL: label}))
                 keys.append(record.key)
                 labels.append(label)
                 digests.append(image_digest(image))

@@ -1,26 +1,40 @@
 """Both ExampleGens through Beam: what they write, that order is seeded, and how bad input is refused."""
 
+import io
 import json
 import os
+import struct
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
+from components import filesystem
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor, read_dataset
 from tests.helpers import jpeg, write_pairs, write_records
+from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from trainer_module.errors import DataError
 
+# Named, TFX packs no sdist of itself for every job (1.8 s).
+BEAM = ("--runner=FnApiRunner", "--sdk_container_image=unused")
 LABELS = [i // 5 for i in range(40)]
 
 
-def _run(executor_class, data, out, options, beam_args=("--runner=FnApiRunner",)):
+def _run(executor_class, data, out, options, beam_args=BEAM, work=""):
     examples = standard_artifacts.Examples()
     examples.uri = str(out)
     context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=str(out) + "-tmp")
-    properties = {"input_base": str(data), "options": json.dumps(options)}
+    splits = [{"name": path.name, "pattern": path.name} for path in data.iterdir()]
+    properties = {
+        "input_base": str(data),
+        "input_config": json.dumps({"splits": splits}),
+        "options": json.dumps(options),
+        "work": work,
+    }
     executor_class(context).Do({}, {"examples": [examples]}, properties)
     return examples
 
@@ -35,8 +49,8 @@ def _read(examples, split):
     return parsed
 
 
-def _records(data, out, beam_args=("--runner=FnApiRunner",), **settings):
-    return _run(RecordExampleGenExecutor, data, out, {"shards": 3, **settings}, beam_args)
+def _records(data, out, beam_args=BEAM, work="", **settings):
+    return _run(RecordExampleGenExecutor, data, out, {"shards": 3, **settings}, beam_args, work)
 
 
 def test_every_record_once_with_its_untouched_image(tmp_path):
@@ -59,7 +73,7 @@ def test_every_record_once_with_its_untouched_image(tmp_path):
 def test_shards_are_the_same_bytes_on_one_process_or_several(tmp_path):
     write_records(tmp_path / "data", LABELS)
     _records(tmp_path / "data", tmp_path / "one")
-    several = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    several = (*BEAM, "--direct_running_mode=multi_processing", "--direct_num_workers=2")
     _records(tmp_path / "data", tmp_path / "several", beam_args=several)
     for shard in (tmp_path / "one" / "Split-train").iterdir():
         assert shard.read_bytes() == (tmp_path / "several" / "Split-train" / shard.name).read_bytes()
@@ -90,21 +104,206 @@ def test_identities_must_be_as_many_as_the_header_says(tmp_path):
 
 def test_a_damaged_record_is_named_with_key_and_offset_and_leaves_no_shard(tmp_path):
     write_records(tmp_path / "data", LABELS)
-    layout = read_dataset(str(tmp_path / "data"))
-    offset = int(layout.image_offsets[16])
-    with open(tmp_path / "data" / "train.rec", "r+b") as f:
-        f.seek(offset)
-        f.write(b"\0\0\0\0")
+    offset = _damage(tmp_path / "data", 17)
     with pytest.raises(DataError, match=rf"train\.rec, key 17, byte offset {offset}: expected a record"):
         _records(tmp_path / "data", tmp_path / "out", shards=1)
     assert not list((tmp_path / "out").rglob("*.tfrecord"))
 
 
-def test_a_record_that_is_no_image_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.helpers.jpeg", lambda seed: b"GIF89a" if seed == 3 else jpeg(seed))
+PNG = io.BytesIO()
+Image.new("RGB", (112, 112), (10, 20, 30)).save(PNG, "PNG")
+SMALL_PNG = io.BytesIO()
+Image.new("RGB", (96, 112)).save(SMALL_PNG, "PNG")
+
+
+@pytest.mark.parametrize(
+    "payload, expected",
+    [
+        (b"GIF89a", r"a JPEG or PNG image. Received: bytes 47 49"),
+        (b"", r"a JPEG or PNG image. Received: bytes none"),
+        (jpeg(3, size=96), r"an image of 112x112 pixels \(or ingest.any_size=true\). Received: 96x96"),
+        (SMALL_PNG.getvalue(), r"an image of 112x112 pixels .* Received: 96x112"),
+        (jpeg(3)[:-40], r"a whole image. Received: \d+ bytes without an end marker"),
+        (PNG.getvalue()[:-12], r"a whole image. Received: \d+ bytes without an end marker"),
+        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xda" + bytes(40), r"a JPEG with its size in the header"),
+        (b"\xff\xd8\xff\xe0\xff\xff" + bytes(40), r"a JPEG with its size in the header"),
+    ],
+)
+def test_a_record_whose_image_cannot_be_used_is_named(tmp_path, monkeypatch, payload, expected):
+    monkeypatch.setattr("tests.helpers.jpeg", lambda seed: payload if seed == 3 else jpeg(seed))
     write_records(tmp_path / "data", LABELS)
-    with pytest.raises(DataError, match=r"key 4, byte offset \d+: expected a JPEG or PNG image. Received: bytes 47 49"):
+    with pytest.raises(DataError, match=rf"train\.rec, key 4, byte offset \d+: expected {expected}"):
         _records(tmp_path / "data", tmp_path / "out")
+    assert not list((tmp_path / "out" / "Split-train").glob("*"))
+
+
+@pytest.mark.parametrize("label, received", [(8, "8"), (-1, "-1"), (0.5, "0.5"), (float("nan"), "nan")])
+def test_a_label_out_of_range_is_named(tmp_path, label, received):
+    labels = [*LABELS[:-1], label]
+    write_records(tmp_path / "data", labels, identities=8)
+    with pytest.raises(DataError, match=rf"key 40, .* expected a label .* of 0 .. 7. Received: {received}$"):
+        _records(tmp_path / "data", tmp_path / "out")
+
+
+def test_a_png_and_a_jpeg_with_another_header_are_fine(tmp_path, monkeypatch):
+    progressive = io.BytesIO()
+    Image.open(io.BytesIO(jpeg(5))).save(progressive, "JPEG", progressive=True, quality=60)
+    images = {3: PNG.getvalue(), 5: progressive.getvalue(), 7: jpeg(7) + bytes(100)}
+    monkeypatch.setattr("tests.helpers.jpeg", lambda seed: images.get(seed) or jpeg(seed))
+    write_records(tmp_path / "data", LABELS)
+    parsed = _read(_records(tmp_path / "data", tmp_path / "out", decode=True), "train")
+    assert {e["key"]: e["image"] for e in parsed if e["key"] in (4, 6, 8)} == {k + 1: v for k, v in images.items()}
+
+
+def test_other_sizes_are_taken_if_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.helpers.jpeg", lambda seed: jpeg(seed, size=96))
+    write_records(tmp_path / "data", LABELS)
+    assert len(_read(_records(tmp_path / "data", tmp_path / "out", any_size=True), "train")) == 40
+
+
+def test_damage_between_header_and_end_needs_decoding_to_be_seen(tmp_path, monkeypatch):
+    whole = PNG.getvalue()
+    place = whole.index(b"IDAT") + 8
+    damaged = whole[:place] + bytes(8) + whole[place + 8 :]
+    monkeypatch.setattr("tests.helpers.jpeg", lambda seed: damaged if seed == 3 else jpeg(seed))
+    write_records(tmp_path / "data", LABELS)
+    assert len(_read(_records(tmp_path / "data", tmp_path / "a"), "train")) == 40
+    with pytest.raises(DataError, match="key 4, .* expected an image that decodes. Received: "):
+        _records(tmp_path / "data", tmp_path / "b", decode=True)
+
+
+def _damage(data, key):
+    """Overwrites the magic of a record; returns its byte offset."""
+    layout = read_dataset(str(data))
+    offset = int(layout.image_offsets[key - 1])
+    with open(data / "train.rec", "r+b") as f:
+        f.seek(offset)
+        f.write(b"\0\0\0\0")
+    return offset
+
+
+def test_quarantine_writes_bad_records_aside_and_counts_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.helpers.jpeg", lambda seed: jpeg(seed, size=96 if seed == 3 else 112))
+    write_records(tmp_path / "data", LABELS)
+    offset = _damage(tmp_path / "data", 17)
+    examples = _records(tmp_path / "data", tmp_path / "out", on_bad_record="quarantine", max_bad_share=0.05)
+    assert sorted(e["key"] for e in _read(examples, "train")) == [k for k in range(1, 41) if k not in (4, 17)]
+    assert examples.get_int_custom_property("quarantined") == 2
+    assert examples.get_int_custom_property("records") == 38
+    aside = tmp_path / "out" / "quarantine"
+    assert sorted(p.name for p in aside.iterdir()) == ["17.bin", "4.jpg", "records.jsonl"]
+    assert (aside / "4.jpg").read_bytes() == jpeg(3, size=96)
+    first, second = (json.loads(line) for line in (aside / "records.jsonl").read_text().splitlines())
+    assert (first["key"], second["key"], second["offset"]) == (4, 17, offset)
+    assert "expected an image of 112x112 pixels" in first["reason"]
+    assert "expected a record" in second["reason"]
+
+
+def test_too_many_bad_records_fail_all_the_same(tmp_path):
+    write_records(tmp_path / "data", LABELS)
+    for key in (3, 17, 30):
+        _damage(tmp_path / "data", key)
+    message = r"at most 0.05 of 40 records to be bad \(ingest.max_bad_share\). Received: 3 or more"
+    with pytest.raises(DataError, match=message):
+        _records(tmp_path / "data", tmp_path / "out", on_bad_record="quarantine", max_bad_share=0.05)
+
+
+def test_a_truncated_file_is_refused_or_quarantined(tmp_path):
+    write_records(tmp_path / "data", LABELS)
+    layout = read_dataset(str(tmp_path / "data"))
+    content = (tmp_path / "data" / "train.rec").read_bytes()
+    without_header = tmp_path / "cut"
+    without_header.mkdir()
+    (without_header / "train.rec").write_bytes(content[: layout.image_offsets[-1] + 100])
+    rows = zip(layout.image_keys.tolist(), layout.image_offsets.tolist(), strict=True)
+    (without_header / "train.idx").write_text("".join(f"{key}\t{offset}\n" for key, offset in rows))
+    with pytest.raises(DataError, match=r"key 40, byte offset \d+: expected \d+ bytes of payload. Received: 92 bytes"):
+        _records(without_header, tmp_path / "out")
+    examples = _records(without_header, tmp_path / "out2", on_bad_record="quarantine", max_bad_share=0.05)
+    assert examples.get_int_custom_property("records") == 39
+
+
+def test_an_identitys_range_must_hold_one_label(tmp_path):
+    labels = [*LABELS]
+    labels[7] = 2  # key 8, in the range of identity 1
+    write_records(tmp_path / "data", LABELS)
+    content = (tmp_path / "data" / "train.rec").read_bytes()
+    layout = read_dataset(str(tmp_path / "data"))
+    place = int(layout.image_offsets[7]) + 12
+    changed = content[:place] + struct.pack("<f", 2.0) + content[place + 4 :]
+    (tmp_path / "data" / "train.rec").write_bytes(changed)
+    message = (
+        r"expected one label in keys 6 .. 10, which the identity record at key 42 claims. Received: labels [12] and"
+    )
+    with pytest.raises(DataError, match=message):
+        _records(tmp_path / "data", tmp_path / "out")
+
+
+def test_small_identities_are_left_out_and_images_held_out(tmp_path):
+    labels = [0] * 2 + [1] * 10 + [2] * 5 + [3] * 10
+    write_records(tmp_path / "data", labels)
+    examples = _records(tmp_path / "data", tmp_path / "out", min_images_per_identity=5, holdout=0.2)
+    train, held = _read(examples, "train"), _read(examples, "holdout")
+    assert sorted(e["label"] for e in held) == [1, 1, 2, 3, 3]
+    assert sorted(e["key"] for e in train + held) == list(range(3, 28))
+    assert artifact_utils.decode_split_names(examples.split_names) == ["train", "holdout"]
+    for name, value in (("records", 25), ("identities", 3), ("left_out_identities", 1), ("left_out_images", 2)):
+        assert examples.get_int_custom_property(name) == value
+
+
+def test_without_a_header_identities_come_from_the_labels(tmp_path):
+    write_records(tmp_path / "data", [7] * 3 + [9] * 6)
+    layout = read_dataset(str(tmp_path / "data"))
+    rows = zip(layout.image_keys.tolist(), layout.image_offsets.tolist(), strict=True)
+    (tmp_path / "data" / "train.idx").write_text("".join(f"{key}\t{offset}\n" for key, offset in rows))
+    examples = _records(tmp_path / "data", tmp_path / "out", min_images_per_identity=4)
+    assert sorted(e["label"] for e in _read(examples, "train")) == [9] * 6
+
+
+def test_what_the_training_set_holds_lies_beside_the_splits(tmp_path):
+    write_records(tmp_path / "data", LABELS)
+    examples = _records(tmp_path / "data", tmp_path / "out")
+    digests = np.load(tmp_path / "out" / IMAGE_DIGESTS_FILE)
+    np.testing.assert_array_equal(digests, np.sort(image_digests(jpeg(i) for i in range(40))))
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / IDENTITIES_FILE), np.arange(8))
+    assert len(examples.get_string_custom_property("content_digest")) == 32
+
+
+class _Killed(Exception):
+    """Stands for the end of the process: nothing of ours catches it."""
+
+
+def test_a_second_try_redoes_no_finished_shard(tmp_path, monkeypatch):
+    write_records(tmp_path / "data", LABELS)
+    work = tmp_path / "work"
+    link = filesystem.link
+
+    def die(source, target):
+        raise _Killed
+
+    monkeypatch.setattr(filesystem, "link", die)
+    with pytest.raises(_Killed):
+        _records(tmp_path / "data", tmp_path / "first", work=str(work))
+    monkeypatch.setattr(filesystem, "link", link)
+    finished = {path.name: path.stat().st_ino for path in work.rglob("*.tfrecord")}
+    assert len(finished) == 3
+    lost = next(work.rglob("*00001-of-00003.tfrecord"))
+    lost.write_bytes(lost.read_bytes()[:-1])  # its name survived, and not all of its bytes
+    examples = _records(tmp_path / "data", tmp_path / "second", work=str(work))
+    again = {path.name: path.stat().st_ino for path in (tmp_path / "second" / "Split-train").iterdir()}
+    assert {name for name in finished if finished[name] != again[name]} == {lost.name}
+    assert sorted(e["key"] for e in _read(examples, "train")) == list(range(1, 41))
+    assert not list(work.rglob("ingest-*"))
+
+
+def test_other_data_or_settings_take_nothing_from_an_interrupted_run(tmp_path, monkeypatch):
+    write_records(tmp_path / "data", LABELS)
+    monkeypatch.setattr("components.record_example_gen.executor._publish", lambda *_: (_ for _ in ()).throw(_Killed()))
+    for labels, seed in ((LABELS, 1), (LABELS, 2), ([*LABELS, 7], 1)):
+        write_records(tmp_path / "data", labels)
+        with pytest.raises(_Killed):
+            _records(tmp_path / "data", tmp_path / f"out{seed}{len(labels)}", work=str(tmp_path / "work"), seed=seed)
+    assert len(list((tmp_path / "work").glob("ingest-*"))) == 3
 
 
 def test_pairs_keep_their_order_and_bytes(tmp_path):

@@ -1,0 +1,117 @@
+"""Attributes of a verification set's images, as an optional CSV beside its `.bin`.
+
+The header names the columns. `image` is the position of an image in the `.bin`'s list of 2N images, from 0 (pair i is
+images 2i and 2i + 1); every other column is an attribute: group, age, device, anything. Every image has a row. An empty
+cell means that the value isn't known. The column `identity` is special: it holds labels of the training set's kind, by
+which people who occur in both are found, and makes no slices.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+from trainer_module.errors import DataError
+
+IMAGE_COLUMN = "image"
+IDENTITY_COLUMN = "identity"
+BETWEEN = " / "  # between the two values of a pair whose images differ
+
+
+class PairAttributesError(DataError):
+    """A CSV is not what it should be; the message names the file and the line or image."""
+
+
+def _open_local(path: str) -> BinaryIO:
+    return open(path, "rb")
+
+
+def attributes_file(set_name: str) -> str:
+    """Name of a set's CSV, e.g. "lfw.csv"."""
+    return f"{set_name}.csv"
+
+
+def read_pair_attributes(
+    path: str | os.PathLike[str], pairs: int, *, open_file: Callable[[str], BinaryIO] = _open_local
+) -> dict[str, list[str]]:
+    """Reads a CSV (UTF-8) of attributes.
+
+    Args:
+      path: the file.
+      pairs: N, the number of pairs in the set.
+      open_file: opens a path on another file system.
+
+    Returns:
+      Column -> value of each of the N pairs: that of its images where both have the same, else both values, sorted,
+      with " / " between them; "" where one of them isn't known.
+
+    Raises:
+      PairAttributesError: no column `image`, no or unusable other columns, a row that isn't whole, a position that is
+        not one of 0..2N-1 or comes twice, an image without a row.
+      OSError: the file cannot be read.
+    """
+    path = os.fspath(path)
+    with open_file(path) as file:
+        content = file.read()
+    try:
+        rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        header = next(rows, [])
+        _check_header(path, header)
+        images = _read_rows(path, rows, header, 2 * pairs)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PairAttributesError(f"{path}: expected a CSV in UTF-8. Received: {error}") from error
+    for position, row in enumerate(images):
+        if row is None:
+            missing = sum(row is None for row in images)
+            raise PairAttributesError(
+                f"{path}: expected a row for each of the {2 * pairs} images. "
+                f"Received: none for image {position}, {missing} missing in all"
+            )
+    return {
+        column: [_of_pair(images[2 * i][place], images[2 * i + 1][place]) for i in range(pairs)]  # type: ignore[index]
+        for place, column in enumerate(header)
+        if column != IMAGE_COLUMN
+    }
+
+
+def _check_header(path: str, header: list[str]) -> None:
+    if (
+        IMAGE_COLUMN not in header
+        or len(header) < 2
+        or len(set(header)) != len(header)
+        or any(not column or "=" in column for column in header)
+    ):
+        raise PairAttributesError(
+            f"{path}: expected a header of different names, one of them {IMAGE_COLUMN!r}, at least one other, none empty "
+            f"or with '='. Received: {header}"
+        )
+
+
+def _read_rows(path: str, rows: "csv._reader", header: list[str], images: int) -> list[list[str] | None]:
+    """Row of each image, None where there is none."""
+    found: list[list[str] | None] = [None] * images
+    place = header.index(IMAGE_COLUMN)
+    for row in rows:
+        line = rows.line_num
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise PairAttributesError(f"{path}, line {line}: expected {len(header)} values. Received: {row}")
+        if not row[place].strip().isdecimal() or int(row[place]) >= images:
+            raise PairAttributesError(
+                f"{path}, line {line}: expected the position of an image, 0..{images - 1}. Received: {row[place]!r}"
+            )
+        position = int(row[place])
+        if found[position] is not None:
+            raise PairAttributesError(
+                f"{path}, line {line}: expected one row for each image. Received: another one for image {position}"
+            )
+        found[position] = [value.strip() for value in row]
+    return found
+
+
+def _of_pair(first: str, second: str) -> str:
+    if first == second or not (first and second):
+        return first if first == second else ""
+    return BETWEEN.join(sorted((first, second)))

@@ -1,0 +1,288 @@
+"""1:1 and 1:N figures of a model on folders of faces, one sub-folder an identity, outside a pipeline."""
+
+import collections
+import dataclasses
+import hashlib
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from evaluator_custom.identification import (
+    IdentificationFigures,
+    PairFigures,
+    ScoreCounts,
+    Template,
+    fuse,
+    score_all_pairs,
+    score_gallery,
+)
+from trainer_module.console import progress, say
+from trainer_module.errors import DataError
+from trainer_module.features import IMAGE_MAGICS
+
+if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
+    from evaluator_custom.embedder import Embedder
+
+_IMAGES_AT_A_TIME = 512  # 4 MB of JPEG bytes of 7 KB; the rest of a folder stays on disk
+_HIDDEN_BY_WINDOWS = ("thumbs.db", "desktop.ini")
+_GALLERY = "gallery"
+_UNKNOWN_EVERY = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """A folder's images.
+
+    Attributes:
+      folder: where they lie.
+      paths: N image files, sorted by identity, then by name.
+      digests: SHA-256 of each file.
+    """
+
+    folder: Path
+    paths: tuple[Path, ...]
+    digests: tuple[bytes, ...]
+
+    @property
+    def identities(self) -> list[str]:
+        """Name of the sub-folder of each image."""
+        return [path.parent.name for path in self.paths]
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderFigures:
+    """What a model comes to on folders of faces.
+
+    Attributes:
+      pairs: which pairs the 1:1 figures are of, in words.
+      verification: 1:1.
+      unknowns: which probes the 1:N figures count as unknown, in words.
+      identification: 1:N.
+    """
+
+    pairs: str
+    verification: PairFigures
+    unknowns: str
+    identification: IdentificationFigures
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "pairs": self.pairs,
+            "verification": self.verification.to_dict(),
+            "unknowns": self.unknowns,
+            "identification": self.identification.to_dict(),
+        }
+
+    def lines(self) -> list[str]:
+        """The figures for a person; a dash is what the images can't tell."""
+        pairs, search = self.verification, self.identification
+        rates = ", ".join(f"rank-{k} {_shown(rate)}" for k, rate in search.rank_rates.items())
+        return [
+            f"1:1, {self.pairs}: {pairs.genuine:,} same, {pairs.impostor:,} different",
+            *_rows("FAR", "TAR", pairs.tar_at_far, pairs.threshold_at_far),
+            f"AUC {_shown(pairs.auc, 6)}, EER {_shown(pairs.eer)}",
+            "",
+            f"1:N, {search.identities:,} identities: {search.mated:,} probes of them, "
+            f"{search.nonmated:,} of unknowns ({self.unknowns})",
+            rates,
+            *_rows("FPIR", "TPIR", search.tpir_at_fpir, search.threshold_at_fpir),
+        ]
+
+
+def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
+    """1:1 figures of all pairs of a folder's images, and 1:N figures of a split of them.
+
+    The split, from names alone: an identity's gallery image is the first whose name contains "gallery", or else its
+    first; its other images are probes. An identity with a single image is unknown, and that image a probe. Where no
+    identity is, every fifth is unknown with all its images, or no false positive could be counted.
+
+    Args:
+      embedder: the loaded model.
+      folder: one sub-folder of JPEG or PNG images an identity; what is hidden is left alone.
+
+    Returns:
+      The figures.
+
+    Raises:
+      DataError: fewer than 2 identities, no identity with two images, or what `read_faces` refuses.
+    """
+    faces = read_faces(folder)
+    names, labels, sizes = np.unique(faces.identities, return_inverse=True, return_counts=True)
+    if names.size < 2 or sizes.max() < 2:
+        raise DataError(
+            f"{folder}: expected 2 identities or more, one of them with 2 images or more. "
+            f"Received: identities of {', '.join(map(str, sizes[:10]))}{', …' if sizes.size > 10 else ''} images"
+        )
+    _warn_of_duplicates(faces)
+    unit = embed_faces(embedder, faces)
+    single = sizes == 1
+    unknown = single if single.any() else np.arange(names.size) % _UNKNOWN_EVERY == _UNKNOWN_EVERY - 1
+    first = _gallery_images(faces, labels)
+    gallery = first[~unknown[labels[first]]]
+    probes = np.setdiff1d(np.arange(labels.size), gallery)
+    return FolderFigures(
+        pairs=f"all pairs of {labels.size:,} images of {names.size:,} identities",
+        verification=score_all_pairs(unit, labels),
+        unknowns="identities of one image" if single.any() else f"every {_UNKNOWN_EVERY}th identity",
+        identification=score_gallery(unit[gallery], labels[gallery], unit[probes], labels[probes]),
+    )
+
+
+def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: Template = "mean") -> FolderFigures:
+    """1:1 and 1:N figures of one folder's images against the identities of another.
+
+    Args:
+      embedder: the loaded model.
+      gallery: the known: one sub-folder of JPEG or PNG images an identity; what is hidden is left alone.
+      probes: the same; a sub-folder whose name is not in the gallery is of an unknown.
+      template: how an identity's images become its score, "mean" or "best" (see `score_gallery`).
+
+    Returns:
+      The figures; the pairs of the 1:1 ones are each probe with each identity of the gallery.
+
+    Raises:
+      DataError: fewer than 2 identities in the gallery, no probe of any of them, or what `read_faces` refuses.
+    """
+    known, asked = read_faces(gallery), read_faces(probes)
+    names = set(known.identities)
+    if len(names) < 2 or names.isdisjoint(asked.identities):
+        raise DataError(
+            f"{gallery}: expected 2 identities or more, one of them also in {probes}. "
+            f"Received: {len(names)}, {len(names.intersection(asked.identities))} of them there"
+        )
+    _warn_of_duplicates(known, asked)
+    _, labels = np.unique(known.identities + asked.identities, return_inverse=True)
+    known_labels, asked_labels = np.split(labels, [len(known.paths)])
+    counts = ScoreCounts()
+    identification = score_gallery(
+        embed_faces(embedder, known),
+        known_labels,
+        embed_faces(embedder, asked),
+        asked_labels,
+        template=template,
+        counts=counts,
+    )
+    return FolderFigures(
+        pairs=f"{len(asked.paths):,} probes with {len(names):,} identities of {len(known.paths):,} images ({template})",
+        verification=counts.figures(),
+        unknowns="not in the gallery",
+        identification=identification,
+    )
+
+
+def read_faces(folder: str) -> Faces:
+    """Finds a folder's images, and decodes each once to see that it is whole: 4,000 a second. Shows progress.
+
+    Args:
+      folder: one sub-folder of JPEG or PNG images an identity; hidden files and folders are left alone.
+
+    Returns:
+      The images.
+
+    Raises:
+      DataError: no such folder, no sub-folder, one without images, a file beside them, or one that is no whole image.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"{folder}: expected a folder with one sub-folder an identity. Received: no such folder")
+    paths: list[Path] = []
+    for identity in _visible(root):
+        if not identity.is_dir():
+            raise DataError(f"{identity}: expected nothing beside the identities' folders. Received: a file")
+        images = _visible(identity)
+        if not images:
+            raise DataError(f"{identity}: expected a folder of images. Received: an empty one")
+        paths += images
+    if not paths:
+        raise DataError(f"{folder}: expected one sub-folder an identity. Received: none")
+    digests = tuple(_digest(path) for path in progress(paths, description="reading", unit="img"))
+    return Faces(root, tuple(paths), digests)
+
+
+def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
+    """Embedding of image and mirror for each image, as the verification protocol has it. Shows progress.
+
+    Args:
+      embedder: the loaded model.
+      faces: N images.
+
+    Returns:
+      float32 [N, D], L2-normalised.
+
+    Raises:
+      DataError: the model gives a NaN, an infinity or nothing but zeros for an image, which is named.
+    """
+    parts: list[np.ndarray] = []
+    with progress(total=len(faces.paths), description=f"embedding {faces.folder.name}", unit="img") as bar:
+        for begin in range(0, len(faces.paths), _IMAGES_AT_A_TIME):
+            some = faces.paths[begin : begin + _IMAGES_AT_A_TIME]
+            raw, mirrored = embedder.embed([path.read_bytes() for path in some], bar)
+            good = np.isfinite(raw).all(axis=1) & np.isfinite(mirrored).all(axis=1) & (raw != -mirrored).any(axis=1)
+            if not good.all():
+                first = int(np.argmin(good))
+                raise DataError(
+                    f"{some[first]}: expected finite embeddings of image and mirror, whose sum is not 0. "
+                    f"Received: {raw[first]} and {mirrored[first]}"
+                )
+            parts.append(fuse(raw, mirrored))
+            bar.update(begin + len(some) - bar.n)  # the embedder counts equal images once
+    return np.concatenate(parts)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted by name, without what is hidden, be it only by Windows."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name.lower() not in _HIDDEN_BY_WINDOWS
+    )
+
+
+def _digest(path: Path) -> bytes:
+    """SHA-256 of a whole JPEG or PNG."""
+    if path.is_dir():
+        raise DataError(f"{path}: expected images only in an identity's folder. Received: a folder")
+    data = path.read_bytes()
+    if not data.startswith(IMAGE_MAGICS):
+        raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {data[:8].hex(' ') or 'none'}")
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: expected a whole JPEG or PNG. Received: {error}") from error
+    return hashlib.sha256(data).digest()
+
+
+def _gallery_images(faces: Faces, labels: np.ndarray) -> np.ndarray:
+    """Index of each identity's gallery image, int64 [identities]: Evaluation Studio's rule."""
+    named = np.array([_GALLERY in path.name.lower() for path in faces.paths])
+    # Images are sorted, so the first of each label in (label, not named, index) order is the one.
+    order = np.lexsort((~named, labels))
+    return order[np.unique(labels[order], return_index=True)[1]]
+
+
+def _warn_of_duplicates(*folders: Faces) -> None:
+    """Says which files occur again: under another name the truth is wrong, under the same the pair says nothing."""
+    copies: dict[bytes, list[Path]] = collections.defaultdict(list)
+    for faces in folders:
+        for path, digest in zip(faces.paths, faces.digests, strict=True):
+            copies[digest].append(path)
+    groups = [paths for paths in copies.values() if len(paths) > 1]
+    for between, what in ((True, "of two identities"), (False, "twice of one identity")):
+        found = [group for group in groups if (len({path.parent.name for path in group}) > 1) == between]
+        if found:
+            shown = "; ".join(" = ".join(map(str, group)) for group in found[:5])
+            say(f"warning: {len(found):,} images are there {what}: {shown}{'; …' if len(found) > 5 else ''}")
+
+
+def _rows(target: str, rate: str, rates: dict[float, float | None], thresholds: dict[float, float | None]) -> list[str]:
+    lines = [f"{target:<8} {rate:<8} cosine threshold"]
+    return lines + [f"{key:<8g} {_shown(value):<8} {_shown(thresholds[key])}" for key, value in rates.items()]
+
+
+def _shown(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,76 @@
+"""Ingest killed by SIGKILL in its middle, and started again."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from tests.helpers import write_records
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARDS, RECORDS = 60, 6000
+RUN = """
+import sys
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import standard_artifacts
+from components.record_example_gen.executor import RecordExampleGenExecutor
+examples = standard_artifacts.Examples()
+examples.uri = sys.argv[1]
+beam = ["--runner=FnApiRunner", "--sdk_container_image=unused"]
+context = BaseBeamExecutor.Context(beam_pipeline_args=beam, tmp_dir=sys.argv[1] + "-tmp")
+properties = dict(zip(("input_base", "input_config", "options", "work"), sys.argv[2:]))
+RecordExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
+"""
+
+
+def _start(data: Path, out: Path, work: Path) -> subprocess.Popen[bytes]:
+    splits = [{"name": name, "pattern": name} for name in ("train.rec", "train.idx")]
+    options = json.dumps({"shards": SHARDS, "decode": True})  # decoding makes it last: 100 us a record
+    arguments = [str(out), str(data), json.dumps({"splits": splits}), options, str(work)]
+    return subprocess.Popen([sys.executable, "-c", RUN, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+def _finished(work: Path) -> dict[str, int]:
+    """Name and inode of each shard that says that it's finished."""
+    return {path.stem: path.with_suffix("").stat().st_ino for path in work.glob("ingest-*/Split-train/*.npz")}
+
+
+def _keys(paths: list[Path]) -> list[int]:
+    records = tf.data.TFRecordDataset([str(path) for path in paths]).as_numpy_iterator()
+    return [tf.train.Example.FromString(r).features.feature["key"].int64_list.value[0] for r in records]
+
+
+def test_no_half_shard_is_seen_and_no_finished_one_redone(tmp_path):
+    data, work = tmp_path / "data", tmp_path / "work"
+    write_records(data, [i // 50 for i in range(RECORDS)])
+    process = _start(data, tmp_path / "first", work)
+    deadline = time.monotonic() + 120
+    while len(_finished(work)) < 5 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = _finished(work)
+    assert 5 <= len(before) < SHARDS
+    assert not list((tmp_path / "first").rglob("*.tfrecord"))
+    # Every file of a shard's name is whole.
+    whole = sorted(work.glob("ingest-*/Split-train/*.tfrecord"))
+    assert len(whole) - len(before) in (0, 1)
+    assert len(_keys(whole)) == len(whole) * RECORDS // SHARDS
+
+    assert _start(data, tmp_path / "second", work).wait() == 0
+    shards = sorted((tmp_path / "second" / "Split-train").iterdir())
+    assert sorted(_keys(shards)) == list(range(1, RECORDS + 1))
+    after = {path.name: path.stat().st_ino for path in shards}
+    assert {name: after[name] for name in before} == before
+    assert not list(work.glob("ingest-*"))
+
+    assert _start(data, tmp_path / "third", tmp_path / "elsewhere").wait() == 0
+    for shard in shards:
+        assert shard.read_bytes() == (tmp_path / "third" / "Split-train" / shard.name).read_bytes()

@@ -1,0 +1,138 @@
+"""Which image goes to which shard: everything once, by seed, with the identities that were asked for."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components import recordio
+from components.record_example_gen.plan import (
+    ENTRY,
+    identities_from_ranges,
+    read_plan,
+    select,
+    write_plan,
+)
+from components.record_example_gen.settings import IngestSettings
+from trainer_module.errors import DataError
+
+IMAGE_BYTES = 1000
+
+
+def _layout(counts, ranges=True):
+    """Images of identities in a row, each record IMAGE_BYTES long."""
+    total = sum(counts)
+    ends = np.cumsum(counts)
+    return recordio.DatasetLayout(
+        image_keys=np.arange(1, total + 1),
+        image_offsets=np.arange(total) * IMAGE_BYTES + 28,
+        identity_keys=np.arange(total + 1, total + 1 + len(counts)) if ranges else np.empty(0, np.int64),
+        identity_ranges=np.stack([ends - counts + 1, ends], axis=1) if ranges else np.empty((0, 2), np.int64),
+        num_identities=len(counts) if ranges else None,
+    )
+
+
+def _owners(counts):
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+COUNTS = st.lists(st.integers(1, 12), min_size=1, max_size=30)
+
+
+@given(COUNTS, st.integers(0, 5), st.floats(0.01, 0.5), st.integers(1, 6))
+@settings(deadline=None)
+def test_every_image_is_used_once_or_left_out_with_its_identity(counts, seed, holdout, least):
+    owners = _owners(counts)
+    ingest = IngestSettings(seed=seed, holdout=holdout, min_images_per_identity=least)
+    kept = [i for i, count in enumerate(counts) if count >= least]
+    if not kept or all(counts[i] == 1 for i in kept):
+        with pytest.raises(DataError, match="Received"):
+            select(len(owners), owners, ingest)
+        return
+    selection = select(len(owners), owners, ingest)
+    train, held = selection.splits["train"], selection.splits["holdout"]
+    together = np.concatenate([train, held])
+    assert sorted(together.tolist()) == np.flatnonzero(np.isin(owners, kept)).tolist()
+    assert selection.left_out_identities == len(counts) - len(kept)
+    assert selection.left_out_images == len(owners) - len(together)
+    for identity in kept:
+        held_images = int(np.sum(owners[held] == identity))
+        assert np.sum(owners[train] == identity) >= 1
+        assert held_images == (max(1, round(counts[identity] * holdout)) if counts[identity] > 1 else 0)
+
+
+def test_the_seed_determines_order_and_choice():
+    owners = _owners([7] * 20)
+    first, again, other = (select(140, owners, IngestSettings(seed=s, holdout=0.2)).splits for s in (1, 1, 2))
+    for split in ("train", "holdout"):
+        np.testing.assert_array_equal(first[split], again[split])
+        assert first[split].tolist() != other[split].tolist()
+        assert first[split].tolist() != sorted(first[split].tolist())
+
+
+def test_the_plans_file_deals_the_order_out(tmp_path):
+    layout = _layout([5] * 20)
+    path = str(tmp_path / "plan.bin")
+    ingest = IngestSettings(shards=3)
+    selection = select(100, None, ingest)
+    tasks = write_plan(path, str(tmp_path / "aside"), layout, selection, 28 + 100 * IMAGE_BYTES, ingest)
+    assert [task.name for task in tasks] == [f"Split-train/data-0000{i}-of-00003.tfrecord" for i in range(3)]
+    entries = np.concatenate([read_plan(path, task) for task in tasks])
+    assert entries.dtype == ENTRY
+    np.testing.assert_array_equal(entries["key"], layout.image_keys[selection.splits["train"]])
+    np.testing.assert_array_equal(entries["offset"], (entries["key"] - 1) * IMAGE_BYTES + 28)
+    assert set(entries["length"].tolist()) == {IMAGE_BYTES}
+
+
+def test_shards_by_size(tmp_path):
+    layout = _layout([5] * 2000)
+    rec_bytes = 10_000 * IMAGE_BYTES
+    ingest = IngestSettings(shard_mb=1, holdout=0.2)
+    selection = select(10_000, _owners([5] * 2000), ingest)
+    tasks = write_plan(str(tmp_path / "plan"), str(tmp_path / "aside"), layout, selection, rec_bytes, ingest)
+    shards = {split: sum(task.split == split for task in tasks) for split in selection.splits}
+    assert shards == {"train": 8, "holdout": 2}  # 8 MB and 2 MB of 10, at 1 MiB
+
+
+def test_a_read_is_never_larger_than_it_need_be(tmp_path):
+    layout = _layout([3])
+    layout.image_offsets[:] = [0, 10_000_000, 10_000_500]  # an index that leaves records out, in between and behind
+    ingest = IngestSettings()
+    selection = select(3, None, ingest)
+    (task,) = write_plan(str(tmp_path / "plan"), str(tmp_path / "aside"), layout, selection, 90_000_000, ingest)
+    entries = read_plan(str(tmp_path / "plan"), task)
+    assert dict(zip(entries["key"].tolist(), entries["length"].tolist(), strict=True)) == {1: 65536, 2: 500, 3: 65536}
+
+
+def test_ranges_claim_images():
+    layout = _layout([2, 3, 1])
+    assert identities_from_ranges(layout).tolist() == [0, 0, 1, 1, 1, 2]
+    assert identities_from_ranges(_layout([2], ranges=False)) is None
+    layout.identity_ranges[1] = (4, 5)  # key 3 belongs to nobody
+    assert identities_from_ranges(layout).tolist() == [0, 0, -1, 1, 1, 2]
+    layout.identity_ranges[2] = (5, 6)
+    with pytest.raises(DataError, match=r"key 9: expected images .* Received: keys 5 .. 6, and 4 .. 5 in"):
+        identities_from_ranges(layout)
+
+
+def test_images_of_nobody_are_trained_on_and_never_held_out():
+    owners = np.array([-1, 0, 0, -1, 1, 1])
+    selection = select(6, owners, IngestSettings(holdout=0.5, min_images_per_identity=2))
+    assert {0, 3} <= set(selection.splits["train"].tolist())
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("seed", -1),
+        ("shard_mb", 0),
+        ("shards", -1),
+        ("max_bad_share", 1.5),
+        ("min_images_per_identity", 0),
+        ("holdout", 0.6),
+        ("on_bad_record", "ignore"),
+    ],
+)
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(ValueError, match=rf"ingest\.{name} must be .* Received: {name}={value!r}"):
+        IngestSettings(**{name: value})

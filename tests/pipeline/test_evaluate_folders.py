@@ -1,0 +1,287 @@
+"""Folders of faces, one an identity: what is read, how it is split, and what comes out."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.evaluate_command import evaluate
+from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
+from tests.helpers import jpeg
+from trainer_module.errors import DataError
+from trainer_module.features import PixelFormat
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Pixels:
+    """Standardised pixels of 8 x 8 as embedding: what a model must beat, and enough to tell `jpeg(i)` apart."""
+
+    def __init__(self) -> None:
+        self.embedded = 0
+
+    def embed(self, images, bar=None):
+        rows = []
+        for data in images:
+            image = Image.open(io.BytesIO(data)).convert("RGB").resize((8, 8), Image.Resampling.BOX)
+            pixels = np.asarray(image, np.float32)
+            rows.append([pixels - pixels.mean(), pixels[:, ::-1] - pixels.mean()])
+        self.embedded += len(set(images))
+        if bar is not None:
+            bar.update(len(set(images)))
+        raw, mirrored = np.array(rows).reshape(len(images), 2, -1).swapaxes(0, 1)
+        return raw, mirrored
+
+
+def darker(data: bytes) -> bytes:
+    """The image at 7/8 of its brightness: another file of one person."""
+    buffer = io.BytesIO()
+    image = Image.open(io.BytesIO(data))
+    image.point([x * 7 // 8 for x in range(256)] * 3).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write(folder: Path, identities: dict[str, dict[str, bytes]]) -> Path:
+    for identity, files in identities.items():
+        (folder / identity).mkdir(parents=True)
+        for name, data in files.items():
+            (folder / identity / name).write_bytes(data)
+    return folder
+
+
+def person(seed: int, images: int = 2) -> dict[str, bytes]:
+    """`images` different files of one face."""
+    files = [jpeg(seed)]
+    while len(files) < images:
+        files.append(darker(files[-1]))
+    return {f"{i}.{'png' if i else 'jpg'}": data for i, data in enumerate(files)}
+
+
+@pytest.fixture
+def faces(tmp_path) -> Path:
+    """Twenty people of two images, and five of one."""
+    people = {f"p{seed:02d}": person(seed, 2 if seed < 20 else 1) for seed in range(25)}
+    return write(tmp_path / "faces", people)
+
+
+def test_all_pairs_and_the_split(faces):
+    figures = evaluate_folder(Pixels(), str(faces))
+    verification, search = figures.verification, figures.identification
+    assert (verification.genuine, verification.impostor) == (20, 45 * 44 // 2 - 20)
+    assert verification.auc == 1 and verification.tar_at_far[0.01] == 1
+    assert (search.identities, search.mated, search.nonmated) == (20, 20, 5)
+    assert search.rank_rates == {1: 1, 5: 1}
+    assert search.tpir_at_fpir == {0.1: None, 0.01: None, 0.001: None}  # 5 unknowns can't tell
+    assert figures.lines() == [
+        "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different",
+        "FAR      TAR      cosine threshold",
+        f"0.1      1.0000   {verification.threshold_at_far[0.1]:.4f}",
+        f"0.01     1.0000   {verification.threshold_at_far[0.01]:.4f}",
+        "0.001    -        -",
+        "0.0001   -        -",
+        "1e-05    -        -",
+        "1e-06    -        -",
+        "AUC 1.000000, EER 0.0000",
+        "",
+        "1:N, 20 identities: 20 probes of them, 5 of unknowns (identities of one image)",
+        "rank-1 1.0000, rank-5 1.0000",
+        "FPIR     TPIR     cosine threshold",
+        "0.1      -        -",
+        "0.01     -        -",
+        "0.001    -        -",
+    ]
+    values = json.loads(json.dumps(figures.to_dict()))
+    assert values["identification"]["rank_rates"]["1"] == 1
+    assert values["verification"]["threshold_at_far"]["0.1"] == verification.threshold_at_far[0.1]
+
+
+def test_every_fifth_identity_is_unknown_where_none_has_a_single_image(tmp_path):
+    write(tmp_path, {f"p{seed:02d}": person(seed, 3) for seed in range(20)})
+    figures = evaluate_folder(Pixels(), str(tmp_path))
+    search = figures.identification
+    assert (search.identities, search.mated, search.nonmated) == (16, 32, 12)
+    assert search.tpir_at_fpir == {0.1: 1, 0.01: None, 0.001: None}
+    assert figures.unknowns == "every 5th identity"
+
+
+def test_a_gallery_image_can_be_named(tmp_path):
+    """Bo's images are of two people, Ann's first one and another: only the named one is like Bo's third."""
+    ann, bo, other = jpeg(1), jpeg(2), jpeg(3)
+    write(
+        tmp_path,
+        {
+            "Ann": {"1.jpg": ann, "2.png": darker(ann)},
+            "Bo": {"a.png": darker(darker(ann)), "x_Gallery.jpg": bo, "y.png": darker(bo)},
+            "Cy": {"1.jpg": other},
+        },
+    )
+    search = evaluate_folder(Pixels(), str(tmp_path)).identification
+    assert (search.mated, search.nonmated) == (3, 1)
+    assert search.rank_rates == {1: pytest.approx(2 / 3), 5: None}
+
+
+@pytest.mark.parametrize("template", ["mean", "best"])
+def test_gallery_against_probes(tmp_path, template):
+    gallery = write(tmp_path / "gallery", {f"p{i:02d}": person(i, 2) for i in range(10)})
+    probes = write(
+        tmp_path / "probes",
+        {f"p{i:02d}": {"z.png": darker(person(i, 2)["1.png"])} for i in range(5)}
+        | {f"u{i:02d}": person(100 + i, 1) for i in range(20)},
+    )
+    figures = evaluate_gallery(Pixels(), str(gallery), str(probes), template)
+    search, verification = figures.identification, figures.verification
+    assert (search.identities, search.mated, search.nonmated) == (10, 5, 20)
+    assert search.rank_rates == {1: 1, 5: 1}
+    assert search.tpir_at_fpir == {0.1: 1, 0.01: None, 0.001: None}
+    assert (verification.genuine, verification.impostor) == (5, 245)
+    assert figures.lines()[0] == f"1:1, 25 probes with 10 identities of 20 images ({template}): 5 same, 245 different"
+
+
+def test_what_is_hidden_is_left_alone(faces):
+    expected = read_faces(str(faces))
+    (faces / ".DS_Store").write_bytes(b"x")
+    (faces / ".git").mkdir()
+    (faces / "p00" / ".DS_Store").write_bytes(b"x")
+    (faces / "p00" / "Thumbs.db").write_bytes(b"x")
+    assert read_faces(str(faces)) == expected
+    assert expected.identities[:3] == ["p00", "p00", "p01"]
+
+
+def test_embeddings_are_those_of_all_images_in_order_whatever_is_embedded_at_a_time(faces, monkeypatch):
+    read = read_faces(str(faces))
+    whole = embed_faces(Pixels(), read)
+    monkeypatch.setattr("pipeline.evaluate_folders._IMAGES_AT_A_TIME", 7)
+    embedder = Pixels()
+    np.testing.assert_array_equal(embed_faces(embedder, read), whole)
+    assert embedder.embedded == len(read.paths) == len(whole)
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-6)
+
+
+def refused(folder: Path, pattern: str) -> None:
+    with pytest.raises(DataError, match=pattern) as caught:
+        evaluate_folder(Pixels(), str(folder))
+    assert "Received: " in str(caught.value)
+
+
+def test_bad_folders_are_named(tmp_path, faces):
+    refused(tmp_path / "nowhere", "nowhere: expected a folder")
+    (tmp_path / "none").mkdir()
+    refused(tmp_path / "none", "none: expected one sub-folder an identity. Received: none")
+    write(tmp_path / "one", {"Ann": person(1)})
+    refused(tmp_path / "one", "one: expected 2 identities or more.* Received: identities of 2 images")
+    write(tmp_path / "single", {"Ann": person(1, 1), "Bo": person(2, 1)})
+    refused(tmp_path / "single", "one of them with 2 images or more. Received: identities of 1, 1 images")
+    (faces / "p07" / "more").mkdir()
+    refused(faces, "p07/more: expected images only.* Received: a folder")
+    (faces / "a").mkdir()
+    refused(faces, "faces/a: expected a folder of images. Received: an empty one")
+    (faces / "README.txt").write_text("x")
+    refused(faces, "README.txt: expected nothing beside the identities' folders. Received: a file")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "pattern"),
+    [
+        ("notes.txt", b"notes", "expected a JPEG or PNG image. Received: bytes 6e 6f 74 65 73"),
+        ("empty.jpg", b"", "expected a JPEG or PNG image. Received: bytes none"),
+        ("half.jpg", jpeg(1)[:900], "expected a whole JPEG or PNG. Received: "),
+        ("half.png", darker(jpeg(1))[:900], "expected a whole JPEG or PNG. Received: "),
+    ],
+)
+def test_a_file_that_is_no_whole_image_is_named(faces, name, data, pattern):
+    (faces / "p03" / name).write_bytes(data)
+    embedder = Pixels()
+    with pytest.raises(DataError, match=f"p03/{name}: {pattern}"):
+        evaluate_folder(embedder, str(faces))
+    assert embedder.embedded == 0  # before minutes of work
+
+
+def test_a_gallery_that_knows_no_probe_is_refused(tmp_path):
+    gallery = write(tmp_path / "g", {"Ann": person(1), "Bo": person(2)})
+    probes = write(tmp_path / "p", {"Cy": person(3)})
+    with pytest.raises(DataError, match=r"g: expected .* Received: 2, 0 of them there"):
+        evaluate_gallery(Pixels(), str(gallery), str(probes))
+    write(tmp_path / "small", {"Cy": person(3)})
+    with pytest.raises(DataError, match=r"small: expected 2 identities or more.* Received: 1, 1 of them there"):
+        evaluate_gallery(Pixels(), str(tmp_path / "small"), str(probes))
+
+
+def test_equal_files_are_told(tmp_path, capfd):
+    write(
+        tmp_path,
+        {
+            "Ann": {"1.jpg": jpeg(1), "2.png": darker(jpeg(1))},
+            "Bo": {"1.jpg": jpeg(1), "2.jpg": jpeg(2), "3.jpg": jpeg(2)},
+        },
+    )
+    evaluate_folder(Pixels(), str(tmp_path))
+    said = capfd.readouterr().err
+    assert f"warning: 1 images are there of two identities: {tmp_path}/Ann/1.jpg = {tmp_path}/Bo/1.jpg\n" in said
+    assert f"warning: 1 images are there twice of one identity: {tmp_path}/Bo/2.jpg = {tmp_path}/Bo/3.jpg\n" in said
+
+
+def test_a_probe_that_is_in_the_gallery_is_told(tmp_path, capfd):
+    gallery = write(tmp_path / "g", {"Ann": person(1), "Bo": person(2)})
+    probes = write(tmp_path / "p", {"Ann": {"copy.jpg": jpeg(1)}})
+    evaluate_gallery(Pixels(), str(gallery), str(probes))
+    assert f"twice of one identity: {gallery}/Ann/0.jpg = {probes}/Ann/copy.jpg" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0])
+def test_an_image_without_an_embedding_is_named(faces, value):
+    class Broken(Pixels):
+        def embed(self, images, bar=None):
+            raw, mirrored = super().embed(images, bar)
+            raw[5] = mirrored[5] = value
+            return raw, mirrored
+
+    with pytest.raises(DataError, match="p02/1.png: expected finite embeddings"):
+        evaluate_folder(Broken(), str(faces))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give one of --data, --folders, and --gallery with --probes"),
+        (("--data", ".", "--folders", "."), "give one of"),
+        (("--gallery", "."), "give one of"),
+        (("--folders", ".", "--gallery", ".", "--probes", "."), "give one of"),
+        (("--folders", ".", "--template", "best"), "--template goes with --gallery"),
+        (("--folders", ".", "--report", "x.html"), "go with --data"),
+    ],
+)
+def test_the_command_refuses_what_it_would_ignore(arguments, message):
+    result = CliRunner().invoke(evaluate, [".", *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+@pytest.mark.slow
+def test_by_the_command_line(tmp_path, faces):
+    from serving import export
+    from trainer_module import backbones
+
+    model = tmp_path / "model"
+    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
+
+    def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline", "evaluate", str(model), "--json", str(tmp_path / "out.json")]
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    result = cli("--folders", str(faces))
+    assert result.returncode == 0, result.stderr
+    assert "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different" in result.stdout
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert 0 < values["verification"]["auc"] <= 1
+    assert values["identification"]["nonmated"] == 5
+    result = cli("--gallery", str(faces), "--probes", str(faces), "--template", "best")
+    assert result.returncode == 0, result.stderr
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
