@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from components import recordio, verification_bin
+from components.image_header import image_size
 from components.inspection_report import DamagedRecord, DatasetReport, PerIdentity, SetReport
 from trainer_module import features
 from trainer_module.console import progress, say
@@ -78,7 +79,7 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
         has_header=records.has_header,
         announced_identities=layout.num_identities if layout else None,
         **records.figures(),
-        sets=tuple(_inspect_sets(folder)),
+        sets=tuple(_inspect_sets(folder, records.digests())),
     )
 
 
@@ -141,7 +142,7 @@ class _Pass:
             return
         self._formats[_image_header(record.payload)] += 1
         self._image_bytes += len(record.payload)
-        self._digests[position] = np.frombuffer(hashlib.blake2b(record.payload, digest_size=16).digest(), _DIGEST)[0]
+        self._digests[position] = _digest(record.payload)
         self._seen[position] = True
         end = self._layout.num_identities if self._layout else None
         if 0 <= record.label < (2**31 if end is None else end) and record.label == int(record.label):
@@ -154,6 +155,10 @@ class _Pass:
         self._bad_counts[kind] += 1
         if len(self._bad[kind]) < _KEPT:
             self._bad[kind].append(DamagedRecord(key, offset, reason))
+
+    def digests(self) -> np.ndarray:
+        """Digests of the readable images, [N] of 16 bytes, ascending."""
+        return np.unique(self._digests[self._seen])
 
     def figures(self) -> dict[str, Any]:
         """What the pass found, by the names of `DatasetReport`'s fields."""
@@ -174,6 +179,10 @@ class _Pass:
             "label_errors": self._bad_counts["label_errors"],
             "first_label_errors": tuple(self._bad["label_errors"]),
         }
+
+
+def _digest(image: bytes) -> np.void:
+    return np.frombuffer(hashlib.blake2b(image, digest_size=16).digest(), _DIGEST)[0]
 
 
 def _image_header(payload: bytes) -> str:
@@ -205,11 +214,18 @@ def _shared(keys: np.ndarray, labels: np.ndarray, digests: np.ndarray) -> tuple[
     return len(several), groups
 
 
-def _inspect_sets(folder: Path) -> Iterator[SetReport]:
+def _inspect_sets(folder: Path, training: np.ndarray) -> Iterator[SetReport]:
+    """What each set holds, and how many of its images the training images' digests contain."""
     for path in progress(sorted(folder.glob("*.bin")), description="verification sets", unit="set"):
         try:
             found = verification_bin.read(path)
         except verification_bin.VerificationSetError as error:
-            yield SetReport(path.stem, 0, 0, str(error))
+            yield SetReport(path.stem, 0, 0, error=str(error))
             continue
-        yield SetReport(path.stem, len(found), int(found.is_same.sum()))
+        images = set(found.images)
+        sizes = [image_size(image) for image in images]
+        resized = sum(
+            size is None or (size.width, size.height) != (features.IMAGE_SIZE, features.IMAGE_SIZE) for size in sizes
+        )
+        trained_on = int(np.isin(np.array([_digest(image) for image in images]), training).sum())
+        yield SetReport(path.stem, len(found), int(found.is_same.sum()), len(images), resized, trained_on)

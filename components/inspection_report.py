@@ -21,11 +21,24 @@ class DamagedRecord:
 
 @dataclasses.dataclass(frozen=True)
 class SetReport:
-    """The verification set `<name>.bin`: its pairs, those of one identity, or why it cannot be read."""
+    """The verification set `<name>.bin`.
+
+    Attributes:
+      name: its name.
+      pairs: how many.
+      same: how many of one identity.
+      images: different ones.
+      resized: images that are not 112x112, which evaluation resizes as InsightFace's reader does.
+      trained_on: images that are, byte for byte, in `train.rec` too.
+      error: why the set cannot be read, or None.
+    """
 
     name: str
     pairs: int
     same: int
+    images: int = 0
+    resized: int = 0
+    trained_on: int = 0
     error: str | None = None
 
 
@@ -106,6 +119,7 @@ class DatasetReport:
         if self.announced_identities not in (None, self.identities):
             found.append(f"{self.announced_identities} identities announced but {self.identities} with images")
         found += [f"{x.name}.bin is no verification set" for x in self.sets if x.error]
+        found += [f"{x.name}.bin shares images with train.rec" for x in self.sets if x.trained_on]
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,6 +147,11 @@ class DatasetReport:
         for found in self.sets:
             figures = f"{found.pairs:,} pairs: {found.same:,} same, {found.pairs - found.same:,} different"
             yield f"{found.name + '.bin':13} {found.error or figures}"
+            if found.resized:
+                yield f"{'':13} {_count(found.resized, 'image')} of {found.images:,} not 112x112: resized (bicubic)"
+            if found.trained_on:
+                shared = f"{_count(found.trained_on, 'image')} of {found.images:,}"
+                yield f"{'':13} WARNING: {shared} are in train.rec, too: figures on this set say nothing of new faces"
         yield f"duplicates    {_count(self.shared, 'picture')} under more than one identity"
         for keys in self.shared_keys[:_SHOWN]:
             yield f"{'':13} keys {' = '.join(map(str, keys[:_SHOWN]))}{' = ...' if len(keys) > _SHOWN else ''}"

@@ -2,13 +2,11 @@
 
 import tensorflow as tf
 
+from components.image_header import image_size
 from components.record_example_gen.source import Image
 from trainer_module import features, images
 
-_JPEG, _PNG = features.IMAGE_MAGICS
-# Markers that carry the image's size: all start-of-frame markers, of which 0xC4, 0xC8 and 0xCC are none.
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_START_OF_SCAN = 0xDA
+_JPEG = features.IMAGE_MAGICS[0]
 _TRAILING = 1 << 12  # bytes that may follow a JPEG's or PNG's last marker
 
 
@@ -25,7 +23,7 @@ class RecordCheck:
         self._identities = identities
         self._any_size = any_size
         self._decode = decode
-        # Everything up to the size of the last JPEG that was parsed: files of one encoder begin alike.
+        # The last header that was parsed: files of one encoder begin alike.
         self._known_head = b""
 
     def __call__(self, image: Image) -> str | None:
@@ -43,20 +41,19 @@ class RecordCheck:
         return self._undecodable(payload) if self._decode else None
 
     def _header(self, payload: bytes) -> str | None:
-        """Checks the header, and keeps a JPEG's if it is one of the expected size."""
-        if payload.startswith(_JPEG):
-            found = _jpeg_size(payload)
-        elif payload.startswith(_PNG) and len(payload) >= 24:
-            found = (int.from_bytes(payload[16:20], "big"), int.from_bytes(payload[20:24], "big"), 0)
-        else:
+        """Checks the header, and keeps it if all is well."""
+        if not payload.startswith(features.IMAGE_MAGICS):
             return f"a JPEG or PNG image. Received: bytes {payload[:8].hex(' ') or 'none'}"
+        found = image_size(payload)
         if found is None:
-            return "a JPEG with its size in the header. Received: no start of frame"
-        width, height, head = found
-        if (width, height) != (features.IMAGE_SIZE, features.IMAGE_SIZE) and not self._any_size:
-            size = features.IMAGE_SIZE
-            return f"an image of {size}x{size} pixels (or ingest.any_size=true). Received: {width}x{height}"
-        self._known_head = payload[:head]
+            return "a JPEG or PNG with its size in the header. Received: no start of frame"
+        wanted = features.IMAGE_SIZE
+        if (found.width, found.height) != (wanted, wanted) and not self._any_size:
+            return (
+                f"an image of {wanted}x{wanted} pixels (or ingest.any_size=true). "
+                f"Received: {found.width}x{found.height}"
+            )
+        self._known_head = payload[: found.end]
         return None
 
     def _undecodable(self, payload: bytes) -> str | None:
@@ -65,18 +62,3 @@ class RecordCheck:
         except tf.errors.InvalidArgumentError as error:
             return f"an image that decodes. Received: {error.message}"
         return None
-
-
-def _jpeg_size(payload: bytes) -> tuple[int, int, int] | None:
-    """Width, height, and where in the payload they end; None if there is no start of frame before the first scan."""
-    place = 2
-    while place + 9 <= len(payload) and payload[place] == 0xFF:
-        marker = payload[place + 1]
-        if marker in _START_OF_FRAME:
-            height, width = (int.from_bytes(payload[place + i : place + i + 2], "big") for i in (5, 7))
-            return width, height, place + 9
-        if marker == _START_OF_SCAN:
-            return None
-        # A fill byte moves on by itself; any other segment says how long it is.
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(payload[place + 2 : place + 4], "big")
-    return None

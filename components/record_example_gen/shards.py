@@ -162,7 +162,8 @@ class WriteShard(beam.DoFn):
         try:
             content = self._write(task)
         except DataError as error:
-            filesystem.write_file(self._store.failed, b"", self._store.aside)
+            # Not empty: Beam's S3 can't write an empty object.
+            filesystem.write_file(self._store.failed, str(error).encode(), self._store.aside)
             yield ShardSummary((str(error),))
             return
         filesystem.write_file(self._store.content_path(task), content.to_bytes(), self._store.aside)

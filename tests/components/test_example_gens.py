@@ -125,9 +125,10 @@ Image.new("RGB", (96, 112)).save(SMALL_PNG, "PNG")
         (SMALL_PNG.getvalue(), r"an image of 112x112 pixels .* Received: 96x112"),
         (jpeg(3)[:-40], r"a whole image. Received: \d+ bytes without an end marker"),
         (PNG.getvalue()[:-12], r"a whole image. Received: \d+ bytes without an end marker"),
-        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xda" + bytes(40), r"a JPEG with its size in the header"),
-        (b"\xff\xd8\xff\xe0\xff\xff" + bytes(40), r"a JPEG with its size in the header"),
+        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xda" + bytes(40), r"a JPEG or PNG with its size in the header"),
+        (b"\xff\xd8\xff\xe0\xff\xff" + bytes(40), r"a JPEG or PNG with its size in the header"),
     ],
+    ids=["gif", "empty", "jpeg-size", "png-size", "jpeg-cut", "png-cut", "scan-first", "segment-too-long"],
 )
 def test_a_record_whose_image_cannot_be_used_is_named(tmp_path, monkeypatch, payload, expected):
     monkeypatch.setattr("tests.helpers.jpeg", lambda seed: payload if seed == 3 else jpeg(seed))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import recordio
+from components import recordio, verification_bin
 from components.inspection import inspect
 from components.inspection_report import DatasetReport, PerIdentity
 from tests.helpers import jpeg, write_pairs, write_records
@@ -55,6 +55,19 @@ def test_clean(tmp_path):
     assert report.problems == []
     assert "lfw.bin       10 pairs: 5 same, 5 different" in report.to_text()
     assert json.loads(json.dumps(report.to_dict()))["per_identity"]["median"] == 2.0
+
+
+def test_a_set_that_shares_images_with_training_or_has_other_sizes(tmp_path):
+    write_records(tmp_path, [0, 0, 0, 1, 2, 2])
+    own, small = jpeg(100), jpeg(101, size=96)
+    pairs = [own, jpeg(2), own, jpeg(4), small, own]
+    verification_bin.write(tmp_path / "lfw.bin", pairs, [True, False, False])
+    report = inspect(tmp_path)
+    (found,) = report.sets
+    assert (found.images, found.trained_on, found.resized) == (4, 2, 1)
+    assert report.problems == ["lfw.bin shares images with train.rec"]
+    assert "WARNING: 2 images of 4 are in train.rec, too" in report.to_text()
+    assert "1 image of 4 not 112x112: resized (bicubic)" in report.to_text()
 
 
 def test_histogram_covers_everyone():
