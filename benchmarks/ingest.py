@@ -65,10 +65,11 @@ def ours(data: Path, out: Path) -> int:
     from tfx.types import standard_artifacts
 
     from components.record_example_gen.executor import RecordExampleGenExecutor
+    from pipeline.beam_runners import beam_args
 
     examples = standard_artifacts.Examples()
     examples.uri = str(out)
-    context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=f"{out}-tmp")
+    context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args()), tmp_dir=f"{out}-tmp")
     splits = [{"name": name, "pattern": name} for name in (recordio.REC_FILE, recordio.IDX_FILE)]
     properties = {"input_base": str(data), "input_config": json.dumps({"splits": splits}), "options": "{}"}
     yield_clock()

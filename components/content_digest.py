@@ -12,8 +12,6 @@ import os
 import time
 from collections.abc import Sequence
 
-from apache_beam.io.filesystems import FileSystems
-
 from components import filesystem
 from trainer_module.console import progress
 
@@ -42,7 +40,7 @@ def content_digest(paths: Sequence[str], memo: str | None = None) -> str:
     known = _Memo(memo)
     total = hashlib.sha256()
     for path in sorted(paths, key=os.path.basename):
-        digest = known.digest(path) if filesystem.is_local(path) else str(FileSystems.checksum(path))
+        digest = known.digest(path) if filesystem.is_local(path) else filesystem.checksum(path)
         total.update(f"{os.path.basename(path)}\0{digest}\0".encode())
     known.save()
     return total.hexdigest()[:32]

@@ -9,10 +9,24 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+_UNCOMPRESSED = "uncompressed"  # Beam's CompressionTypes.UNCOMPRESSED: a file's ending says nothing about its bytes
+
+
+def beam_filesystems() -> Any:
+    """Beam's `FileSystems`, imported where a path needs them (3 s), and told where they are.
+
+    A pipeline's options tell them, and S3 refuses to work untold. But the process that starts a pipeline looks at files
+    before that, and a worker pool's process is told nothing: then credentials and endpoint come from the environment
+    (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL ...).
+    """
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    if FileSystems._pipeline_options is None:
+        FileSystems.set_options(PipelineOptions([]))
+    return FileSystems
 
 
 def is_local(path: str) -> bool:
@@ -28,7 +42,7 @@ def open_read(path: str) -> BinaryIO:
     """
     if is_local(path):
         return open(path, "rb")
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return beam_filesystems().open(path, compression_type=_UNCOMPRESSED)
 
 
 @contextlib.contextmanager
@@ -51,9 +65,9 @@ def write_aside(path: str, aside: str) -> Iterator[BinaryIO]:
                 yield file
             os.replace(unfinished, path)
         else:
-            with FileSystems.create(unfinished, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            with beam_filesystems().create(unfinished, compression_type=_UNCOMPRESSED) as file:
                 yield file
-            FileSystems.rename([unfinished], [path])
+            beam_filesystems().rename([unfinished], [path])
     except BaseException:
         remove([unfinished])
         raise
@@ -77,7 +91,7 @@ def read_file(path: str) -> bytes:
 
 def exists(path: str) -> bool:
     """Whether there is such a file."""
-    return os.path.exists(path) if is_local(path) else FileSystems.exists(path)
+    return os.path.exists(path) if is_local(path) else beam_filesystems().exists(path)
 
 
 def size(path: str) -> int:
@@ -88,17 +102,26 @@ def size(path: str) -> int:
     """
     if is_local(path):
         return os.path.getsize(path)
-    (result,) = FileSystems.match([path])
+    (result,) = beam_filesystems().match([path])
     if not result.metadata_list:
         raise FileNotFoundError(f"{path}: expected a file. Received: no such file")
     return int(result.metadata_list[0].size_in_bytes)
+
+
+def checksum(path: str) -> str:
+    """The checksum that another file system keeps of a file; no byte is read.
+
+    Raises:
+      OSError: no such file.
+    """
+    return str(beam_filesystems().checksum(path))
 
 
 def find(pattern: str) -> list[str]:
     """The files that match a glob, sorted."""
     if is_local(pattern):
         return sorted(glob.glob(pattern))
-    (result,) = FileSystems.match([pattern])
+    (result,) = beam_filesystems().match([pattern])
     return sorted(metadata.path for metadata in result.metadata_list)
 
 
@@ -112,7 +135,7 @@ def remove(paths: Sequence[str]) -> None:
     """Removes the files that exist."""
     for path in paths:
         if exists(path):
-            os.remove(path) if is_local(path) else FileSystems.delete([path])
+            os.remove(path) if is_local(path) else beam_filesystems().delete([path])
 
 
 def remove_folder(path: str) -> None:
@@ -120,7 +143,7 @@ def remove_folder(path: str) -> None:
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
     elif files := find(f"{path.rstrip('/')}/**"):
-        FileSystems.delete(files)
+        beam_filesystems().delete(files)
 
 
 def link(source: str, target: str) -> None:
@@ -132,7 +155,7 @@ def link(source: str, target: str) -> None:
     """
     make_folder(os.path.dirname(target))
     if not is_local(source):
-        FileSystems.copy([source], [target])
+        beam_filesystems().copy([source], [target])
         return
     try:
         os.link(source, target)

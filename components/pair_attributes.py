@@ -32,6 +32,20 @@ def attributes_file(set_name: str) -> str:
     return f"{set_name}.csv"
 
 
+def read_columns(path: str | os.PathLike[str], *, open_file: Callable[[str], BinaryIO] = _open_local) -> list[str]:
+    """Names of a CSV's columns.
+
+    Args:
+      path: the file.
+      open_file: opens a path on another file system.
+
+    Raises:
+      PairAttributesError: no usable header.
+      OSError: the file cannot be read.
+    """
+    return _parse(os.fspath(path), open_file)[0]
+
+
 def read_pair_attributes(
     path: str | os.PathLike[str], pairs: int, *, open_file: Callable[[str], BinaryIO] = _open_local
 ) -> dict[str, list[str]]:
@@ -52,15 +66,8 @@ def read_pair_attributes(
       OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    with open_file(path) as file:
-        content = file.read()
-    try:
-        rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        header = next(rows, [])
-        _check_header(path, header)
-        images = _read_rows(path, rows, header, 2 * pairs)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PairAttributesError(f"{path}: expected a CSV in UTF-8. Received: {error}") from error
+    header, rows = _parse(path, open_file)
+    images = _by_image(path, header, rows, 2 * pairs)
     for position, row in enumerate(images):
         if row is None:
             missing = sum(row is None for row in images)
@@ -75,27 +82,34 @@ def read_pair_attributes(
     }
 
 
-def _check_header(path: str, header: list[str]) -> None:
+def _parse(path: str, open_file: Callable[[str], BinaryIO]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and each row that isn't empty with the number of its last line."""
+    with open_file(path) as file:
+        content = file.read()
+    try:
+        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        header, *rows = [(reader.line_num, row) for row in reader if row] or [(0, [])]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PairAttributesError(f"{path}: expected a CSV in UTF-8. Received: {error}") from error
+    names = header[1]
     if (
-        IMAGE_COLUMN not in header
-        or len(header) < 2
-        or len(set(header)) != len(header)
-        or any(not column or "=" in column for column in header)
+        IMAGE_COLUMN not in names
+        or len(names) < 2
+        or len(set(names)) != len(names)
+        or any(not name or "=" in name for name in names)
     ):
         raise PairAttributesError(
-            f"{path}: expected a header of different names, one of them {IMAGE_COLUMN!r}, at least one other, none empty "
-            f"or with '='. Received: {header}"
+            f"{path}: expected a header of different names, one of them {IMAGE_COLUMN!r}, at least one other, none "
+            f"empty or with '='. Received: {names}"
         )
+    return names, rows
 
 
-def _read_rows(path: str, rows: "csv._reader", header: list[str], images: int) -> list[list[str] | None]:
+def _by_image(path: str, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[list[str] | None]:
     """Row of each image, None where there is none."""
     found: list[list[str] | None] = [None] * images
     place = header.index(IMAGE_COLUMN)
-    for row in rows:
-        line = rows.line_num
-        if not row:
-            continue
+    for line, row in rows:
         if len(row) != len(header):
             raise PairAttributesError(f"{path}, line {line}: expected {len(header)} values. Received: {row}")
         if not row[place].strip().isdecimal() or int(row[place]) >= images:

@@ -45,11 +45,12 @@ class VerificationSet:
         return len(self.is_same)
 
 
-def _open_local(path: str) -> BinaryIO:
+def open_local(path: str) -> BinaryIO:
+    """Opens a file of this machine for reading."""
     return open(path, "rb")
 
 
-def read(path: str | os.PathLike[str], *, open_file: OpenFile = _open_local) -> VerificationSet:
+def read(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> VerificationSet:
     """Reads a `.bin` that Python 2 or 3 pickled, with images as bytes or as uint8 arrays, without running its code.
 
     Args:

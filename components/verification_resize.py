@@ -12,8 +12,18 @@ import numpy as np
 from PIL import Image
 
 from components.image_header import image_size
-from components.verification_bin import VerificationSet, VerificationSetError
+from components.verification_bin import OpenFile, VerificationSet, VerificationSetError, open_local, read
+from trainer_module.console import say
 from trainer_module.features import IMAGE_SIZE
+
+
+def read_fitted(path: str, *, open_file: OpenFile = open_local) -> tuple[VerificationSet, int]:
+    """`verification_bin.read`, then `fit_images`, with a line to the console if any image was resized."""
+    pairs, resized = fit_images(read(path, open_file=open_file), path)
+    if resized:
+        images = len(set(pairs.images))
+        say(f"{path}: {resized} of {images} images resized to {IMAGE_SIZE}x{IMAGE_SIZE} (bicubic, as InsightFace does)")
+    return pairs, resized
 
 
 def fit_images(pairs: VerificationSet, path: str) -> tuple[VerificationSet, int]:

@@ -9,21 +9,23 @@ import apache_beam as beam
 from tfx import types
 from tfx.types import artifact_utils
 
-from components import filesystem, pair_attributes, verification_bin
+from components import filesystem, pair_attributes
 from components.example_gen_base import (
     FolderExampleGenExecutor,
     begin_examples,
 )
 from components.tfrecord import example_parts, tfrecord_aside
+from components.verification_resize import read_fitted
 from trainer_module import features
 from trainer_module.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
 class SetSummary:
-    """What was written: the number of pairs, and what was wrong with each set that could not be read."""
+    """What was written: pairs, images that were resized, and what was wrong with each set that could not be read."""
 
     pairs: int = 0
+    resized: int = 0
     errors: tuple[str, ...] = ()
 
     @staticmethod
@@ -31,7 +33,9 @@ class SetSummary:
         """The sum of any number of summaries, in any order."""
         parts = list(summaries)
         return SetSummary(
-            sum(part.pairs for part in parts), tuple(sorted(error for part in parts for error in part.errors))
+            sum(part.pairs for part in parts),
+            sum(part.resized for part in parts),
+            tuple(sorted(error for part in parts for error in part.errors)),
         )
 
 
@@ -53,7 +57,8 @@ class WriteSet(beam.DoFn):
         name, split_uri = task
         path = os.path.join(split_uri, "data-00000-of-00001.tfrecord")
         try:
-            pairs = verification_bin.read(os.path.join(self._input_base, f"{name}.bin"), open_file=filesystem.open_read)
+            bin_path = os.path.join(self._input_base, f"{name}.bin")
+            pairs, resized = read_fitted(bin_path, open_file=filesystem.open_read)
             attributes = self._attributes(name, len(pairs))
         except DataError as error:
             yield SetSummary(errors=(str(error),))
@@ -72,7 +77,7 @@ class WriteSet(beam.DoFn):
                         }
                     )
                 )
-        yield SetSummary(len(pairs))
+        yield SetSummary(len(pairs), resized)
 
     def _attributes(self, name: str, pairs: int) -> list[dict[str, list[bytes]]]:
         """The optional features of each pair."""
@@ -117,5 +122,6 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
         examples = begin_examples(output_dict, sets)
         tasks = [(name, artifact_utils.get_split_uri([examples], name)) for name in sets]
         summary = self.write_examples(examples, tasks, lambda aside: WriteSet(input_base, aside), SetSummary.merge)
-        examples.set_int_custom_property("pairs", summary["pairs"])
+        for name in ("pairs", "resized"):
+            examples.set_int_custom_property(name, summary[name])
         examples.set_string_custom_property("content_digest", given.digest)

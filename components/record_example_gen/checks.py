@@ -1,10 +1,8 @@
 """Whether a record is a usable training example: its label, and its image as far as header and end can tell."""
 
-import tensorflow as tf
-
 from components.image_header import image_size
 from components.record_example_gen.source import Image
-from trainer_module import features, images
+from trainer_module import features
 
 _JPEG = features.IMAGE_MAGICS[0]
 _TRAILING = 1 << 12  # bytes that may follow a JPEG's or PNG's last marker
@@ -57,6 +55,10 @@ class RecordCheck:
         return None
 
     def _undecodable(self, payload: bytes) -> str | None:
+        import tensorflow as tf  # 6 s, for those who ask for it
+
+        from trainer_module import images
+
         try:
             images.decode(tf.constant(payload))
         except tf.errors.InvalidArgumentError as error:

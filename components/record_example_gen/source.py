@@ -11,14 +11,14 @@ import collections
 import concurrent.futures
 import os
 import struct
-import threading
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from components import filesystem, recordio
+from components.ranges import open_ranges
 from trainer_module.errors import DataError
 
 _AHEAD = 128  # reads that are announced together: deep enough for an SSD, 128 x 6 KB = 0.8 MB of page cache
@@ -100,19 +100,10 @@ class ImageSource:
                 yield os.pread(fd, length, offset)
 
     def _remote_chunks(self, entries: np.ndarray) -> Iterator[bytes]:
-        own = threading.local()  # a file each thread: they seek
-        opened: list[BinaryIO] = []
-
-        def read(offset: int, length: int) -> bytes:
-            if not hasattr(own, "file"):
-                own.file = filesystem.open_read(self._path)
-                opened.append(own.file)
-            # Beam's buffer would fetch 16 MB for every 6 KB: the raw stream asks for just these bytes.
-            raw = getattr(own.file, "raw", own.file)
-            raw.seek(offset)
-            return raw.read(length)
-
-        with concurrent.futures.ThreadPoolExecutor(_REQUESTS) as pool:
+        with (
+            open_ranges(self._path, _REQUESTS) as read,
+            concurrent.futures.ThreadPoolExecutor(_REQUESTS) as pool,
+        ):
             flying: collections.deque[concurrent.futures.Future[bytes]] = collections.deque()
             try:
                 for _, offset, length in entries.tolist():
@@ -124,8 +115,6 @@ class ImageSource:
             finally:
                 for future in flying:
                     future.cancel()
-        for file in opened:
-            file.close()
 
     def _parsed(self, key: int, offset: int, data: bytes) -> Image | BadRecord:
         """The common form, whole and with one label, at once; any other by the reader that knows all."""
