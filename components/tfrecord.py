@@ -103,7 +103,7 @@ def _int_head(name: str, length: int) -> bytes:
     return b"\x0a" + _varint(len(head) + length) + head  # Features.feature
 
 
-def _bytes_list_entry(name: str, values: Sequence[bytes]) -> bytes:
+def _bytes_list_entry(name: str, values: list[bytes]) -> bytes:
     """A bytes feature of any number of values in the map of features."""
     entry = b"".join(b"\x0a" + _varint(len(value)) + value for value in values)  # BytesList.value
     for tag in (b"\x0a", b"\x12"):  # Feature.bytes_list, the map entry's value
@@ -112,7 +112,7 @@ def _bytes_list_entry(name: str, values: Sequence[bytes]) -> bytes:
     return b"\x0a" + _varint(len(entry)) + entry  # Features.feature
 
 
-def example_parts(values: Mapping[str, bytes | int | Sequence[bytes]]) -> list[bytes]:
+def example_parts(values: Mapping[str, bytes | int | list[bytes]]) -> list[bytes]:
     """A serialized tf.Example in parts: the large ones are the values themselves.
 
     Joined, it is byte for byte what `SerializeToString(deterministic=True)` gives (protobuf sorts a map's keys there;
@@ -132,7 +132,7 @@ def example_parts(values: Mapping[str, bytes | int | Sequence[bytes]]) -> list[b
             parts += (small + head, value)
             small = b""
             total += size
-        elif isinstance(value, Sequence):
+        elif isinstance(value, list):
             entry = _bytes_list_entry(name, value)
             small += entry
             total += len(entry)

@@ -1,23 +1,33 @@
 """Spec of the VerificationEvaluator."""
 
 import json
+from collections.abc import Sequence
 
 from tfx import types
 from tfx.components.evaluator import component
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ExecutionParameter
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from evaluator_custom.executor import VerificationEvaluatorExecutor
+from evaluator_custom.conditions import Condition
+from evaluator_custom.executor import CONDITIONS_KEY, TRAINING_EXAMPLES_KEY, VerificationEvaluatorExecutor
 from evaluator_custom.metrics import make_eval_config
 
 
 class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
-    """The Evaluator's spec, and a digest of our source files: TFX hashes a node's properties, not its code."""
+    """The Evaluator's spec, the conditions in words, the training set, and a digest of our source files.
+
+    TFX hashes a node's properties, not its code.
+    """
 
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        CONDITIONS_KEY: ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        **standard_component_specs.EvaluatorSpec.INPUTS,
+        TRAINING_EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
 
 
@@ -26,7 +36,8 @@ class VerificationEvaluator(component.Evaluator):
 
     Component `outputs` contains:
 
-     - `evaluation`: ModelEvaluation, which `tfma.load_eval_result` reads; beside it `verification.json`.
+     - `evaluation`: ModelEvaluation, which `tfma.load_eval_result` reads; beside it `verification.json` and
+       `report.html`.
      - `blessing`: ModelBlessing, with the same `verification.json`, from where the Pusher takes it along.
     """
 
@@ -38,10 +49,11 @@ class VerificationEvaluator(component.Evaluator):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         schema: types.BaseChannel,
-        sets: tuple[str, ...],
-        min_accuracy: dict[str, float],
+        sets: Sequence[str],
+        conditions: Sequence[Condition],
         *,
         baseline_model: types.BaseChannel | None = None,
+        training_examples: types.BaseChannel | None = None,
         code_version: str = "",
     ) -> None:
         """Makes the component.
@@ -51,22 +63,25 @@ class VerificationEvaluator(component.Evaluator):
           model: the candidate.
           schema: of the pair Examples.
           sets: the verification sets, which are splits of `examples`.
-          min_accuracy: set -> the 10-fold accuracy, 0..1, below which the candidate is not blessed.
+          conditions: what the candidate must fulfil to be blessed, at least one.
           baseline_model: the latest blessed model.
+          training_examples: of RecordExampleGen, to say which images and people the sets share with it.
           code_version: digest of the source files behind the executor.
         """
         spec = VerificationEvaluatorSpec(
             examples=examples,
             model=model,
             baseline_model=baseline_model,
+            training_examples=training_examples,
             fairness_indicator_thresholds="null",
             example_splits=json.dumps(list(sets)),
-            eval_config=make_eval_config(sets, min_accuracy),
+            eval_config=make_eval_config(conditions),
             schema=schema,
             module_path="evaluator_custom.embed_pairs",
+            conditions=json.dumps([str(condition) for condition in conditions]),
             code_version=code_version,
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )
-        # Evaluator's own initializer would build the stock spec, which has no room for code_version.
+        # Evaluator's own initializer would build the stock spec, which has no room for our parameters.
         base_beam_component.BaseBeamComponent.__init__(self, spec=spec)

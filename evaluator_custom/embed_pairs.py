@@ -6,18 +6,25 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
+from apache_beam.transforms import window
 from apache_beam.utils import shared
 from tensorflow_model_analysis.extractors import extractor
 from tensorflow_model_analysis.proto import config_pb2
 
 from evaluator_custom import embedder
 from evaluator_custom.embedder import PairEmbedder
+from evaluator_custom.embedding_queue import EmbeddingQueue
 from trainer_module import features
 from trainer_module.console import progress
 
 
 class EmbedPairs(beam.DoFn):
-    """Puts distances in TFMA's predictions, and drops the image bytes."""
+    """Puts distances in TFMA's predictions, and drops the image bytes.
+
+    The reader's batches follow how long the steps after it took, and are a few pairs for a slow network, so the
+    network's own batches are filled across them: extracts may come out some elements later, in order, and all of a
+    bundle's before the bundle ends. Each instance (one for every thread of a worker) remembers embeddings of its own.
+    """
 
     def __init__(self, model_paths: dict[str, str], pairs: int | None) -> None:
         """Keeps where the models are.
@@ -32,10 +39,12 @@ class EmbedPairs(beam.DoFn):
 
     def setup(self) -> None:
         """Loads each model once a worker process."""
-        self._embedders = {
+        embedders = {
             name: self._shared[name].acquire(lambda path=path: PairEmbedder(path))
             for name, path in self._model_paths.items()
         }
+        # Empty at the end of every bundle; Beam uses no instance again whose bundle failed.
+        self._queue: EmbeddingQueue[dict[str, Any]] = EmbeddingQueue(embedders)
         self._bar = progress(total=self._pairs, description="embedding", unit="pair")
 
     def teardown(self) -> None:
@@ -43,18 +52,26 @@ class EmbedPairs(beam.DoFn):
         self._bar.close()
 
     def process(self, extracts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Replaces the images of a batch of extracts by distances."""
+        """Takes a batch of extracts; yields those that are done, with distances instead of images."""
         extracts = dict(extracts)
         inputs = dict(extracts[tfma.FEATURES_KEY])
         first, second = np.ravel(inputs.pop(features.IMAGE_A)), np.ravel(inputs.pop(features.IMAGE_B))
-        images = np.stack([first, second], axis=1).ravel().tolist()
-        predictions = {name: embedder.predict(images) for name, embedder in self._embedders.items()}
         extracts[tfma.FEATURES_KEY] = inputs
         extracts.pop(tfma.INPUT_KEY, None)
         extracts.pop(tfma.ARROW_RECORD_BATCH_KEY, None)
-        extracts[tfma.PREDICTIONS_KEY] = predictions if len(predictions) > 1 else next(iter(predictions.values()))
+        images = np.stack([first, second], axis=1).ravel().tolist()
+        yield from map(self._predicted, self._queue.add(extracts, images))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Yields what still waits for a full batch."""
+        for done in self._queue.flush():
+            yield window.GlobalWindows.windowed_value_at_end_of_window(self._predicted(done))
+
+    def _predicted(self, done: tuple[dict[str, Any], dict[str, np.ndarray]]) -> dict[str, Any]:
+        extracts, predictions = done
+        first = next(iter(predictions.values()))
         self._bar.update(len(first))
-        yield extracts
+        return {**extracts, tfma.PREDICTIONS_KEY: predictions if len(predictions) > 1 else first}
 
 
 @beam.ptransform_fn

@@ -1,109 +1,159 @@
-"""Work of the VerificationEvaluator: TFX's Evaluator, then the table that people and the served model read."""
+"""Work of the VerificationEvaluator: TFX's Evaluator, then what people and the served model read."""
 
 import json
-import math
 import os
+import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis import constants as tfma_constants
-from tensorflow_model_analysis.proto import config_pb2
 from tfx import types
 from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
+from tfx.utils import path_utils
 
 from evaluator_custom import embedder
-from serving.export import VERIFICATION_FILE
+from evaluator_custom.conditions import parse_all
+from evaluator_custom.leaks import find_leak, leak_warnings
+from evaluator_custom.one_source import ALL_SPLITS, as_one_split
+from evaluator_custom.pair_examples import PairExamples, read_pair_examples, read_training_content
+from evaluator_custom.report import EvaluatedSet, write_report
+from evaluator_custom.verdict import SetEvaluation, make_verdict, read_evaluation
+from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
+from trainer_module.console import say
+
+TRAINING_EXAMPLES_KEY = "training_examples"
+CONDITIONS_KEY = "conditions"
+REPORT_FILE = "report.html"
+
+_Artifacts = dict[str, list[types.Artifact]]
 
 
 class VerificationEvaluatorExecutor(executor.Executor):
-    """Evaluates, validates, blesses as TFX does, and writes `verification.json` beside evaluation and blessing."""
+    """Evaluates, validates and blesses as TFX does; writes `verification.json` and a report beside its results."""
 
     def Do(  # noqa: N802 - TFX's name
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Runs the Beam job."""
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
         embedder.expected_pairs = examples.get_int_custom_property("pairs") or None
-        super().Do(input_dict, output_dict, exec_properties)
+        super().Do(
+            {**input_dict, standard_component_specs.EXAMPLES_KEY: [as_one_split(examples)]},
+            output_dict,
+            {**exec_properties, standard_component_specs.EXAMPLE_SPLITS_KEY: json.dumps([ALL_SPLITS])},
+        )
 
-        evaluation = artifact_utils.get_single_uri(output_dict[standard_component_specs.EVALUATION_KEY])
+        sets = {
+            name: read_pair_examples(artifact_utils.get_split_uri([examples], name), name)
+            for name in json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
+        }
+        attributes = {name: pairs.attributes for name, pairs in sets.items()}
+        evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        blessed = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.BLESSED_VALUE
-        config = config_pb2.EvalConfig()
-        proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], config)
-        has_baseline = bool(input_dict.get(standard_component_specs.BASELINE_MODEL_KEY))
-        sets = json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
-        verdict = make_verdict(evaluation, config, sets, blessed, has_baseline)
-        artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
+        candidate_name, baseline = "", None
+        if input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
+            candidate_name = tfma_constants.CANDIDATE_KEY
+            baseline = read_evaluation(evaluation.uri, tfma_constants.BASELINE_KEY, attributes)
+        candidate = read_evaluation(evaluation.uri, candidate_name, attributes)
+        verdict = make_verdict(
+            candidate,
+            baseline,
+            parse_all(json.loads(exec_properties[CONDITIONS_KEY])),
+            _leaks(sets, input_dict.get(TRAINING_EXAMPLES_KEY)),
+            blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.BLESSED_VALUE,
+        )
         for name, figures in verdict["sets"].items():
-            artifact.set_float_custom_property(f"{name}_accuracy", figures["accuracy"])
-        for folder in (evaluation, blessing.uri):
+            if figures["accuracy"] is not None:
+                evaluation.set_float_custom_property(f"{name}_accuracy", figures["accuracy"])
+        for folder in (evaluation.uri, blessing.uri):
             with tf.io.gfile.GFile(os.path.join(folder, VERIFICATION_FILE), "w") as f:
                 json.dump(verdict, f, indent=2)
+        warnings = leak_warnings(verdict["leaks"])
+        for warning in warnings:
+            say(f"WARNING {warning}")
+        _write_report(
+            evaluation.uri,
+            _evaluated(candidate, sets),
+            lineage(input_dict, exec_properties),
+            baseline=None if baseline is None else _evaluated(baseline, sets),
+            baseline_name=_uri(input_dict, standard_component_specs.BASELINE_MODEL_KEY),
+            warnings=warnings,
+        )
 
 
-def make_verdict(
-    evaluation: str, config: config_pb2.EvalConfig, sets: list[str], blessed: bool, has_baseline: bool
-) -> dict[str, Any]:
-    """The figures of the candidate, each condition with its figure, and whether it was blessed.
+def _leaks(
+    sets: Mapping[str, PairExamples], training_examples: list[types.Artifact] | None
+) -> dict[str, dict[str, int]]:
+    """What each set shares with the training set; nothing where the training set's content isn't known."""
+    if not training_examples:
+        return {}
+    training = read_training_content(artifact_utils.get_single_uri(training_examples))
+    if training is None:
+        return {}
+    return {name: find_leak(pairs.digests, pairs.identities, training).to_dict() for name, pairs in sets.items()}
 
-    Args:
-      evaluation: folder of TFMA's results.
-      config: what the Evaluator was told.
-      sets: the verification sets, in the order in which they are reported.
-      blessed: TFX's verdict.
-      has_baseline: whether a blessed model stood beside the candidate.
 
-    Returns:
-      `sets`: set -> figure -> value (None where not defined); `baseline`: the same of the latest blessed model, or
-      None; `conditions`: one `{set, figure, lower_bound, value, holds}` each; `blessed`.
-    """
-    candidate = read_figures(evaluation, tfma_constants.CANDIDATE_KEY if has_baseline else "", sets)
-    conditions = [
-        {
-            "set": condition.slicing_specs[0].feature_values["set"],
-            "figure": json.loads(metric.config)["name"],
-            "lower_bound": condition.threshold.value_threshold.lower_bound.value,
-        }
-        for spec in config.metrics_specs
-        for metric in spec.metrics
-        for condition in metric.per_slice_thresholds
+def _evaluated(results: Mapping[str, SetEvaluation], sets: Mapping[str, PairExamples]) -> list[EvaluatedSet]:
+    """What the report shows: the sets that are large enough for the protocol."""
+    return [
+        EvaluatedSet(
+            name=name,
+            result=found.table.result,
+            distances=found.table.distances,
+            is_same=found.table.is_same,
+            images=sets[name].images,
+            attributes=dict(found.table.attributes),
+        )
+        for name, found in results.items()
+        if found.table.result is not None
     ]
-    for condition in conditions:
-        value = candidate.get(condition["set"], {}).get(condition["figure"])
-        condition["value"] = value
-        condition["holds"] = value is not None and value >= condition["lower_bound"]
-    return {
-        "sets": candidate,
-        "baseline": read_figures(evaluation, tfma_constants.BASELINE_KEY, sets) if has_baseline else None,
-        "conditions": conditions,
-        "blessed": blessed,
-    }
 
 
-def read_figures(evaluation: str, model_name: str, sets: list[str]) -> dict[str, dict[str, float | None]]:
-    """Set -> figure -> value, as `tfma.load_eval_result` reads them; None where a figure is not defined.
+def lineage(input_dict: _Artifacts, exec_properties: Mapping[str, Any]) -> dict[str, str]:
+    """Where the evaluated model comes from, by a short name each; what isn't known is left out.
 
     Args:
-      evaluation: folder of TFMA's results.
-      model_name: TFMA's name of the model; "" if there is one alone.
-      sets: the order of the result; a set without figures is left out.
+      input_dict: of the executor.
+      exec_properties: of the executor.
     """
-    result = tfma.load_eval_result(evaluation, model_name=model_name or None)
-    figures_of: dict[str, dict[str, float | None]] = {}
-    for slice_key, metrics in result.slicing_metrics:
-        ((_, name),) = slice_key
-        figures = metrics[""][""]
-        figures_of[name] = {figure: _number(value) for figure, value in figures.items() if not figure.endswith("_diff")}
-    return {name: figures_of[name] for name in sets if name in figures_of}
+    model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+    path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+    metadata = ModelMetadata.read(os.path.join(path, EXTRA))
+    facts = {
+        "model": model.uri,
+        "backbone": f"{metadata.backbone}, {metadata.embedding_dim} dimensions",
+        "pixels": str(metadata.pixel_format),
+        "trained on": f"{metadata.classes} identities" if metadata.classes else "see its source",
+        "training": ", ".join(f"{name}={value}" for name, value in metadata.training.items()),
+        "training run": f"that of the {model.type_name} artifact {model.id}",
+        "training data": _data(input_dict, TRAINING_EXAMPLES_KEY),
+        "verification data": _data(input_dict, standard_component_specs.EXAMPLES_KEY),
+        "code of the evaluation": str(exec_properties.get("code_version", "")),
+        "compared with": _uri(input_dict, standard_component_specs.BASELINE_MODEL_KEY) or "nothing: first model",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
 
 
-def _number(value: dict[str, float]) -> float | None:
-    number = value.get("doubleValue", math.nan)
-    return None if math.isnan(number) else number
+def _uri(input_dict: _Artifacts, key: str) -> str | None:
+    return artifact_utils.get_single_uri(input_dict[key]) if input_dict.get(key) else None
+
+
+def _data(input_dict: _Artifacts, key: str) -> str:
+    """An Examples artifact: where it is, and the digest of the files that it was made from."""
+    if not input_dict.get(key):
+        return ""
+    artifact = artifact_utils.get_single_instance(input_dict[key])
+    digest = artifact.get_string_custom_property("content_digest")
+    return artifact.uri + (f", made from files with the digest {digest}" if digest else "")
+
+
+def _write_report(folder: str, sets: list[EvaluatedSet], facts: dict[str, str], **more: Any) -> None:
+    """Writes the report and its plots into a folder on any file system that TensorFlow knows."""
+    if not sets:
+        return
+    with tempfile.TemporaryDirectory() as local:
+        write_report(os.path.join(local, REPORT_FILE), sets, facts, **more)
+        for name in sorted(os.listdir(local)):
+            tf.io.gfile.copy(os.path.join(local, name), os.path.join(folder, name), overwrite=True)

@@ -3,45 +3,27 @@
 Heavy imports happen inside the commands: `--help` must answer at once, and TensorFlow alone takes 6 s.
 """
 
-import contextlib
-import json
+import dataclasses
+import functools
 import os
 import shutil
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from pipeline.config import PRESETS, ConfigError, PipelineConfig, make_config
+from components.filesystem import is_local
+from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
+from pipeline.config import PRESETS, PipelineConfig, make_config
 from pipeline.data_commands import convert, echo_json, input_errors, inspect, synth
-from trainer_module.console import noise_to, say
+from pipeline.evaluate_command import evaluate
+from pipeline.quiet import quiet
+from trainer_module.console import say
 from trainer_module.errors import DataError
 
 _DEFAULT_ROOT = os.path.join("build", "run")
-
-
-@contextlib.contextmanager
-def _quiet(log: str = os.devnull) -> Iterator[None]:
-    """Sends the libraries' noise to a file; what goes wrong is said in one line, with the log's path."""
-    with noise_to(log):
-        try:
-            yield
-        except (DataError, ConfigError) as error:
-            traceback.print_exc()
-            say(f"error: {error}")
-            sys.exit(2)
-        except KeyboardInterrupt:
-            say("interrupted")
-            sys.exit(130)
-        except Exception as error:
-            traceback.print_exc()
-            say(f"failed: {type(error).__name__}: {error}")
-            if log != os.devnull:
-                say(f"log: {log}")
-            sys.exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +32,7 @@ def main() -> None:
     """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
 
 
-for _command in (synth, inspect, convert):
+for _command in (synth, inspect, convert, evaluate):
     main.add_command(_command)
 
 
@@ -61,7 +43,7 @@ def _import_command(name: str, example: str) -> Callable[..., Any]:
 
 def _write_import(read: Callable[[], Any], out: str) -> None:
     """Reads, writes, and says where each array went."""
-    with _quiet():
+    with quiet():
         if os.path.exists(out):
             raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
         from pipeline.imports import MAPPING_FILE, write_import
@@ -108,16 +90,48 @@ def import_onnx(file: str, out: str) -> None:
     _write_import(read, out)
 
 
+_INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout")
+
+
 def _pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that `run` and `compile` share."""
+    """Options that `run` and `compile` share; settings of ingest that have a flag of their own become `--set`s."""
+
+    @functools.wraps(command)
+    def with_settings(*, overrides: tuple[str, ...], **given: Any) -> None:
+        flags = {name: given.pop(name) for name in _INGEST_FLAGS}
+        settings = tuple(f"ingest.{name}={value}" for name, value in flags.items() if value is not None)
+        command(overrides=(*settings, *overrides), **given)
+
+    decorated: Callable[..., Any] = with_settings
     for option in (
+        click.option(
+            "--holdout", type=click.FloatRange(0, 0.5), help="Share of each identity's images to keep out of training."
+        ),
+        click.option(
+            "--min-images-per-identity", type=click.IntRange(min=1), help="Leave out identities with fewer images."
+        ),
+        click.option(
+            "--on-bad-record",
+            type=click.Choice(["fail", "quarantine"]),
+            help="End at a bad record of train.rec (default), or write it aside with the reason and go on.",
+        ),
         click.option(
             "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Override a setting, e.g. train.steps=200."
         ),
         click.option("--preset", type=click.Choice(sorted(PRESETS)), default="demo", show_default=True),
+        click.option(
+            "--beam-arg", "beam_given", multiple=True, metavar="--NAME=VALUE", help="An option of Beam's, any number."
+        ),
+        click.option(
+            "--beam-runner",
+            type=click.Choice(list(RUNNERS)),
+            default="local",
+            show_default=True,
+            help="Where ingest, statistics, Transform's analysis and evaluation run.",
+        ),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @main.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
@@ -130,17 +144,28 @@ def _pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_pipeline_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def run(data: str, root: str, init_from: str | None, preset: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def run(
+    data: str,
+    root: str,
+    init_from: str | None,
+    preset: str,
+    overrides: tuple[str, ...],
+    beam_runner: str,
+    beam_given: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
     from pipeline.preflight import check_dataset
 
     with input_errors():
-        config = make_config(os.path.abspath(data), os.path.abspath(root), preset, overrides, init_from)
-        config = check_dataset(config)
+        data = os.path.abspath(data) if is_local(data) else data
+        config = make_config(data, os.path.abspath(root), preset, overrides, init_from)
+        config = dataclasses.replace(check_dataset(config), beam_args=beam_args(beam_runner, beam_given))
+        check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
     os.makedirs(os.path.dirname(log), exist_ok=True)
     say(f"preset {preset}: {PRESETS[preset].about}")
-    with _quiet(log):
+    with quiet(log):
         from pipeline.local_runner import run_local
 
         summary = run_local(config)
@@ -151,15 +176,19 @@ def run(data: str, root: str, init_from: str | None, preset: str, overrides: tup
 
 
 def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
-    from pipeline.summary import verdict_lines, verification_table
+    from pipeline.summary import ingest_lines, verdict_lines, verification_table
 
     states = list(summary.nodes.values())
     click.echo(f"\n{states.count('ran')} nodes ran, {states.count('cached')} from cache")
+    if summary.ingest:
+        click.echo("\n".join(ingest_lines(summary.ingest)))
     if summary.verification:
         click.echo("\n" + verification_table(summary.verification["sets"]) + "\n")
         click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
     model = _shown(summary.pushed or summary.model)
     click.echo(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
+    if summary.report:
+        click.echo(f"report       {_shown(summary.report)}")
     if summary.tensorboard:
         click.echo(f"tensorboard  {_shown(summary.tensorboard)}")
     click.echo(f"log          {_shown(log)}")
@@ -181,65 +210,26 @@ def _shown(path: str) -> str:
 @click.option("--root", required=True, help="Where results go, as the pods see it.")
 @click.option("--image", required=True, help="Container image with this project installed (see the Dockerfile).")
 @_pipeline_options
-def compile_(output: str, data: str, root: str, image: str, preset: str, overrides: tuple[str, ...]) -> None:
+def compile_(
+    output: str,
+    data: str,
+    root: str,
+    image: str,
+    preset: str,
+    overrides: tuple[str, ...],
+    beam_runner: str,
+    beam_given: tuple[str, ...],
+) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
     with input_errors():
         config = make_config(data, root, preset, overrides)
-    with _quiet():
+        config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
+        check_with_beam(config.beam_args, here=False)
+    with quiet():
         from pipeline.kubeflow_runner import compile_pipeline
 
         compile_pipeline(config, image, output)
     click.echo(f"{output}: written")
-
-
-@main.command(epilog="Example: arcface-tfx evaluate build/y1 --data faces/ms1m --sets lfw,agedb_30")
-@click.argument("model", type=click.Path(exists=True, file_okay=False))
-@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False), help="Folder with <set>.bin.")
-@click.option("--sets", help="Comma-separated names; all of the usual four that are there by default.")
-@click.option(
-    "--colour",
-    type=click.Choice(["rgb", "bgr"]),
-    default="rgb",
-    show_default=True,
-    help="bgr feeds the model red and blue exchanged, to see what a wrong colour order would do.",
-)
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Also write all figures to this file.")
-@click.option("--report", type=click.Path(dir_okay=False), help="Also write an HTML page: curves and worst pairs.")
-def evaluate(model: str, data: str, sets: str | None, colour: str, json_file: str | None, report: str | None) -> None:
-    """Judge MODEL by 10-fold verification, as the pipeline does."""
-    from trainer_module.features import VERIFICATION_SETS
-
-    there = {name: os.path.join(data, f"{name}.bin") for name in (sets.split(",") if sets else VERIFICATION_SETS)}
-    missing = [path for path in there.values() if not os.path.exists(path)]
-    with input_errors():
-        if (sets and missing) or len(missing) == len(there):
-            raise DataError(f"{missing[0]}: expected a verification set. Received: no such file")
-    with _quiet():
-        from evaluator_custom.embedder import PairEmbedder
-        from evaluator_custom.report import write_report
-        from pipeline.evaluate import evaluate_set, model_facts
-        from pipeline.summary import verification_table
-        from serving.local import resolve
-
-        path = resolve(model)
-        embedder = PairEmbedder(path)
-        evaluated = [
-            evaluate_set(embedder, name, bin_path, swap_colours=colour == "bgr")
-            for name, bin_path in there.items()
-            if bin_path not in missing
-        ]
-        figures = {e.name: e.result.to_dict() for e in evaluated}
-        if report:
-            write_report(report, evaluated, model_facts(path, data, colour))
-    if json_file:
-        os.makedirs(os.path.dirname(os.path.abspath(json_file)), exist_ok=True)
-        aside = f"{json_file}.{os.getpid()}"
-        with open(aside, "w") as f:
-            json.dump(figures, f, indent=2)
-        os.replace(aside, json_file)
-    click.echo(verification_table(figures))
-    if report:
-        click.echo(f"{report}: written")
 
 
 @main.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface face.jpg --output embeddings.npy")
@@ -248,7 +238,7 @@ def evaluate(model: str, data: str, sets: str | None, colour: str, json_file: st
 @click.option("--output", type=click.Path(dir_okay=False), help="Write float32 [N, D] as .npy instead of JSON.")
 def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
     """Embed aligned 112x112 faces with MODEL, a pushed version or the folder of versions."""
-    with _quiet():
+    with quiet():
         from serving.local import LocalModel
 
         answer = LocalModel(model).embed(images)
@@ -273,7 +263,7 @@ def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, as_json: bool) -> None:
     """Say whether two aligned faces are one person, at the threshold that the evaluation found."""
-    with _quiet():
+    with quiet():
         from serving.local import LocalModel
 
         loaded = LocalModel(model)

@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 from components.record_example_gen.settings import IngestSettings
+from evaluator_custom.conditions import Condition, parse_all, sets_of
+from pipeline.beam_runners import beam_args
 from trainer_module.features import VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
 
@@ -28,29 +30,42 @@ class EvaluationConfig:
     """What a model is judged by.
 
     Attributes:
-      sets: verification sets, each a `<set>.bin` in the data set's folder.
-      min_accuracy: set -> lower bound of the 10-fold accuracy, 0..1; a model below one of them is not pushed.
+      sets: verification sets, each a `<set>.bin` in the data set's folder, which must be there; none means those of
+        the usual four that are there, and all that a condition names.
+      conditions: what a model must fulfil to be pushed, see `evaluator_custom.conditions`; at least one.
 
     Raises:
-      ValueError: no set, no bound, a bound out of range, or for a set that is not evaluated.
+      ValueError: a set that comes twice, no condition, or one that cannot be read or is on a set that isn't evaluated.
     """
 
-    sets: tuple[str, ...] = VERIFICATION_SETS
-    min_accuracy: dict[str, float] = dataclasses.field(default_factory=lambda: {"lfw": 0.95})
+    sets: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
 
     def __post_init__(self) -> None:
-        if not self.sets or len(set(self.sets)) != len(self.sets):
-            raise ValueError(f"evaluation.sets must be different names, at least one. Received: sets={self.sets!r}")
-        if not self.min_accuracy:
-            raise ValueError(
-                "evaluation.min_accuracy must bound at least one set: a model is blessed by nothing else. "
-                "Received: min_accuracy={}"
-            )
-        for name, bound in self.min_accuracy.items():
-            if name not in self.sets:
-                raise ValueError(f"evaluation.min_accuracy must name sets of {self.sets}. Received: {name!r}")
-            if not 0 <= bound <= 1:
-                raise ValueError(f"evaluation.min_accuracy.{name} must lie in [0, 1]. Received: {bound!r}")
+        if len(set(self.sets)) != len(self.sets):
+            raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
+        try:
+            conditions = self.parsed_conditions
+        except ValueError as error:
+            raise ValueError(f"evaluation.conditions: {error}") from error
+        for name in sets_of(conditions):
+            if self.sets and name not in self.sets:
+                raise ValueError(f"evaluation.conditions must name sets of {self.sets}. Received: {name!r}")
+
+    @property
+    def parsed_conditions(self) -> tuple[Condition, ...]:
+        """The conditions, read."""
+        return parse_all(self.conditions)
+
+    @property
+    def required_sets(self) -> tuple[str, ...]:
+        """The sets without which there is no verdict: those that were named, here or in a condition."""
+        return self.sets or sets_of(self.parsed_conditions)
+
+    @property
+    def evaluated_sets(self) -> tuple[str, ...]:
+        """The sets that are evaluated where nobody can look which are there: all four, and those of conditions."""
+        return self.sets or tuple(dict.fromkeys((*VERIFICATION_SETS, *self.required_sets)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +80,7 @@ class PipelineConfig:
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
       init_digest: digest of the checkpoint that `train.init_from` names, so that another one is another cache key.
-      beam_args: Beam's options. They are part of a node's cache key: another spelling re-runs it.
+      beam_args: Beam's options, see `beam_runners`. They are part of a node's cache key: another spelling re-runs it.
     """
 
     data: str
@@ -75,8 +90,7 @@ class PipelineConfig:
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     init_digest: str = ""
-    # Named, since Beam's default first tries to download another runner.
-    beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+    beam_args: tuple[str, ...] = beam_args()
 
     @property
     def serving_dir(self) -> str:
@@ -141,7 +155,7 @@ PRESETS: dict[str, Preset] = {
             "train.weight_decay": 5e-4,
             "train.shuffle_buffer": 16_384,
             "train.log_every": 100,
-            "evaluation.min_accuracy": {"lfw": 0.99},
+            "evaluation.conditions": ("lfw.accuracy >= 0.99", "lfw.accuracy change >= 0"),
         },
     ),
 }
@@ -258,7 +272,7 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
     origin = typing.get_origin(kind)
     try:
         if origin is tuple:
-            return tuple(str(v) for v in (value if isinstance(value, list) else str(value).split(",")))
+            return tuple(str(v).strip() for v in (str(value).split(",") if isinstance(value, str) else value))
         if origin is dict:
             entry = float if typing.get_args(kind)[1] is float else lambda v: v
             return {str(k): entry(v) for k, v in value.items()}

@@ -50,7 +50,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     # The verification sets, one split each.
     pair_examples = PairExampleGen(
         config.data,
-        config.evaluation.sets,
+        config.evaluation.evaluated_sets,
         work=config.work_dir,
         code_version=code_version("components.pair_example_gen.executor"),
     )
@@ -98,14 +98,15 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("LatestBlessedModel")
-    # 10-fold verification; blesses a model that reaches every bound.
+    # 10-fold verification; blesses a model that fulfils every condition.
     evaluator = VerificationEvaluator(
         examples=pair_examples.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=latest_blessed.outputs["model"],
+        training_examples=record_examples.outputs["examples"],
         schema=pair_schema.outputs["schema"],
-        sets=config.evaluation.sets,
-        min_accuracy=config.evaluation.min_accuracy,
+        sets=config.evaluation.evaluated_sets,
+        conditions=config.evaluation.parsed_conditions,
         code_version=code_version("evaluator_custom.component", "evaluator_custom.embed_pairs"),
     )
     # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.

@@ -1,67 +1,137 @@
-"""The verification protocol on a SavedModel and a folder of `.bin` sets, outside a pipeline."""
+"""The verification protocol on a model and a folder of `.bin` sets, outside a pipeline."""
 
+import dataclasses
 import datetime
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from components import verification_bin
+from components import pair_attributes
+from components.verification_resize import read_fitted
 from evaluator_custom import protocol
-from evaluator_custom.embedder import PairEmbedder
+from evaluator_custom.conditions import SIGNIFICANCE
+from evaluator_custom.embedder import Embedder
 from evaluator_custom.report import EvaluatedSet
-from serving.export import EXTRA, ModelMetadata
+from evaluator_custom.verification_statistics import McNemarResult, mcnemar
 from trainer_module.console import progress
+from trainer_module.errors import DataError
 from trainer_module.images import decode
 
 
-def evaluate_set(embedder: PairEmbedder, name: str, path: str, swap_colours: bool = False) -> EvaluatedSet:
+def evaluate_set(embedder: Embedder, name: str, path: str) -> EvaluatedSet:
     """Evaluates one verification set; each distinct image is embedded once.
 
     Args:
       embedder: the loaded model.
       name: of the set.
-      path: the `.bin` file.
-      swap_colours: feed blue where the model expects red and the other way round: what a wrong colour order does.
+      path: the `.bin` file; attributes of its images may lie beside it in `<set>.csv`.
 
     Returns:
       The protocol's figures, and what they come from.
 
     Raises:
-      DataError: not a verification set.
+      DataError: not a verification set, an image in it is broken, or attributes that don't fit it.
     """
-    pairs = verification_bin.read(path)
-    images = _swapped(pairs.images) if swap_colours else pairs.images
-    with progress(total=len(set(images)), description="embedding", unit="img") as bar:
-        raw, mirrored = embedder.embed(images, bar)
+    pairs, _ = read_fitted(path)
+    attributes = _attributes(path, name, len(pairs))
+    with progress(total=len(set(pairs.images)), description=f"embedding {name}", unit="img") as bar:
+        try:
+            raw, mirrored = embedder.embed(pairs.images, bar)
+        except tf.errors.InvalidArgumentError:
+            _check_images(path, pairs.images)
+            raise
     distances, norms = protocol.pair_distances(raw, mirrored)
     result = protocol.evaluate(distances, pairs.is_same, norms)
-    return EvaluatedSet(name, result, distances, pairs.is_same, images)
+    return EvaluatedSet(name, result, distances, pairs.is_same, pairs.images, attributes)
 
 
-def model_facts(model_path: str, data: str, colour: str) -> dict[str, str]:
+def _attributes(path: str, name: str, pairs: int) -> dict[str, list[str]]:
+    """Column -> value of each pair; without the people's labels, which say nothing about a kind of face."""
+    file = os.path.join(os.path.dirname(path), pair_attributes.attributes_file(name))
+    if not os.path.exists(file):
+        return {}
+    columns = pair_attributes.read_pair_attributes(file, pairs)
+    return {column: values for column, values in columns.items() if column != pair_attributes.IDENTITY_COLUMN}
+
+
+def _check_images(path: str, images: list[bytes]) -> None:
+    """Names the first image that can't be decoded: the network's error names none."""
+    for index, image in enumerate(images):
+        try:
+            decode(image)
+        except tf.errors.InvalidArgumentError as error:
+            raise DataError(
+                f"{path}, pair {index // 2}, image {index % 2}: expected a whole JPEG or PNG image. "
+                f"Received: {error.message}"
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two models on the same pairs.
+
+    Attributes:
+      first: the first model's figures.
+      second: the second's.
+      mcnemar: of the pairs that each judges correctly.
+    """
+
+    first: protocol.VerificationResult
+    second: protocol.VerificationResult
+    mcnemar: McNemarResult
+
+    @classmethod
+    def of(cls, first: EvaluatedSet, second: EvaluatedSet) -> "Comparison":
+        """Compares what two models make of one set."""
+        test = mcnemar(first.result.correct, second.result.correct)
+        return cls(first.result, second.result, test)
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the first model less that of the second, -1..1."""
+        return self.first.accuracy - self.second.accuracy
+
+    def in_words(self) -> str:
+        """Whether the difference says anything, e.g. "no significant difference (p = 0.41)"."""
+        p_value = self.mcnemar.p_value
+        shown = f"p = {p_value:.2g}" if p_value >= 1e-4 else "p < 0.0001"
+        if p_value >= SIGNIFICANCE:
+            return f"no significant difference ({shown})"
+        better = "first" if self.mcnemar.only_first > self.mcnemar.only_second else "second"
+        return f"the {better} is better ({shown})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The second model's figures, the difference and the test, as JSON-ready values."""
+        return {
+            "figures": self.second.to_dict(),
+            "accuracy_difference": self.difference,
+            "mcnemar": dataclasses.asdict(self.mcnemar),
+            "verdict": self.in_words(),
+        }
+
+
+def comparison_table(comparisons: Mapping[str, Comparison]) -> str:
+    """Accuracy and XNorm of both models by set, side by side, and what the difference says."""
+    half = f"{'accuracy ± std':<15}  {'XNorm':>7}"
+    lines = [f"{'set':<10} {'pairs':>6}  {'first: ' + half}  {'second: ' + half}  difference"]
+    for name, comparison in comparisons.items():
+        halves = [
+            f"{label}{result.accuracy:.4f} ± {result.accuracy_std:.4f}  {result.xnorm or 0:>7.3f}"
+            for label, result in ((" " * 7, comparison.first), (" " * 8, comparison.second))
+        ]
+        difference = f"{comparison.difference:+.4f}, {comparison.in_words()}"
+        lines.append(f"{name:<10} {comparison.first.pairs:>6}  {halves[0]}  {halves[1]}  {difference}")
+    return "\n".join(lines)
+
+
+def model_facts(embedder: Embedder, model: str, data: str) -> dict[str, str]:
     """What a report says about where its figures come from.
 
     Args:
-      model_path: the SavedModel's folder.
+      embedder: the loaded model.
+      model: its path.
       data: folder of the sets.
-      colour: "rgb", or "bgr" where red and blue were exchanged.
     """
-    facts = {"model": model_path, "data": data, "date": datetime.date.today().isoformat()}
-    metadata = ModelMetadata.read(os.path.join(model_path, EXTRA))
-    facts["backbone"] = f"{metadata.backbone}, {metadata.embedding_dim} dimensions"
-    facts["pixels"] = str(metadata.pixel_format)
-    facts["trained on"] = f"{metadata.classes} identities" if metadata.classes else "see its source"
-    facts["training"] = ", ".join(f"{name}={value}" for name, value in metadata.training.items())
-    if colour == "bgr":
-        facts["colour"] = "red and blue exchanged before the model"
-    return facts
-
-
-def _swapped(images: Iterable[bytes]) -> list[bytes]:
-    """The images with red and blue exchanged, as PNG: the model then decodes exactly these pixels."""
-    known: dict[bytes, bytes] = {}
-    for image in images:
-        if image not in known:
-            known[image] = tf.io.encode_png(decode(image)[..., ::-1]).numpy()
-    return [known[image] for image in images]
+    return {"model": model, "data": data, "date": datetime.date.today().isoformat(), **embedder.facts()}

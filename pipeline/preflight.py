@@ -3,14 +3,16 @@
 import dataclasses
 import os
 
-from components import recordio
+from components import filesystem, recordio
+from components.pair_attributes import attributes_file, read_columns
+from evaluator_custom.conditions import Condition
 from pipeline.config import PipelineConfig
 from trainer_module.console import say
 from trainer_module.errors import DataError
 
 
 def check_dataset(config: PipelineConfig) -> PipelineConfig:
-    """Checks that the folder holds a readable data set, and leaves out the verification sets that it lacks.
+    """Checks that the folder holds a readable data set, and leaves out the usual verification sets that it lacks.
 
     Args:
       config: with the folder as `data`.
@@ -19,34 +21,51 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
       The configuration with the sets that are there.
 
     Raises:
-      DataError: no such folder, no `train.rec`, a broken one, or no verification set that the model could be judged by.
+      DataError: no such folder, no `train.rec`, a broken one, or no file of a verification set that a setting names.
     """
-    if not os.path.isdir(config.data):
+    if filesystem.is_local(config.data) and not os.path.isdir(config.data):
         raise DataError(f"{config.data}: expected a folder as InsightFace publishes it. Received: no such folder")
-    _check_records(config.data)
+    _check_records(config)
     evaluation = config.evaluation
-    there = tuple(name for name in evaluation.sets if os.path.exists(os.path.join(config.data, f"{name}.bin")))
-    for name in evaluation.sets:
+    for name in evaluation.required_sets:
+        path = os.path.join(config.data, f"{name}.bin")
+        if not filesystem.exists(path):
+            setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
+            raise DataError(f"{path}: expected a verification set, which {setting} names. Received: no such file")
+    for condition in evaluation.parsed_conditions:
+        if condition.kind == "gap":
+            _check_column(config.data, condition)
+    there = [name for name in evaluation.evaluated_sets if filesystem.exists(os.path.join(config.data, f"{name}.bin"))]
+    for name in evaluation.evaluated_sets:
         if name not in there:
             say(f"{name}.bin is not in {config.data}: skipped")
-    bounds = {name: bound for name, bound in evaluation.min_accuracy.items() if name in there}
-    if not bounds:
+    return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
+
+
+def _check_column(folder: str, condition: Condition) -> None:
+    """Checks that a set has the attribute whose slices a condition compares."""
+    path = os.path.join(folder, attributes_file(condition.set))
+    if not filesystem.exists(path):
+        raise DataError(f"{path}: expected the attributes that {str(condition)!r} names. Received: no such file")
+    columns = read_columns(path, open_file=filesystem.open_read)
+    if condition.column not in columns:
         raise DataError(
-            f"{config.data}: expected one of {', '.join(f'{name}.bin' for name in evaluation.min_accuracy)}, which the "
-            f"model is judged by (evaluation.min_accuracy). Received: {', '.join(there) or 'none'}"
+            f"{path}: expected the column {condition.column!r}, which {str(condition)!r} names. Received: {columns}"
         )
-    return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=there, min_accuracy=bounds))
 
 
-def _check_records(folder: str) -> None:
+def _check_records(config: PipelineConfig) -> None:
     """Reads the index, the header and the identity records; the images are left to RecordExampleGen."""
+    folder = config.data
     rec, idx = os.path.join(folder, recordio.REC_FILE), os.path.join(folder, recordio.IDX_FILE)
-    if not os.path.exists(rec):
+    if not filesystem.exists(rec):
         raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
-    if not os.path.exists(idx):
+    if not filesystem.exists(idx):
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return
-    with recordio.RecordReader(rec) as reader:
-        layout = recordio.read_layout(reader, recordio.read_index(idx))
+    with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
+        layout = recordio.read_layout(reader, recordio.read_index(idx, open_file=filesystem.open_read))
+        if config.ingest.on_bad_record == "quarantine":
+            return
         last = layout.image_offsets.argmax()
         reader.read(int(layout.image_offsets[last]), key=int(layout.image_keys[last]))

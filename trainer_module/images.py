@@ -1,5 +1,7 @@
 """From image bytes to the network's input: one decoder for training, evaluation and the exported graph."""
 
+import functools
+
 import tensorflow as tf
 
 from trainer_module.features import CHANNELS, IMAGE_SIZE, PixelFormat
@@ -23,30 +25,32 @@ def decode(image_bytes: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(image_bytes, channels=CHANNELS, dct_method="INTEGER_ACCURATE")
 
 
-def decode_face(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Decodes one aligned face; another size than 112 x 112 is resized (bilinear, half-pixel centres).
+def decode_face(image_bytes: tf.Tensor, size: int = IMAGE_SIZE) -> tf.Tensor:
+    """Decodes one aligned face; an image of another size is resized (bilinear, half-pixel centres).
 
     Args:
       image_bytes: scalar string, JPEG or PNG.
+      size: S, height and width that the network takes, in pixels.
 
     Returns:
-      uint8 [112, 112, 3], RGB, 0..255.
+      uint8 [S, S, 3], RGB, 0..255.
     """
     image = decode(image_bytes)
     shape = tf.shape(image)
 
     def resized() -> tf.Tensor:
-        pixels = tf.image.resize(image, (IMAGE_SIZE, IMAGE_SIZE), method="bilinear")
+        pixels = tf.image.resize(image, (size, size), method="bilinear")
         return tf.cast(tf.round(pixels), tf.uint8)
 
-    fits = tf.logical_and(tf.equal(shape[0], IMAGE_SIZE), tf.equal(shape[1], IMAGE_SIZE))
-    return tf.ensure_shape(tf.cond(fits, lambda: image, resized), (IMAGE_SIZE, IMAGE_SIZE, CHANNELS))
+    fits = tf.logical_and(tf.equal(shape[0], size), tf.equal(shape[1], size))
+    return tf.ensure_shape(tf.cond(fits, lambda: image, resized), (size, size, CHANNELS))
 
 
-def decode_faces(image_bytes: tf.Tensor) -> tf.Tensor:
-    """`decode_face` over a batch: string [N] -> uint8 [N, 112, 112, 3], RGB."""
-    spec = tf.TensorSpec((IMAGE_SIZE, IMAGE_SIZE, CHANNELS), tf.uint8)
-    return tf.map_fn(decode_face, image_bytes, fn_output_signature=spec, parallel_iterations=32)
+def decode_faces(image_bytes: tf.Tensor, size: int = IMAGE_SIZE) -> tf.Tensor:
+    """`decode_face` over a batch: string [N] -> uint8 [N, S, S, 3], RGB."""
+    spec = tf.TensorSpec((size, size, CHANNELS), tf.uint8)
+    decoder = functools.partial(decode_face, size=size)
+    return tf.map_fn(decoder, image_bytes, fn_output_signature=spec, parallel_iterations=32)
 
 
 def to_input(pixels: tf.Tensor, pixel_format: PixelFormat) -> tf.Tensor:

@@ -21,6 +21,7 @@ from components.record_example_gen.plan import (
 from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.shards import (
     QUARANTINE,
+    QUARANTINE_LIST,
     ShardContent,
     ShardJob,
     ShardStore,
@@ -30,8 +31,6 @@ from components.record_example_gen.write import ShardSummary, WriteShards, write
 from trainer_module.console import progress
 from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
 from trainer_module.errors import DataError
-
-QUARANTINE_LIST = "records.jsonl"
 
 
 def read_dataset(input_base: str) -> recordio.DatasetLayout:

@@ -25,6 +25,7 @@ PLAN_FILE = "plan.bin"
 UNFINISHED = "unfinished"
 _FAILED = "failed"  # there as soon as one shard has failed: no other is begun then
 QUARANTINE = "quarantine"
+QUARANTINE_LIST = "records.jsonl"  # in that folder: key, offset and reason of each
 
 
 @dataclasses.dataclass(frozen=True)

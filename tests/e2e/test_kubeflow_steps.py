@@ -19,7 +19,7 @@ SETTINGS = (
     "train.batch_size=16",
     "train.warmup_steps=2",
     "evaluation.sets=lfw,cfp_fp",
-    "evaluation.min_accuracy={lfw: 0.0}",
+    "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= 0]",
 )
 
 
@@ -112,3 +112,6 @@ def test_the_compiled_steps_end_in_a_pushed_model(tmp_path):
     verification = json.loads((version / "assets.extra" / "verification.json").read_text())
     assert list(verification["sets"]) == ["lfw", "cfp_fp"]
     assert verification["blessed"]
+    assert [condition["holds"] for condition in verification["conditions"]] == [True, True]
+    assert set(verification["leaks"]) == {"lfw", "cfp_fp"}
+    assert (tmp_path / "run" / "VerificationEvaluator" / "evaluation" / "report.html").exists()

@@ -18,7 +18,12 @@ from trainer_module.features import VERIFICATION_SETS
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = ("train.steps=12", "train.batch_size=16", "train.warmup_steps=2", "evaluation.min_accuracy={lfw: 0.0}")
+SETTINGS = (
+    "train.steps=12",
+    "train.batch_size=16",
+    "train.warmup_steps=2",
+    "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= -1]",
+)
 TRAINING = {"Trainer", "VerificationEvaluator", "Pusher"}
 INGEST = {"RecordExampleGen", "StatisticsGen", "ExampleValidator", "Transform"}
 PAIRS = {"PairExampleGen", "PairSchema", "ExampleSchema", "StatisticsSchema"}
@@ -74,6 +79,9 @@ def test_from_recordio_to_a_pushed_model(world, first):
     assert Path(summary["pushed"]).parent == world.root / "serving" / "arcface"
     assert (Path(summary["pushed"]) / "assets.extra" / "tf_serving_warmup_requests").exists()
     assert list(Path(summary["tensorboard"]).glob("events.*"))
+    assert "first model" in Path(summary["report"]).read_text()
+    leaks = summary["verification"]["leaks"]
+    assert {(leak["images"] > 0, leak["shared_images"]) for leak in leaks.values()} == {(True, 0)}
     assert Path(summary["log"]).stat().st_size > 0
     lines = seen.splitlines()
     assert len(lines) < 60, seen  # no wall of warnings
@@ -110,6 +118,9 @@ def test_unchanged_runs_come_from_the_cache(world, first):
     third, _ = world.run()
     assert ran(third) == set()
     assert third["verification"]["sets"] == first[0]["verification"]["sets"]
+    # The model stands beside itself: no pair on which they differ.
+    change = third["verification"]["conditions"][1]
+    assert (change["value"], change["difference"], change["p_value"], change["holds"]) == (0, 0, 1, True)
 
 
 def test_a_changed_setting_re_runs_what_depends_on_it(world, first):

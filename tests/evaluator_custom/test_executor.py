@@ -1,5 +1,6 @@
 """The VerificationEvaluator on a real exported model: the protocol's figures on in-process embeddings come out."""
 
+import csv
 import json
 
 import numpy as np
@@ -10,106 +11,268 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+from components import verification_bin
 from components.pair_example_gen.executor import PairExampleGenExecutor
-from evaluator_custom import metrics, protocol
+from evaluator_custom import metrics, protocol, slices
+from evaluator_custom.conditions import FIGURES, parse_all
 from evaluator_custom.executor import VERIFICATION_FILE, VerificationEvaluatorExecutor
+from evaluator_custom.pair_table import PairTable, change
 from pipeline.create import schema_text
+from pipeline.summary import verdict_lines
 from serving import export, signatures
-from tests.helpers import jpeg, write_pairs
+from tests.helpers import jpeg
 from trainer_module import backbones
+from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from trainer_module.features import PixelFormat
 
 pytestmark = pytest.mark.slow
-PAIRS = 40
+PAIRS = 80
+SETS = ("lfw", "cfp_fp")
 BEAM = ["--runner=FnApiRunner"]
+# What is said about a pair has little to do with what it shows, so that a model makes mistakes of both kinds.
+IS_SAME = np.arange(PAIRS) * 7 % 5 < 2
+# Pairs of lfw are within a, within b, and every fourth one across.
+GROUPS = ["a" if i // 2 % 2 == 0 or i % 8 == 6 else "b" for i in range(2 * PAIRS)]
 
 
-def _artifact(kind, uri):
+def _artifact(kind, uri, number=1):
     artifact = kind()
     artifact.uri = str(uri)
-    artifact.id = 1
+    artifact.id = number
     return artifact
+
+
+def _images():
+    images = []
+    for i in range(PAIRS):
+        images += [jpeg(1000 + i), jpeg(1000 + i if i % 10 == 0 else 5000 + i)]
+    return images
+
+
+def _write_attributes(path):
+    with open(path, "w", newline="") as f:
+        writer = csv.writer(f)
+        writer.writerow(["image", "group", "identity"])
+        writer.writerows([i, GROUPS[i], i if i < 6 else f"name {i}"] for i in range(2 * PAIRS))
+
+
+def _training_examples(folder):
+    """What RecordExampleGen leaves: three images of the sets and 50 others, and the identities 4 and 99."""
+    folder.mkdir()
+    known = [*_images()[:3], *(jpeg(i) for i in range(50))]
+    np.save(folder / IMAGE_DIGESTS_FILE, np.unique(image_digests(known)))
+    np.save(folder / IDENTITIES_FILE, np.array([4, 99]))
+    return _artifact(standard_artifacts.Examples, folder)
+
+
+def _export(uri, seed):
+    tf.keras.utils.set_random_seed(seed)
+    backbone = backbones.build("iresnet_tiny", embedding_dim=16)
+    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"steps": 7})
+    export.export_saved_model(backbone, f"{uri}/Format-Serving", metadata)
+    return backbone
+
+
+def _pair_examples(folder, sets):
+    examples = _artifact(standard_artifacts.Examples, folder / "examples")
+    PairExampleGenExecutor(BaseBeamExecutor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"))).Do(
+        {}, {"examples": [examples]}, {"input_base": str(folder / "data"), "options": json.dumps({"sets": sets})}
+    )
+    return examples
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A model, the examples of two sets, and the pair schema."""
+    """Two models, the examples of two sets (one with attributes), a training set's digests, and the pair schema."""
     folder = tmp_path_factory.mktemp("evaluator")
-    for name in ("lfw", "cfp_fp"):
-        write_pairs(folder / "data", name, PAIRS)
-    examples = _artifact(standard_artifacts.Examples, folder / "examples")
-    PairExampleGenExecutor(BaseBeamExecutor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"))).Do(
-        {},
-        {"examples": [examples]},
-        {"input_base": str(folder / "data"), "options": json.dumps({"sets": ["lfw", "cfp_fp"]})},
-    )
+    (folder / "data").mkdir()
+    for name in SETS:
+        verification_bin.write(folder / "data" / f"{name}.bin", _images(), IS_SAME)
+    _write_attributes(folder / "data" / "lfw.csv")
+    examples = _pair_examples(folder, SETS)
     io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
-    backbone = backbones.build("iresnet_tiny", embedding_dim=16)
-    model = _artifact(standard_artifacts.Model, folder / "model")
-    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
-    export.export_saved_model(backbone, f"{model.uri}/Format-Serving", metadata)
-    schema = _artifact(standard_artifacts.Schema, folder / "schema")
-    return {"examples": [examples], "model": [model], "schema": [schema]}, backbone
+    models = [_artifact(standard_artifacts.Model, folder / f"model{i}", 10 + i) for i in range(2)]
+    backbones_ = [_export(model.uri, seed) for seed, model in enumerate(models)]
+    inputs = {
+        "examples": [examples],
+        "model": models[:1],
+        "schema": [_artifact(standard_artifacts.Schema, folder / "schema")],
+        "training_examples": [_training_examples(folder / "training")],
+    }
+    return inputs, models, [_expected(backbone) for backbone in backbones_]
 
 
-def _evaluate(world, out, bounds, baseline=None):
-    inputs = dict(world[0])
+def _expected(backbone):
+    """The pairs as an in-process model sees them."""
+    model = signatures.EmbeddingModel(backbone, PixelFormat())
+    answer = model.verify(tf.constant(_images()))
+    distances, norms = protocol.pair_distances(answer["raw"], answer["raw_mirrored"])
+    groups = [" / ".join(sorted(set(GROUPS[2 * i : 2 * i + 2]))) for i in range(PAIRS)]
+    return PairTable(distances, IS_SAME, norms, {"group": groups})
+
+
+def _evaluate(inputs, out, *conditions, baseline=None, sets=SETS, beam=BEAM):
     if baseline:
-        inputs["baseline_model"] = baseline
+        inputs = {**inputs, "baseline_model": [baseline]}
     evaluation = _artifact(standard_artifacts.ModelEvaluation, out / "evaluation")
     blessing = _artifact(standard_artifacts.ModelBlessing, out / "blessing")
-    context = BaseBeamExecutor.Context(beam_pipeline_args=BEAM, tmp_dir=str(out / "tmp"))
+    context = BaseBeamExecutor.Context(beam_pipeline_args=beam, tmp_dir=str(out / "tmp"))
     VerificationEvaluatorExecutor(context).Do(
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(("lfw", "cfp_fp"), bounds)),
-            "example_splits": json.dumps(["lfw", "cfp_fp"]),
+            "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(parse_all(conditions))),
+            "example_splits": json.dumps(sets),
             "module_path": "evaluator_custom.embed_pairs",
             "fairness_indicator_thresholds": "null",
+            "conditions": json.dumps(conditions),
+            "code_version": "c0de",
         },
     )
-    return evaluation, blessing, json.loads((out / "evaluation" / VERIFICATION_FILE).read_text())
+    verdict = json.loads((out / "evaluation" / VERIFICATION_FILE).read_text())
+    assert (out / "blessing" / "BLESSED").exists() == verdict["blessed"]
+    assert verdict["blessed"] == all(condition["holds"] for condition in verdict["conditions"])
+    return evaluation, verdict
 
 
-def _expected(backbone):
-    images = []
-    for i in range(PAIRS):
-        images += [jpeg(1000 + i), jpeg(1000 + i if i % 2 == 0 else 5000 + i)]
-    model = signatures.EmbeddingModel(backbone, PixelFormat())
-    answer = model.verify(tf.constant(images))
-    return protocol.evaluate_embeddings(answer["raw"], answer["raw_mirrored"], np.arange(PAIRS) % 2 == 0)
+@pytest.fixture(scope="module")
+def first(world, tmp_path_factory):
+    """The verdict on a first model, whose conditions all hold."""
+    out = tmp_path_factory.mktemp("first")
+    conditions = ("lfw.accuracy >= 0.5", "lfw.far gap group <= 1", "cfp_fp.accuracy change >= 1")
+    return (*_evaluate(world[0], out, *conditions), out)
 
 
-def test_figures_blessing_and_tfmas_reader(world, tmp_path):
-    evaluation, blessing, verdict = _evaluate(world, tmp_path, {"lfw": 0.5})
-    expected = _expected(world[1])
-    assert list(verdict["sets"]) == ["lfw", "cfp_fp"]  # in the configured order, whatever TFMA's
-    for name in ("lfw", "cfp_fp"):
-        figures = verdict["sets"][name]
-        assert set(figures) == set(metrics.FIGURES)
-        for figure in metrics.FIGURES:
-            assert figures[figure] == pytest.approx(getattr(expected, figure), rel=1e-4), figure
+def test_figures_blessing_and_tfmas_reader(world, first):
+    evaluation, verdict, out = first
+    expected = world[2][0]
+    assert list(verdict["sets"]) == list(SETS)  # in the configured order, whatever TFMA's
+    for name in SETS:
+        assert list(verdict["sets"][name]) == list(FIGURES)
+        for figure in FIGURES:
+            assert verdict["sets"][name][figure] == pytest.approx(expected.figure(figure), rel=1e-4), figure
     assert verdict["blessed"]
     assert verdict["baseline"] is None
-    assert verdict["conditions"] == [
-        {
-            "set": "lfw",
-            "figure": "accuracy",
-            "lower_bound": 0.5,
-            "value": verdict["sets"]["lfw"]["accuracy"],
-            "holds": True,
-        }
+    assert json.loads((out / "blessing" / VERIFICATION_FILE).read_text()) == verdict
+    found = {key for key, _ in tfma.load_eval_result(evaluation.uri).slicing_metrics}
+    groups = {(("attributes", f"group={value}"), ("set", "lfw")) for value in ("a", "b", "a / b")}
+    assert {tuple(sorted(key)) for key in found} == {(("set", "lfw"),), (("set", "cfp_fp"),)} | groups
+    assert evaluation.get_float_custom_property("lfw_accuracy") == verdict["sets"]["lfw"]["accuracy"]
+
+
+def test_the_first_model_is_held_against_values_alone_and_says_so(first):
+    _, verdict, _ = first
+    value, gap, change_ = verdict["conditions"]
+    assert value["value"] == verdict["sets"]["lfw"]["accuracy"]
+    assert gap["value"] == verdict["gaps"]["lfw"]["group"]["far"]
+    assert (change_["value"], change_["p_value"], change_["holds"]) == (None, None, True)
+    lines = verdict_lines(verdict)
+    assert "  holds  cfp_fp.accuracy change >= 1: first model: no comparison" in lines
+    assert lines[-1].startswith("  first model: no comparison")
+
+
+def test_slices_stand_at_the_threshold_of_the_whole(world, first):
+    _, verdict, _ = first
+    expected = world[2][0]
+    assert list(verdict["slices"]) == ["lfw"]
+    of_groups = {s["value"]: s for s in verdict["slices"]["lfw"]}
+    assert set(of_groups) == {"a", "b", "a / b"}
+    by_hand = slices.slice_figures(
+        expected.distances, expected.is_same, verdict["sets"]["lfw"]["threshold"], expected.attributes
+    )
+    for s in by_hand:
+        assert of_groups[s.value] == s.to_dict()
+    assert verdict["gaps"]["lfw"]["group"]["far"] == slices.gap(by_hand, "group", "far")
+
+
+def test_images_and_people_of_the_training_set_are_reported(first):
+    _, verdict, _ = first
+    distinct = len(set(_images()))
+    # Images 0 and 1 are the same one, image 2 is the first of pair 1, and pair 2 is of identities 4 and 5.
+    leak = {"images": distinct, "shared_images": 2, "pairs": PAIRS, "shared_pairs": 2}
+    assert verdict["leaks"]["lfw"] == {**leak, "identities": 2 * PAIRS, "shared_identities": 1}
+    assert verdict["leaks"]["cfp_fp"] == {**leak, "identities": 0, "shared_identities": 0}
+    warnings = [line for line in verdict_lines(verdict) if line.startswith("WARNING lfw: 2 of ")]
+    assert len(warnings) == 1
+    assert "1 of 160 identities are in the training set" in warnings[0]
+
+
+def test_the_report_is_beside_the_evaluation_with_worst_pairs_and_lineage(first):
+    _, _, out = first
+    page = (out / "evaluation" / "report.html").read_text()
+    assert sorted(path.name for path in (out / "evaluation").glob("report-*.png")) == [
+        "report-cfp_fp.png",
+        "report-lfw.png",
     ]
-    assert (tmp_path / "blessing" / "BLESSED").exists()
-    assert json.loads((tmp_path / "blessing" / VERIFICATION_FILE).read_text()) == verdict
-    slices = {key for key, _ in tfma.load_eval_result(evaluation.uri).slicing_metrics}
-    assert slices == {(("set", "lfw"),), (("set", "cfp_fp"),)}
+    for text in ("iresnet_tiny, 16 dimensions", "steps=7", "c0de", "nothing: first model", "are in the training set"):
+        assert text in page
+    assert "data:image/jpeg;base64," in page
 
 
-def test_a_bound_that_is_not_reached_blocks_and_a_baseline_stands_beside(world, tmp_path):
-    _, _, verdict = _evaluate(world, tmp_path, {"cfp_fp": 1.01}, baseline=world[0]["model"])
+def test_a_condition_that_fails_blocks(world, tmp_path):
+    _, verdict = _evaluate(world[0], tmp_path, "cfp_fp.accuracy >= 0.5", "lfw.pairs <= 79")
+    assert [condition["holds"] for condition in verdict["conditions"]] == [True, False]
     assert not verdict["blessed"]
-    assert [condition["holds"] for condition in verdict["conditions"]] == [False]
-    assert not (tmp_path / "blessing" / "BLESSED").exists()
-    assert verdict["baseline"] == verdict["sets"]
+    assert verdict_lines(verdict)[-2] == "  FAILS  lfw.pairs <= 79: 80.0000"
+
+
+@pytest.mark.parametrize("condition", ["agedb_30.accuracy >= 0", "agedb_30.accuracy change >= -1"])
+def test_a_set_without_data_blocks_even_a_first_model(world, tmp_path, condition):
+    _, verdict = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", condition)
+    assert not verdict["blessed"]
+    assert f"  FAILS  {condition}: no data of the set agedb_30" in verdict_lines(verdict)
+
+
+def test_a_gap_that_is_not_known_blocks(world, tmp_path):
+    _, verdict = _evaluate(world[0], tmp_path, "lfw.accuracy gap age <= 1", "cfp_fp.tar gap group <= 1")
+    assert [condition["value"] for condition in verdict["conditions"]] == [None, None]
+    assert not verdict["blessed"]
+
+
+def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path):
+    inputs, models, (candidate, other) = world
+    expected = change(candidate, other, 0.05)
+    conditions = ("lfw.accuracy change >= 0", "lfw.accuracy change >= 0.5")
+    inputs = {name: artifacts for name, artifacts in inputs.items() if name != "training_examples"}
+    _, verdict = _evaluate(inputs, tmp_path, *conditions, baseline=models[1])
+    for figure in FIGURES:
+        assert verdict["baseline"]["lfw"][figure] == pytest.approx(other.figure(figure), rel=1e-4), figure
+    for condition in verdict["conditions"]:
+        assert condition["difference"] == pytest.approx(expected.difference)
+        assert condition["p_value"] == pytest.approx(expected.p_value)
+        assert condition["value"] == pytest.approx(expected.significant)
+    assert not verdict["conditions"][1]["holds"]
+    assert verdict["leaks"] == {}
+    page = (tmp_path / "evaluation" / "report.html").read_text()
+    assert models[1].uri in page
+
+
+def test_pairs_are_read_one_by_one_as_the_file_has_them(world):
+    from evaluator_custom.pair_examples import read_pair_examples
+
+    pairs = read_pair_examples(f"{world[0]['examples'][0].uri}/Split-lfw", "lfw")
+    assert list(pairs.images) == _images()
+    assert pairs.images[-1] == _images()[-1]
+    assert pairs.images[3:5] == _images()[3:5]
+    with pytest.raises(IndexError):
+        pairs.images[2 * PAIRS]
+    np.testing.assert_array_equal(pairs.digests.ravel(), image_digests(_images()))
+
+
+def test_two_processes_come_to_the_same_verdict(world, first, tmp_path):
+    several = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    conditions = [condition["text"] for condition in first[1]["conditions"]]
+    _, verdict = _evaluate(world[0], tmp_path, *conditions, beam=several)
+    assert verdict["conditions"] == first[1]["conditions"]
+    assert verdict["slices"] == first[1]["slices"]
+
+
+def test_a_set_that_is_too_small_for_the_protocol_blocks_and_breaks_nothing(world, tmp_path):
+    (tmp_path / "data").mkdir()
+    verification_bin.write(tmp_path / "data" / "tiny.bin", _images()[:18], IS_SAME[:9])
+    inputs = {**world[0], "examples": [_pair_examples(tmp_path, ["tiny"])]}
+    _, verdict = _evaluate(inputs, tmp_path / "out", "tiny.accuracy >= 0", "tiny.pairs >= 1", sets=["tiny"])
+    assert [condition["value"] for condition in verdict["conditions"]] == [None, 9.0]
+    assert not verdict["blessed"]
+    assert "  FAILS  tiny.accuracy >= 0: not defined on so few pairs" in verdict_lines(verdict)
+    assert not (tmp_path / "out" / "evaluation" / "report.html").exists()

@@ -6,20 +6,31 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 
 from evaluator_custom import metrics, protocol
+from evaluator_custom.conditions import FIGURES, parse_all
+
+CONDITIONS = ("lfw.accuracy >= 0.9", "lfw.accuracy change >= 0", "cfp_fp.tar gap group <= 0.1")
 
 
-def test_bounds_are_for_sets_that_there_are():
-    with pytest.raises(ValueError, match=r"expected bounds for the sets .* Received: \['agedb_30'\]"):
-        metrics.make_eval_config(("lfw", "cfp_fp"), {"agedb_30": 0.9})
-
-
-def test_config_asks_for_every_figure_and_bounds_accuracy_alone():
-    config = metrics.make_eval_config(("lfw", "cfp_fp"), {"lfw": 0.9})
+def _thresholds(has_baseline):
+    config = metrics.make_eval_config(parse_all(CONDITIONS))
+    config = tfma.utils.update_eval_config_with_defaults(config, has_baseline=has_baseline, rubber_stamp=True)
     tfma.utils.verify_eval_config(config)
+    found = tfma.metrics.metric_thresholds_from_metrics_specs(config.metrics_specs, eval_config=config)
+    return {
+        (key.name, key.is_diff): [dict(spec.feature_values)["set"] for spec, _ in bounds]
+        for key, bounds in found.items()
+        if key.model_name != "baseline"
+    }
+
+
+def test_config_asks_for_every_figure_and_bounds_what_conditions_name():
+    config = metrics.make_eval_config(parse_all(CONDITIONS))
     names = [metric.config for spec in config.metrics_specs for metric in spec.metrics]
-    assert names == [f'{{"name": "{figure}"}}' for figure in metrics.FIGURES]
-    thresholds = tfma.metrics.metric_thresholds_from_metrics_specs(config.metrics_specs, eval_config=config)
-    assert [key.name for key in thresholds] == ["accuracy"]
+    assert names[: len(FIGURES)] == [f'{{"name": "{figure}"}}' for figure in FIGURES]
+    values = {("accuracy", False): ["lfw"], ("tar_gap_group", False): ["cfp_fp"], ("pairs", False): ["lfw", "cfp_fp"]}
+    assert _thresholds(has_baseline=True) == {**values, ("accuracy_change", True): ["lfw"]}
+    # A first model is held against no change, and yet to every set that a condition names.
+    assert _thresholds(has_baseline=False) == values
 
 
 def test_unknown_figure():
@@ -32,11 +43,22 @@ def test_combiner_orders_pairs_before_folds_are_cut():
     same = rng.random(200) < 0.5
     distances = np.clip(np.where(same, rng.normal(1.0, 0.4, 200), rng.normal(1.8, 0.4, 200)), 0, 4)
     norms = rng.uniform(5, 25, 200)
+    groups = rng.choice(["a", "b"], 200).tolist()
     expected = protocol.evaluate(distances, same, norms)
     key = metric_types.MetricKey(name="result")
     combiner = metrics.CollectPairs(key)
-    rows = [(i, int(s), d, n) for i, (d, s, n) in enumerate(zip(distances, same, norms, strict=True))]
+    rows = [
+        (i, int(s), d, n, (f"group={g}", "x=y=z") if i else ())
+        for i, (d, s, n, g) in enumerate(zip(distances, same, norms, groups, strict=True))
+    ]
     parts = [[rows[i] for i in part] for part in np.array_split(np.random.default_rng(3).permutation(200), 3)]
-    result = combiner.extract_output(combiner.merge_accumulators(parts))[key]
-    assert result == expected
-    np.testing.assert_array_equal(result.correct, expected.correct)
+    table = combiner.extract_output(combiner.merge_accumulators(parts))[key]
+    assert table.result == expected
+    np.testing.assert_array_equal(table.result.correct, expected.correct)
+    assert table.attributes == {"group": ["", *groups[1:]], "x": ["", *["y=z"] * 199]}
+
+
+def test_no_pairs_at_all():
+    combiner = metrics.CollectPairs(metric_types.MetricKey(name="result"))
+    (table,) = combiner.extract_output(combiner.create_accumulator()).values()
+    assert table.figure("pairs") == 0

@@ -1,28 +1,43 @@
 """The report: self-contained, complete, and about the right pairs."""
 
+import dataclasses
 import html.parser
 import io
+import math
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import beta
+from sklearn import metrics
 
 from evaluator_custom import protocol
-from evaluator_custom.report import EvaluatedSet, write_report
+from evaluator_custom.report import EvaluatedSet, comparison, plots, thresholds, write_report
+from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, roc_curve
 from tests.helpers import jpeg
 
 
 class _Page(html.parser.HTMLParser):
-    """Collects what a browser would load, and the text."""
+    """Collects what a browser would load, the text, and the cells of each table row."""
 
     def __init__(self, text):
         super().__init__()
-        self.sources, self.text, self.open = [], [], []
+        self.sources, self.ids, self.text, self.open, self.rows, self.alts = [], [], [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.sources += [value for name, value in attributes if name in ("src", "href")]
-        if tag not in ("img", "meta"):
+        self.ids += [value for name, value in attributes if name == "id"]
+        if tag == "img":
+            self.alts.append(dict(attributes).get("alt"))
+        if tag == "tr":
+            self.rows.append([])
+        if tag not in ("img", "meta", "link"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -30,54 +45,245 @@ class _Page(html.parser.HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1].append(data)
 
 
-@pytest.fixture(scope="module")
-def evaluated():
-    rng = np.random.default_rng(0)
-    same = np.arange(200) % 2 == 0
-    distances = np.clip(np.where(same, rng.normal(1.0, 0.4, 200), rng.normal(1.9, 0.4, 200)), 0, 4)
-    result = protocol.evaluate(distances, same, rng.uniform(5, 25, 200))
-    return EvaluatedSet("lfw", result, distances, same, [jpeg(i % 30) for i in range(400)])
+class _Images:
+    """2N images of which it is known which were read."""
+
+    def __init__(self):
+        self.read = []
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return jpeg(index % 30)
+
+    def __iter__(self):
+        raise AssertionError("a set of images may be larger than memory")
 
 
-def test_page_needs_no_network_and_is_well_formed(evaluated, tmp_path):
-    write_report(tmp_path / "page.html", [evaluated], {"model": "a <b> & c", "data": "faces"})
+def _evaluated(name="lfw", pairs=200, seed=0, distances=None, **fields):
+    rng = np.random.default_rng(seed)
+    same = np.arange(pairs) % 2 == 0
+    if distances is None:
+        distances = np.clip(np.where(same, rng.normal(1.0, 0.4, pairs), rng.normal(1.9, 0.4, pairs)), 0, 4)
+    result = protocol.evaluate(distances, same, rng.uniform(5, 25, pairs))
+    return EvaluatedSet(name, result, distances, same, _Images(), **fields)
+
+
+def _write(tmp_path, *sets, facts=None, **more):
+    write_report(tmp_path / "page.html", sets, facts or {"model": "m"}, **more)
+    return _Page((tmp_path / "page.html").read_text())
+
+
+def _captions(page):
+    return [int(match[1]) for text in page.text if (match := re.match(r"pair (\d+),", text))]
+
+
+def test_page_needs_no_network_and_is_well_formed(tmp_path):
+    evaluated = _evaluated()
+    page = _write(tmp_path, evaluated, facts={"model": "a <b> & c", "training data": "digest 5f0e"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page-lfw.png", "page.html"]
-    text = (tmp_path / "page.html").read_text()
-    page = _Page(text)
     assert page.open == []
     assert page.sources
-    assert all(source.startswith("data:image/") for source in page.sources)
-    assert "a <b> & c" in page.text  # escaped, and read back
+    assert all(source.startswith(("data:", "#")) for source in page.sources)
+    assert "://" not in (tmp_path / "page.html").read_text()
+    assert {source[1:] for source in page.sources if source.startswith("#")} <= set(page.ids)
+    assert len(set(page.ids)) == len(page.ids)
+    assert all(page.alts)
+    assert ["model", "a <b> & c"] in page.rows  # escaped, and read back
+    assert ["training data", "digest 5f0e"] in page.rows
     assert f"{evaluated.result.accuracy:.4f} ± {evaluated.result.accuracy_std:.4f}" in page.text
     with Image.open(tmp_path / "page-lfw.png") as plot:
         assert plot.size[0] > 1000
 
 
-def test_worst_pairs_are_the_wrong_ones_in_order(evaluated, tmp_path):
-    write_report(tmp_path / "page.html", [evaluated], {"model": "m"})
-    captions = [t for t in _Page((tmp_path / "page.html").read_text()).text if t.startswith("pair ")]
-    indices = [int(caption.split()[1].rstrip(",")) for caption in captions]
-    wrong = set(np.flatnonzero(~evaluated.result.correct).tolist())
-    accepts = [i for i in indices if not evaluated.is_same[i]]
-    rejects = [i for i in indices if evaluated.is_same[i]]
-    assert set(indices) <= wrong
-    assert len(accepts) == min(20, sum(not evaluated.is_same[i] for i in wrong))
-    assert [evaluated.distances[i] for i in accepts] == sorted(evaluated.distances[i] for i in accepts)
-    assert [-evaluated.distances[i] for i in rejects] == sorted(-evaluated.distances[i] for i in rejects)
+def test_worst_pairs_are_the_wrong_ones_in_order(tmp_path):
+    evaluated = _evaluated(pairs=600)
+    indices = _captions(_write(tmp_path, evaluated))
+    wrong = np.flatnonzero(~evaluated.result.correct).tolist()
+    for kind, sign in ((False, 1), (True, -1)):
+        shown = [i for i in indices if evaluated.is_same[i] == kind]
+        expected = sorted(
+            (i for i in wrong if evaluated.is_same[i] == kind), key=lambda i: sign * evaluated.distances[i]
+        )
+        assert len(expected) > 20
+        assert shown == expected[:20]
+    assert sorted(evaluated.images.read) == sorted(2 * i + side for i in indices for side in (0, 1))
 
 
-def test_rates_that_the_set_cannot_tell_are_dashes(evaluated, tmp_path):
-    write_report(tmp_path / "page.html", [evaluated], {"model": "m"})
-    text = (tmp_path / "page.html").read_text()
-    assert "<td>1e-06</td><td>–</td><td>–</td><td>–</td>" in text
-    assert "<td>0.01</td><td>–</td>" not in text
-
-
-def test_png_images_are_shown_as_such(evaluated, tmp_path):
+def test_png_images_are_shown_as_such(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (112, 112)).save(buffer, "PNG")
-    pngs = EvaluatedSet("lfw", evaluated.result, evaluated.distances, evaluated.is_same, [buffer.getvalue()] * 400)
-    write_report(tmp_path / "page.html", [pngs], {"model": "m"})
-    assert not [s for s in _Page((tmp_path / "page.html").read_text()).sources if s.startswith("data:image/jpeg")]
+    pngs = dataclasses.replace(_evaluated(), images=[buffer.getvalue()] * 400)
+    page = _write(tmp_path, pngs)
+    assert not [s for s in page.sources if s.startswith("data:image/jpeg")]
+
+
+def test_a_perfect_model_and_pairs_of_one_kind(tmp_path):
+    same = np.arange(20) % 2 == 0
+    perfect = _evaluated("a", 20, distances=np.where(same, 0.5, 2.0))
+    assert perfect.result.accuracy == 1
+    one_kind = np.ones(20, bool)
+    distances = np.full(20, 0.5)
+    alike = EvaluatedSet("b", protocol.evaluate(distances, one_kind), distances, one_kind, _Images())
+    page = _write(tmp_path, perfect, alike)
+    assert page.text.count("None.") == 4
+    assert not perfect.images.read + alike.images.read
+
+
+def test_warnings_stand_above_everything(tmp_path):
+    page = _write(tmp_path, _evaluated(), warnings=["lfw: 3 < 4 images are in the training set"])
+    assert page.text.index("lfw: 3 < 4 images are in the training set") < page.text.index(
+        "10-fold verification; TAR at a FAR of 0.1 %"
+    )
+    assert "Warning" not in _write(tmp_path, _evaluated()).text
+
+
+def test_matplotlib_is_only_imported_to_write():
+    code = "import sys, evaluator_custom.report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+@given(
+    st.lists(st.floats(0, 4), min_size=1, max_size=40),
+    st.lists(st.floats(0, 4), min_size=1, max_size=40),
+    st.floats(0.02, 0.99),
+)
+def test_recommended_threshold_is_the_largest_that_keeps_the_rate(genuine, impostors, far):
+    distances = np.array(genuine + impostors)
+    same = np.arange(distances.size) < len(genuine)
+    found = thresholds.recommend(distances, same, far)
+    if len(impostors) * far < 1 - 1e-9:
+        assert found is None
+        return
+    if found is None:  # the product of count and rate is 1, as good as
+        assert math.isclose(len(impostors) * far, 1)
+        return
+    assert found.false_accepts == sum(d < found.threshold for d in impostors)
+    assert found.false_accepts <= len(impostors) * far * (1 + 1e-9)
+    assert found.tar == sum(d < found.threshold for d in genuine) / len(genuine)
+    assert f"{found.threshold:.3f}" == f"{round(found.threshold * 1000) / 1000}".ljust(5, "0")
+    next_step = (round(found.threshold * 1000) + 1) / 1000
+    assert sum(d < next_step for d in impostors) > len(impostors) * far * (1 - 1e-9)
+
+
+def test_recommendation_agrees_with_scikit_learn():
+    rng = np.random.default_rng(3)
+    same = rng.random(40_000) < 0.5
+    distances = np.clip(np.where(same, rng.normal(1.0, 0.3, 40_000), rng.normal(1.9, 0.3, 40_000)), 0, 4)
+    fpr, tpr, _ = metrics.roc_curve(same, -distances, drop_intermediate=False)
+    for far in (1e-2, 1e-3):
+        found = thresholds.recommend(distances, same, far)
+        assert found.tar == pytest.approx(tpr[fpr <= far].max(), abs=2e-3)  # a step of 0.001 holds some pairs
+        assert found.false_accepts / found.impostors <= far
+        k, n = found.false_accepts, found.impostors
+        assert found.far_interval == pytest.approx((beta.ppf(0.025, k, n - k + 1), beta.ppf(0.975, k + 1, n - k)))
+        assert found.cosine == 1 - found.threshold / 2
+
+
+def test_rates_that_the_set_cannot_tell_are_dashes(tmp_path):
+    page = _write(tmp_path, _evaluated())
+    [supported] = [row for row in page.rows if row[0] == "1e-2 = 1 %"]
+    assert "–" not in supported
+    assert supported[4] == "1 of 100 pairs"
+    assert ["1e-6 = 0.0001 %", "–", "–", "–", "needs 1,000,000 pairs", "–"] in page.rows
+    text = " ".join(page.text)
+    assert "No threshold can be recommended for a false accept rate of 0.1 %: that takes at least 1,000 pairs" in text
+    assert "This set has 100 and 100." in text
+
+
+def test_advice_can_be_acted_on(tmp_path):
+    evaluated = _evaluated(pairs=6000)
+    found = thresholds.recommend(evaluated.distances, evaluated.is_same, 1e-3)
+    [advice] = [text for text in _write(tmp_path, evaluated).text if text.startswith("To accept at most 0.1 %")]
+    assert f"below {found.threshold:.3f}, that is, their cosine above {found.cosine:.4f}" in advice
+    assert "3 of 3,000 pairs" in advice
+    assert "at least 30,000 pairs of different people" in advice
+
+
+def test_comparison_shows_what_one_model_alone_gets_right(tmp_path):
+    own = _evaluated(pairs=400)
+    noise = np.random.default_rng(1).normal(0, 0.3, 400)
+    other = _evaluated(pairs=400, distances=np.clip(own.distances + noise, 0, 4))
+    page = _write(tmp_path, own, _evaluated("agedb_30"), baseline=[other], baseline_name="last <week>")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"page.html", "page-lfw.png", "page-agedb_30.png", "page-comparison-lfw.png"}
+    assert "The baseline is last <week>." in page.text
+    right, other_right = own.result.correct, other.result.correct
+    alone, other_alone = np.flatnonzero(right & ~other_right), np.flatnonzero(other_right & ~right)
+    difference = f"{own.result.accuracy - other.result.accuracy:+.4f}"
+    [row] = [row for row in page.rows if row[0] == "lfw" and difference in row]
+    assert row[4:6] == [str(len(alone)), str(len(other_alone))]
+    assert any(row[0] == "agedb_30" and row[2:] == ["–"] * 5 for row in page.rows)
+    captions = [text for text in page.text if ", baseline " in text and text.startswith("pair ")]
+    assert len(captions) == min(10, len(alone)) + min(10, len(other_alone)) > 10
+    for caption in captions[: min(10, len(alone))]:
+        index = int(caption.split()[1].rstrip(","))
+        kind = "one person" if own.is_same[index] else "two people"
+        assert index in alone
+        assert caption == f"pair {index}, {kind}: {own.distances[index]:.3f}, baseline {other.distances[index]:.3f}"
+    assert {int(c.split()[1].rstrip(",")) for c in captions[min(10, len(alone)) :]} <= set(other_alone.tolist())
+    assert not other.images.read
+
+
+def test_baseline_of_other_pairs_is_an_error(tmp_path):
+    with pytest.raises(ProtocolError, match="lfw: expected the baseline's results on the same 200 pairs"):
+        _write(tmp_path, _evaluated(), baseline=[_evaluated(pairs=100)])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (McNemarResult(0, 0, 1.0, "exact"), "judge every pair alike"),
+        (McNemarResult(15, 6, 0.078, "exact"), "with a probability of 0.078 (McNemar's exact test): no significant"),
+        (
+            McNemarResult(40, 6, 1e-7, "exact"),
+            "with a probability of < 0.0001 (McNemar's exact test): this model is better",
+        ),
+        (McNemarResult(900, 1200, 6.7e-11, "chi2"), "(McNemar's test): the baseline is better"),
+    ],
+)
+def test_mcnemar_in_words(test, words):
+    assert words in comparison.in_words(test)
+
+
+def test_slices_are_judged_at_the_threshold_of_the_whole_set(tmp_path):
+    rng = np.random.default_rng(5)
+    glasses = rng.choice(["yes", "no", "rare", ""], 2000, p=[0.4, 0.4, 0.04, 0.16])
+    attributes = {"glasses": glasses.tolist(), "unknown": [""] * 2000, "id": [str(i // 20) for i in range(2000)]}
+    evaluated = _evaluated(pairs=2000, attributes=attributes)
+    page = _write(tmp_path, evaluated)
+    accepted = evaluated.distances < evaluated.result.threshold
+    figures = {}
+    for value in ("yes", "no", "rare"):
+        own = glasses == value
+        confusion = metrics.confusion_matrix(evaluated.is_same[own], accepted[own])
+        rates = confusion / confusion.sum(axis=1, keepdims=True)
+        figures[value] = (np.trace(confusion) / own.sum(), rates[1, 1], rates[0, 1])
+        label = "rare (few pairs)" if value == "rare" else value
+        assert [label, f"{own.sum():,}", *(f"{figure:.4f}" for figure in figures[value])] in page.rows
+    gaps = np.ptp(list(figures.values()), axis=0)
+    [foot] = [row for row in page.rows if row[0] == "gap, best to worst" and row[-1] == f"{gaps[2]:.4f}"]
+    assert foot[-3:] == [f"{gap:.4f}" for gap in gaps]
+    assert "By glasses" in page.text
+    assert "By unknown" not in page.text
+    assert "60 smaller groups are not shown." in page.text  # of 100 values of id
+
+
+def test_card_says_what_is_known_about_groups(tmp_path):
+    assert "without attributes" in " ".join(_write(tmp_path, _evaluated()).text)
+    with_groups = _evaluated(attributes={"age": ["old", "young"] * 100})
+    assert "without attributes" not in " ".join(_write(tmp_path, with_groups).text)
+
+
+def test_a_curve_of_many_pairs_is_drawn_by_few_points():
+    evaluated = _evaluated(pairs=200_000)
+    curve = roc_curve(evaluated.distances, evaluated.is_same)
+    far, tar = plots._outline(curve, 5e-6)
+    assert far.size < 7000 < curve.far.size
+    rates = np.unique(np.maximum(curve.far, 5e-6))
+    drawn, exact = (y[np.searchsorted(x, rates, side="right") - 1] for x, y in ((far, tar), (curve.far, curve.tar)))
+    assert np.abs(drawn - exact).max() < 2 / plots._CELLS

@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.config import PRESETS, ConfigError, make_config, setting_names
+from trainer_module.features import VERIFICATION_SETS
 
 
 def test_every_preset_is_valid():
@@ -22,8 +23,8 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
             "train.steps=10",
             "train.learning_rate=1e-3",
             "train.flip=false",
-            "evaluation.sets=lfw,cfp_fp",
-            "evaluation.min_accuracy.cfp_fp=0.9",
+            "evaluation.sets=lfw, cfp_fp",
+            "evaluation.conditions=[lfw.accuracy >= 0.9, cfp_fp.tar gap age <= 0.1]",
         ],
     )
     assert config.train.steps == 10
@@ -31,7 +32,7 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
     assert config.train.flip is False
     assert config.train.backbone == "iresnet50"
     assert config.evaluation.sets == ("lfw", "cfp_fp")
-    assert config.evaluation.min_accuracy == {"lfw": 0.99, "cfp_fp": 0.9}
+    assert config.evaluation.conditions == ("lfw.accuracy >= 0.9", "cfp_fp.tar gap age <= 0.1")
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,27 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("train.flip=1", "train.flip expects"),
         ("train.steps.x=1", "train.steps has no entries"),
         ("train.margin=4", "train.margin must lie in"),
-        ("evaluation.min_accuracy.cplfw=0.9", "must name sets of .* Received: 'cplfw'"),
-        ("evaluation.min_accuracy={}", "must bound at least one set"),
+        ("evaluation.sets=lfw,lfw", "evaluation.sets must be different names"),
+        ("evaluation.sets=cfp_fp", r"evaluation.conditions must name sets of \('cfp_fp',\). Received: 'lfw'"),
+        ("evaluation.conditions=[]", "evaluation.conditions: expected at least one condition"),
+        ("evaluation.conditions=lfw > 1", "evaluation.conditions: expected a condition .* Received: 'lfw > 1'"),
+        ("evaluation.conditions=1", "evaluation.conditions expects a value of type"),
     ],
 )
 def test_wrong_overrides_are_named(override, message):
     with pytest.raises(ConfigError, match=message):
         make_config("data", "root", "demo", [override])
+
+
+def test_no_sets_means_the_usual_ones_and_those_of_conditions():
+    usual = make_config("data", "root", "demo").evaluation
+    assert usual.evaluated_sets == VERIFICATION_SETS
+    assert usual.required_sets == ("lfw",)
+    own = make_config("data", "root", "demo", ["evaluation.conditions=[mine.tar >= 0.5]"]).evaluation
+    assert own.evaluated_sets == (*VERIFICATION_SETS, "mine")
+    assert own.required_sets == ("mine",)
+    named = make_config("data", "root", "demo", ["evaluation.sets=[cfp_fp, lfw]"]).evaluation
+    assert named.evaluated_sets == named.required_sets == ("cfp_fp", "lfw")
 
 
 def test_unknown_preset():

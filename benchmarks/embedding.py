@@ -1,0 +1,193 @@
+"""What the evaluation's Beam step costs beside the bare network, and whether its memory grows with the pairs.
+
+Run it from the repository's root: `python -m benchmarks.embedding`. Every measurement is a process of its own.
+
+Counted are distinct JPEG images of 7 KB each. "Bare" is the exported model's signature `verification` called on full
+batches of JPEG bytes, in a loop: decoding, image and mirror, the same work as in the step. "In the step" is the whole
+VerificationEvaluator on the FnApiRunner, from reading the Examples to writing figures and verdict, by the difference
+of two numbers of pairs: what a run costs once (building the graph, loading the model, the first call) is a row of its
+own. Both are measured in turns, and the shortest time of each counts: what else the machine does only adds. On a busy
+machine that is not enough, so that the ratio is given by CPU time, too.
+"""
+
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import table
+
+MODULE = "benchmarks.embedding"
+PAIRS = (128, 640)  # in each of the two runs that are compared for speed
+MEMORY_PAIRS = (2000, 9000, 18_000)  # the embeddings of 16,384 images are remembered: at 9,000 pairs all is full
+TURNS = 3
+BACKBONE = "mobilefacenet"  # the cheapest network that is in use: what Beam adds shows most beside it
+SETS = ("lfw", "cfp_fp")
+
+
+def jpegs(count: int) -> list[bytes]:
+    """Images as large as a photograph's: a smooth field and noise, about 7 KB."""
+    images = []
+    for seed in range(count):
+        random = np.random.default_rng(seed)
+        field = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((112, 112))
+        noisy = np.clip(np.asarray(field) + random.normal(0, 14, (112, 112, 3)), 0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(noisy).save(buffer, "JPEG", quality=90)
+        images.append(buffer.getvalue())
+    return images
+
+
+def write_model(folder: Path, backbone: str) -> None:
+    """Exports a backbone with random weights as a pipeline's Trainer does."""
+    from serving import export
+    from trainer_module import backbones
+    from trainer_module.features import PixelFormat
+
+    metadata = export.ModelMetadata(backbone, {}, 512, PixelFormat(), 2, {})
+    path = str(folder / backbone / "Format-Serving")
+    export.export_saved_model(backbones.build(backbone, embedding_dim=512), path, metadata)
+
+
+def write_examples(folder: Path, pairs: int) -> None:
+    """Pair Examples of `SETS`, half of the pairs each, as PairExampleGen writes them."""
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.types import standard_artifacts
+
+    from components import verification_bin
+    from components.pair_example_gen.executor import PairExampleGenExecutor
+
+    images = jpegs(2 * pairs)
+    out = folder / f"examples-{pairs}"
+    (out / "bin").mkdir(parents=True)
+    for number, name in enumerate(SETS):
+        part = images[number * pairs : (number + 1) * pairs]
+        verification_bin.write(str(out / "bin" / f"{name}.bin"), part, [i % 2 == 0 for i in range(pairs // 2)])
+    examples = standard_artifacts.Examples()
+    examples.uri, examples.id = str(out), 1
+    context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(out / "tmp"))
+    properties = {"input_base": str(out / "bin"), "options": json.dumps({"sets": list(SETS)})}
+    PairExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
+
+
+def run_step(folder: Path, backbone: str, pairs: int) -> tuple[float, float]:
+    """Seconds and CPU seconds of one evaluation."""
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.types import artifact_utils, standard_artifacts
+    from tfx.utils import io_utils, proto_utils
+
+    from evaluator_custom.conditions import parse_all
+    from evaluator_custom.executor import VerificationEvaluatorExecutor
+    from evaluator_custom.metrics import make_eval_config
+    from pipeline.create import schema_text
+
+    io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        artifacts = {}
+        for name, kind, uri in (
+            ("examples", standard_artifacts.Examples, folder / f"examples-{pairs}"),
+            ("model", standard_artifacts.Model, folder / backbone),
+            ("schema", standard_artifacts.Schema, folder / "schema"),
+            ("evaluation", standard_artifacts.ModelEvaluation, Path(out) / "evaluation"),
+            ("blessing", standard_artifacts.ModelBlessing, Path(out) / "blessing"),
+        ):
+            artifacts[name] = [kind()]
+            artifacts[name][0].uri, artifacts[name][0].id = str(uri), 1
+            Path(uri).mkdir(exist_ok=True)
+        artifacts["examples"][0].split_names = artifact_utils.encode_split_names(list(SETS))
+        conditions = parse_all(["lfw.accuracy >= 0.9"])
+        properties = {
+            "conditions": json.dumps([str(condition) for condition in conditions]),
+            "eval_config": proto_utils.proto_to_json(make_eval_config(conditions)),
+            "example_splits": json.dumps(list(SETS)),
+            "module_path": "evaluator_custom.embed_pairs",
+            "fairness_indicator_thresholds": "null",
+        }
+        inputs = {name: artifacts[name] for name in ("examples", "model", "schema")}
+        outputs = {name: artifacts[name] for name in ("evaluation", "blessing")}
+        context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=out)
+        begin, cpu = time.perf_counter(), time.process_time()
+        VerificationEvaluatorExecutor(context).Do(inputs, outputs, properties)
+        return time.perf_counter() - begin, time.process_time() - cpu
+
+
+def run_bare(folder: Path, backbone: str, count: int) -> tuple[float, float]:
+    """Seconds and CPU seconds of the bare network on `count` images."""
+    import tensorflow as tf
+
+    from evaluator_custom.embedder import IMAGES_PER_CALL
+    from serving.signatures import VERIFICATION
+
+    loaded = tf.saved_model.load(str(folder / backbone / "Format-Serving"))
+    call = loaded.signatures[VERIFICATION]
+    batches = [tf.constant(jpegs(IMAGES_PER_CALL))] * (count // IMAGES_PER_CALL)
+    call(batches[0])
+    begin, cpu = time.perf_counter(), time.process_time()
+    for batch in batches:
+        for value in call(batch).values():
+            value.numpy()
+    return time.perf_counter() - begin, time.process_time() - cpu
+
+
+def child(what: str, *arguments: object) -> np.ndarray:
+    """Runs one of this module's functions in a process of its own: seconds, CPU seconds, and its peak in MB."""
+    command = [sys.executable, "-m", MODULE, what, *map(str, arguments)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise RuntimeError(f"Expected {' '.join(command)} to succeed. Received: {answer.stderr[-2000:]}")
+    return np.array(answer.stdout.split()[-3:], float)
+
+
+def measure_speed(folder: str, backbone: str) -> Iterator[tuple[str, str, str]]:
+    """Figure, value and unit of each row about one network."""
+    few, many = PAIRS
+    images = 2 * (many - few)
+    child("model", folder, backbone)
+    turns = [
+        (
+            child("bare", folder, backbone, images),
+            child("step", folder, backbone, few),
+            child("step", folder, backbone, many),
+        )
+        for _ in range(TURNS)
+    ]
+    (bare, bare_cpu, _), (once_and_few, few_cpu, _), (once_and_many, many_cpu, _) = np.min(turns, axis=0)
+    in_step = once_and_many - once_and_few
+    yield f"{backbone}, bare, JPEG to embedding and mirror's", f"{images / bare:.1f}", "images/s"
+    yield f"{backbone}, in the evaluation's Beam step", f"{images / in_step:.1f}", "images/s"
+    yield f"{backbone}, in the step / bare", f"{bare / in_step:.3f}", "ratio"
+    yield f"{backbone}, in the step / bare, images by CPU second", f"{bare_cpu / (many_cpu - few_cpu):.3f}", "ratio"
+    once = once_and_few - in_step * few / (many - few)
+    yield f"{backbone}, what a step costs once, whatever the pairs", f"{once:.1f}", "s"
+
+
+def measure() -> Iterator[tuple[str, str, str]]:
+    """Figure, value and unit of each row."""
+    with tempfile.TemporaryDirectory() as folder:
+        for pairs in (*PAIRS, *MEMORY_PAIRS):
+            child("examples", folder, pairs)
+        yield from measure_speed(folder, BACKBONE)
+        child("model", folder, "iresnet_tiny")
+        for pairs in MEMORY_PAIRS:
+            peak = child("step", folder, "iresnet_tiny", pairs)[2]
+            yield f"iresnet_tiny, peak memory of the step, {pairs} pairs of distinct images", f"{peak:.0f}", "MB"
+
+
+_CHILDREN = {"examples": write_examples, "model": write_model, "step": run_step, "bare": run_bare}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        name, where, *rest = sys.argv[1:]
+        taken = _CHILDREN[name](Path(where), *(int(value) if value.isdigit() else value for value in rest))
+        print(*(taken or (0, 0)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    else:
+        table.write("embedding", f"python -m {MODULE}", measure())

@@ -1,0 +1,6 @@
+"""One self-contained HTML page about a model's verification, for people; matplotlib is imported when one is written."""
+
+from evaluator_custom.report.evaluated_set import EvaluatedSet
+from evaluator_custom.report.page import write_report
+
+__all__ = ["EvaluatedSet", "write_report"]

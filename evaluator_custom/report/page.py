@@ -1,0 +1,103 @@
+"""Writes the report: the page, and its plots as PNG beside it."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from evaluator_custom.report.evaluated_set import EvaluatedSet
+from evaluator_custom.report.figures import figures_section
+from evaluator_custom.report.markup import paragraph, section, table
+from evaluator_custom.report.model_card import model_card
+from evaluator_custom.report.style import STYLE
+from trainer_module.console import progress
+
+# The page asks for nothing outside itself, and a browser would refuse it if it did.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    sets: Sequence[EvaluatedSet],
+    facts: Mapping[str, str],
+    *,
+    baseline: Sequence[EvaluatedSet] | None = None,
+    baseline_name: str | None = None,
+    warnings: Sequence[str] = (),
+) -> None:
+    """Writes the page, and each set's plots beside it; each file aside first, then renamed.
+
+    The plots are `<page>-<set>.png`, and `<page>-comparison-<set>.png` of sets that the baseline was evaluated on, too.
+    Memory is bounded by some arrays of 8 bytes a pair and, of each set's images, the at most 120 that are shown.
+    The page shows images of the verification sets: it is as confidential as they are.
+
+    Args:
+      path: the HTML file.
+      sets: at least one, of different names.
+      facts: what the page says about model, data, code and settings, in this order; "model" names the model.
+      baseline: another model's results on these sets, as far as there are any; None for no comparison.
+      baseline_name: what the page calls that model.
+      warnings: sentences that are shown above everything else.
+
+    Raises:
+      ProtocolError: the baseline's results on a set are of other pairs.
+    """
+    # matplotlib, 0.5 s, is only wanted where a report is written.
+    from evaluator_custom.report import comparison, plots
+    from evaluator_custom.report.set_section import set_section
+
+    page = Path(path)
+    model = facts.get("model", page.stem)
+    both = comparison.match(sets, baseline or ())
+    page.parent.mkdir(parents=True, exist_ok=True)
+    titles, parts, rocs = {}, [], {}
+    for place, evaluated in enumerate(progress(sets, description="drawing report", unit="set")):
+        _write(page.with_name(f"{page.stem}-{evaluated.name}.png"), plots.overview_png(evaluated))
+        if evaluated.name in both:
+            rocs[evaluated.name] = comparison.roc_of_both(*both[evaluated.name])
+            _write(page.with_name(f"{page.stem}-comparison-{evaluated.name}.png"), rocs[evaluated.name])
+        titles[f"set-{place}"] = evaluated.name
+        parts.append(set_section(evaluated, f"set-{place}"))
+    if baseline is not None:
+        titles = {"comparison": "Comparison", **titles}
+        parts.insert(0, comparison.comparison_section(sets, both, rocs, baseline_name or "unnamed", "comparison"))
+    titles = {"figures": "Figures", **titles, "lineage": "Lineage", "card": "Model card"}
+    parts = [
+        _header(model, titles, warnings),
+        "<main>",
+        figures_section(sets, "figures"),
+        *parts,
+        section("lineage", "Lineage", table("Where these figures come from", (), facts.items(), kind="facts")),
+        section("card", "Model card", model_card(has_groups=any(evaluated.attributes for evaluated in sets))),
+        "</main>",
+        f"<footer>{paragraph('This page shows faces of the sets: keep it as confidential as they are.')}</footer>",
+    ]
+    _write(page, _document(f"Face verification: {model}", parts).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(content)
+    aside.replace(path)
+
+
+def _document(title: str, parts: Iterable[str]) -> str:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><link rel="icon" href="data:,">'
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _header(model: str, titles: Mapping[str, str], warnings: Sequence[str]) -> str:
+    """Title, the way to each part, and what must not be overlooked."""
+    links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in titles.items())
+    loud = ""
+    if warnings:
+        items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+        loud = f'<aside class="warning" aria-label="Warning"><strong>Warning</strong><ul>{items}</ul></aside>'
+    return (
+        f'<header><h1>Face verification report</h1><p class="model">{escape(model)}</p>'
+        f'<nav aria-label="Contents">{links}</nav>{loud}</header>'
+    )

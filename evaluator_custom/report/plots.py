@@ -1,0 +1,150 @@
+"""The report's plots, as PNG. Blue and orange differ for the colour-blind, too (Okabe and Ito, 2008)."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.stats import binomtest
+
+from evaluator_custom.report.evaluated_set import EvaluatedSet
+from evaluator_custom.slices import SliceFigures
+from evaluator_custom.verification_statistics import RocCurve, roc_curve
+
+_SAME, _DIFFERENT, _INK, _PALE = "#0072b2", "#d55e00", "#222222", "#767676"
+_PANEL = (4.4, 3.5)  # inches
+_DPI = 150  # 660 pixels a panel: sharp at twice the 330 that a page shows it with
+_CELLS = 1500  # to which a curve is rounded in either direction: more than the plot has pixels
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titleweight": "bold",
+    "font.size": 11,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+}
+
+_Panel = Callable[[Axes], None]
+
+
+def roc_png(models: Mapping[str, EvaluatedSet]) -> bytes:
+    """The ROC of one set, of one model or of several by name."""
+    return _draw([lambda axes: _roc(axes, models)])
+
+
+def distances_png(evaluated: EvaluatedSet) -> bytes:
+    """Histograms of the distances of both kinds of pairs."""
+    return _draw([lambda axes: _distances(axes, evaluated)])
+
+
+def folds_png(evaluated: EvaluatedSet) -> bytes:
+    """The threshold of each fold."""
+    return _draw([lambda axes: _folds(axes, evaluated)])
+
+
+def overview_png(evaluated: EvaluatedSet) -> bytes:
+    """The three plots above beside one another, for a slide."""
+    return _draw(
+        [
+            lambda axes: _roc(axes, {evaluated.name: evaluated}),
+            lambda axes: _distances(axes, evaluated),
+            lambda axes: _folds(axes, evaluated),
+        ]
+    )
+
+
+def slices_png(column: str, slices: Sequence[SliceFigures], whole: float, uncertain_below: int) -> bytes:
+    """Accuracy of each slice of a column with its exact 95 % interval (Clopper and Pearson, 1934).
+
+    Args:
+      column: the attribute.
+      slices: its slices whose accuracy is known, at least one, in the order in which they are shown.
+      whole: accuracy of the whole set at the same threshold, 0..1.
+      uncertain_below: a slice with fewer pairs is drawn pale.
+    """
+    return _draw([lambda axes: _slices(axes, column, slices, whole, uncertain_below)], height=1.3 + 0.3 * len(slices))
+
+
+def _draw(panels: Sequence[_Panel], height: float = _PANEL[1]) -> bytes:
+    """PNG of panels beside one another. A figure of its own, not pyplot's: no global state, no window system."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_PANEL[0] * len(panels), height), layout="constrained")
+        for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+            panel(axes)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def _roc(axes: Axes, models: Mapping[str, EvaluatedSet]) -> None:
+    bottom = 1.0
+    for (name, evaluated), colour, line in zip(models.items(), (_SAME, _DIFFERENT), ("-", "--"), strict=False):
+        different = int(np.sum(~evaluated.is_same))
+        curve = roc_curve(evaluated.distances, evaluated.is_same)
+        without_false_accept = float(curve.tar[np.searchsorted(curve.far, 0, side="right") - 1])
+        # On a good model all that differs is near the top; half of the axis is for what comes below.
+        bottom = min(bottom, max(0.0, 2 * without_false_accept - 1.01))
+        least = 0.5 / max(different, 1)
+        far, tar = _outline(curve, least)
+        axes.step(far, tar, line, where="post", color=colour, label=name)
+    axes.set(xscale="log", xlabel="false accept rate", ylabel="true accept rate", title="ROC")
+    axes.set(xlim=(0.9 * least, 1.1), ylim=(bottom, 1 + 0.02 * (1 - bottom)))
+    if len(models) > 1:
+        axes.legend(loc="lower right")
+
+
+def _outline(curve: RocCurve, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """FAR and TAR of as many points as can be told apart, so that millions of pairs are drawn as fast as thousands.
+
+    Args:
+      curve: the whole curve.
+      least: the FAR at which points without a false accept are drawn, above 0: a log axis has no 0.
+    """
+    far = np.maximum(curve.far, least)
+    cells = np.round(_CELLS * np.stack([np.log(far) / np.log(least), curve.tar]))
+    changes = np.any(np.diff(cells, axis=1) != 0, axis=0)
+    kept = np.concatenate(([True], changes)) | np.concatenate((changes, [True]))
+    return far[kept], curve.tar[kept]
+
+
+def _distances(axes: Axes, evaluated: EvaluatedSet) -> None:
+    bins = np.linspace(0, 4, 81)
+    for kind, colour, name in ((True, _SAME, "same person"), (False, _DIFFERENT, "different people")):
+        of_kind = evaluated.distances[evaluated.is_same == kind]
+        axes.hist(of_kind, bins, histtype="stepfilled", alpha=0.5, color=colour, label=name)
+    axes.axvline(evaluated.result.threshold, color=_INK, linestyle="--", label="threshold")
+    largest = max(float(evaluated.distances.max()), evaluated.result.threshold)
+    axes.set(xlabel="squared distance", ylabel="pairs", title="Distances", xlim=(0, min(4.0, largest + 0.1)))
+    axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(loc="upper center", fontsize=8.5, ncols=3, columnspacing=1, handlelength=1.4)
+
+
+def _folds(axes: Axes, evaluated: EvaluatedSet) -> None:
+    thresholds = np.array(evaluated.result.thresholds)
+    middle = evaluated.result.threshold
+    numbers = np.arange(1, thresholds.size + 1)
+    axes.axhline(middle, color=_INK, linestyle="--", label="mean")
+    axes.plot(numbers, thresholds, "o", color=_SAME, label="fold")
+    half = max(0.1, 1.3 * float(np.abs(thresholds - middle).max()))
+    axes.set(xlabel="fold", ylabel="squared distance", title="Threshold of each fold", xticks=numbers)
+    axes.set_ylim(middle - half, middle + half)
+    axes.legend(loc="lower right", fontsize=9, ncols=2)
+
+
+def _slices(axes: Axes, column: str, slices: Sequence[SliceFigures], whole: float, uncertain_below: int) -> None:
+    for place, of in enumerate(slices):
+        accuracy = float(of.accuracy or 0)
+        interval = binomtest(round(accuracy * of.pairs), of.pairs).proportion_ci(0.95)
+        colour = _PALE if of.pairs < uncertain_below else _SAME
+        axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2)
+        one_kind = of.tar is None or of.far is None
+        axes.plot(accuracy, place, "o", color=colour, markerfacecolor="white" if one_kind else colour)
+    axes.axvline(whole, color=_INK, linestyle="--", label="whole set")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.set_yticks(range(len(slices)), [of.value if len(of.value) < 25 else f"{of.value[:23]}…" for of in slices])
+    axes.set(xlabel="accuracy", title=column, ylim=(len(slices) - 0.4, -0.6))

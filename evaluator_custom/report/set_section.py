@@ -1,0 +1,120 @@
+"""What the report says about one set: curves, thresholds, groups and the worst pairs."""
+
+import numpy as np
+
+from evaluator_custom.report import plots, thresholds
+from evaluator_custom.report.evaluated_set import EvaluatedSet
+from evaluator_custom.report.markup import (
+    image_pairs,
+    number,
+    paragraph,
+    percent,
+    plot,
+    row_of,
+    section,
+    table,
+)
+from evaluator_custom.slices import SliceFigures, gap, slice_figures
+
+_WORST = 20
+# Accuracy of 0.99 over 100 pairs has a 95 % interval of 0.946 to 0.9997: two slices with fewer rarely differ for sure.
+_UNCERTAIN_BELOW = 100
+_MOST_SLICES = 40  # of a column: more are no groups, and nobody reads them
+
+
+def set_section(evaluated: EvaluatedSet, anchor: str) -> str:
+    """All about one set.
+
+    Args:
+      evaluated: the set.
+      anchor: of its heading.
+    """
+    wrong = ~evaluated.result.correct
+    accepts = np.flatnonzero(wrong & ~evaluated.is_same)
+    rejects = np.flatnonzero(wrong & evaluated.is_same)
+    accepts = accepts[np.argsort(evaluated.distances[accepts], kind="stable")]
+    rejects = rejects[np.argsort(-evaluated.distances[rejects], kind="stable")]
+    return section(
+        anchor,
+        evaluated.name,
+        _plots(evaluated),
+        "<h3>Which threshold to use</h3>",
+        thresholds.recommendations(evaluated),
+        _slices(evaluated),
+        f"<h3>Worst false accepts ({len(accepts):,} in all)</h3>",
+        paragraph("Different people whom the model takes for one, nearest first.", "muted"),
+        _worst(evaluated, accepts),
+        f"<h3>Worst false rejects ({len(rejects):,} in all)</h3>",
+        paragraph("One person whom the model takes for two, farthest first.", "muted"),
+        _worst(evaluated, rejects),
+    )
+
+
+def _plots(evaluated: EvaluatedSet) -> str:
+    result, same = evaluated.result, evaluated.is_same
+    roc = f"ROC of {evaluated.name}: area {number(result.auc)}, equal error rate {number(result.eer)}"
+    medians = [
+        number(float(np.median(evaluated.distances[kind])), 3) if kind.any() else "none" for kind in (same, ~same)
+    ]
+    distances = (
+        f"Histograms of squared distances: median {medians[0]} for one person, {medians[1]} for different people"
+    )
+    folds = f"Fold thresholds from {min(result.thresholds):.2f} to {max(result.thresholds):.2f}"
+    return row_of(
+        plot(plots.roc_png({evaluated.name: evaluated}), roc, "At the left edge: without any false accept."),
+        plot(plots.distances_png(evaluated), distances, "The further apart, the better."),
+        plot(plots.folds_png(evaluated), folds, "The closer together, the better a threshold carries over."),
+    )
+
+
+def _worst(evaluated: EvaluatedSet, indices: np.ndarray) -> str:
+    captions = {i: f"pair {i}, distance {evaluated.distances[i]:.3f}" for i in indices[:_WORST].tolist()}
+    return image_pairs(captions, evaluated.images)
+
+
+def _slices(evaluated: EvaluatedSet) -> str:
+    """A table and a plot for each attribute, all at the threshold of the whole set."""
+    threshold = evaluated.result.threshold
+    found = slice_figures(evaluated.distances, evaluated.is_same, threshold, evaluated.attributes)
+    whole = float(np.mean((evaluated.distances < threshold) == evaluated.is_same))
+    parts = []
+    for column in dict.fromkeys(of.column for of in found):
+        own = [of for of in found if of.column == column]
+        shown = sorted(own, key=lambda of: -of.pairs)[:_MOST_SLICES]
+        shown.sort(key=own.index)
+        parts.append(_column(column, own, shown, whole))
+    if not parts:
+        return ""
+    intro = (
+        f"Every group is judged at the threshold of the whole set, {threshold:.3f}, as users of one model are. "
+        f"Groups of fewer than {_UNCERTAIN_BELOW} pairs are marked: chance alone moves their figures by several "
+        "hundredths. Accuracy is compared between groups that hold both kinds of pairs."
+    )
+    return "<h3>Groups</h3>" + paragraph(intro, "muted") + "".join(parts)
+
+
+def _column(column: str, own: list[SliceFigures], shown: list[SliceFigures], whole: float) -> str:
+    rows = [
+        (
+            of.value + (" (few pairs)" if of.pairs < _UNCERTAIN_BELOW else ""),
+            f"{of.pairs:,}",
+            number(of.accuracy),
+            number(of.tar),
+            number(of.far),
+        )
+        for of in shown
+    ]
+    foot = ("gap, best to worst", "", *(number(gap(own, column, figure)) for figure in ("accuracy", "tar", "far")))
+    drawn = [of for of in shown if of.accuracy is not None]
+    parts = [table(f"By {column}", ("value", "pairs", "accuracy", "TAR", "FAR"), rows, foot=foot)]
+    if drawn:
+        parts.append(
+            plot(
+                plots.slices_png(column, drawn, whole, _UNCERTAIN_BELOW),
+                f"Accuracy by {column}, as in the table",
+                f"Bars: 95 % intervals. Dashed: the whole set, {percent(whole)}. Grey: few pairs. "
+                "Hollow: too few pairs of one of the two kinds.",
+            )
+        )
+    hidden = len(own) - len(shown)
+    return row_of(*parts) + (paragraph(f"{hidden:,} smaller groups are not shown.", "muted") if hidden else "")

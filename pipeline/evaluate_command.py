@@ -1,0 +1,194 @@
+"""The command that judges a model outside a pipeline; TensorFlow is imported inside it."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pipeline.data_commands import input_errors
+from pipeline.quiet import quiet
+from trainer_module.errors import DataError
+from trainer_module.features import VERIFICATION_SETS, PixelFormat
+
+
+def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say how a network of another origin takes images; `embedder_options` reads them."""
+    for option in (
+        click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of its axes, where that is open."),
+        click.option("--size", type=click.IntRange(min=1), help="Its height and width, where those are open.  [112]"),
+        click.option("--scale", type=float, help="Pixels are fed as (x - mean) / scale of 0..255.  [128]"),
+        click.option("--mean", type=float, help="See --scale; arcface_torch's ONNX take 127.5 and 127.5.  [127.5]"),
+        click.option("--output", help="Name of its embedding, where it has several outputs."),
+        click.option("--input", "input_name", help="Name of its image input."),
+        click.option("--signature", help="SavedModel's signature, where several take images and none is the default."),
+        click.option(
+            "--colour",
+            type=click.Choice(["rgb", "bgr"]),
+            default="rgb",
+            show_default=True,
+            help="Colour order that the model is fed; bgr shows what a wrong order does to a model of ours.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
+    """What the command line says about a network.
+
+    Args:
+      values: of all that `network_options` adds.
+
+    Returns:
+      `EmbedderOptions`, and whether any of it would be ignored by a model of ours.
+
+    Raises:
+      DataError: a scale that is not positive.
+    """
+    from evaluator_custom.foreign import EmbedderOptions
+
+    names = {"signature": "signature", "input_name": "input", "output": "output", "size": "size", "layout": "layout"}
+    given = {field: values[name] for name, field in names.items() if values[name] is not None}
+    pixels = {name: values[name] for name in ("mean", "scale") if values[name] is not None}
+    try:
+        pixel_format = PixelFormat(colour=values["colour"], **pixels)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return EmbedderOptions(pixels=pixel_format, **given), bool(given or pixels)
+
+
+@click.command(
+    epilog="Examples: arcface-tfx evaluate build/y1 --data faces/ms1m --sets lfw,agedb_30;  "
+    "arcface-tfx evaluate build/r50 --compare w600k_r50.onnx --mean 127.5 --scale 127.5 --data faces/ms1m"
+)
+@click.argument("model", type=click.Path(exists=True))
+@click.option("--data", type=click.Path(exists=True, file_okay=False), help="Folder with <set>.bin.")
+@click.option("--sets", help="Comma-separated names; all of the usual four that are there by default.")
+@click.option("--compare", metavar="OTHER", type=click.Path(exists=True), help="Judge a second model by the same.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Also write all figures to this file.")
+@click.option("--report", type=click.Path(dir_okay=False), help="Also write an HTML page: curves and worst pairs.")
+@click.option(
+    "--folders",
+    metavar="DIR",
+    type=click.Path(),
+    help="In place of --data: all pairs (1:1), and a search (1:N), of images in one sub-folder of DIR an identity.",
+)
+@click.option("--gallery", metavar="DIR", type=click.Path(), help="With --probes: the known, by sub-folder.")
+@click.option("--probes", metavar="DIR", type=click.Path(), help="In place of --data: search these in --gallery.")
+@click.option("--template", type=click.Choice(["mean", "best"]), help="Of a known's images, --gallery alone.  [mean]")
+@network_options
+def evaluate(
+    model: str,
+    data: str | None,
+    sets: str | None,
+    compare: str | None,
+    json_file: str | None,
+    report: str | None,
+    folders: str | None,
+    gallery: str | None,
+    probes: str | None,
+    template: Any,
+    **flags: Any,
+) -> None:
+    """Judge MODEL by 10-fold verification, as the pipeline does, or by folders of faces, one an identity.
+
+    MODEL is one of ours (pushed, imported or exported), or any SavedModel or ONNX file that takes images; the options
+    from --colour on say how such a one takes them, as far as it doesn't say so itself.
+    """
+    if (gallery is None) != (probes is None) or [data, folders, gallery].count(None) != 2:
+        raise click.UsageError("give one of --data, --folders, and --gallery with --probes")
+    if template and gallery is None:
+        raise click.UsageError("--template goes with --gallery")
+    if data is None:
+        if sets or compare or report:
+            raise click.UsageError("--sets, --compare and --report go with --data")
+        _evaluate_folders(model, folders, gallery, probes, template, json_file, flags)
+        return
+    with input_errors():
+        paths = _set_files(data, sets)
+    with quiet():
+        from evaluator_custom.report import write_report
+        from pipeline.evaluate import Comparison, comparison_table, evaluate_set, model_facts
+        from pipeline.summary import verification_table
+
+        embedders = _load([model] if compare is None else [model, compare], flags)
+        evaluated = [[evaluate_set(embedder, name, path) for name, path in paths.items()] for embedder in embedders]
+        figures: dict[str, Any] = {e.name: e.result.to_dict() for e in evaluated[0]}
+        table = verification_table(figures)
+        if compare is not None:
+            comparisons = {first.name: Comparison.of(first, second) for first, second in zip(*evaluated, strict=True)}
+            table = f"first   {model}\nsecond  {compare}\n\n{comparison_table(comparisons)}"
+            for name, comparison in comparisons.items():
+                figures[name]["comparison"] = {"model": compare, **comparison.to_dict()}
+        if report:
+            facts = model_facts(embedders[0], model, data)
+            baseline = evaluated[1] if compare is not None else None
+            write_report(report, evaluated[0], facts, baseline=baseline, baseline_name=compare)
+    if json_file:
+        _write_json(json_file, figures)
+    click.echo(table)
+    if report:
+        click.echo(f"{report}: written")
+
+
+def _evaluate_folders(
+    model: str,
+    folders: str | None,
+    gallery: str | None,
+    probes: str | None,
+    template: Any,
+    json_file: str | None,
+    flags: dict[str, Any],
+) -> None:
+    """1:1 and 1:N figures, of all images of `folders`, or of `probes` against `gallery`."""
+    with quiet():
+        from pipeline.evaluate_folders import evaluate_folder, evaluate_gallery
+
+        [embedder] = _load([model], flags)
+        if folders is not None:
+            figures = evaluate_folder(embedder, folders)
+        else:
+            figures = evaluate_gallery(embedder, str(gallery), str(probes), template or "mean")
+    if json_file:
+        _write_json(json_file, figures.to_dict())
+    click.echo("\n".join(figures.lines()))
+
+
+def _set_files(data: str, sets: str | None) -> dict[str, str]:
+    """The `.bin` file of each set that was asked for, or of each usual one that is there."""
+    paths = {name: os.path.join(data, f"{name}.bin") for name in (sets.split(",") if sets else VERIFICATION_SETS)}
+    missing = [name for name, path in paths.items() if not os.path.exists(path)]
+    if (sets and missing) or len(missing) == len(paths):
+        raise DataError(f"{paths[missing[0]]}: expected a verification set. Received: no such file")
+    return {name: path for name, path in paths.items() if name not in missing}
+
+
+def _load(models: list[str], flags: dict[str, Any]) -> list[Any]:
+    """Loads the models; an option that none of them would mind is an error."""
+    from evaluator_custom.embedder import PairEmbedder
+    from evaluator_custom.foreign import load_embedder
+
+    options, foreign_alone = embedder_options(flags)
+    embedders = [load_embedder(path, options) for path in models]
+    ours = [embedder for embedder in embedders if isinstance(embedder, PairEmbedder)]
+    if foreign_alone and len(ours) == len(embedders):
+        given = [name.removesuffix("_name") for name, value in flags.items() if name != "colour" and value is not None]
+        raise DataError(
+            f"{' and '.join(models)}: expected --colour alone for a model of this project, which knows how it takes "
+            f"images. Received: --{', --'.join(given)}"
+        )
+    if len(ours) < len(embedders):
+        for embedder in ours:
+            embedder.swap_colours = False  # the options are about the other one
+    return embedders
+
+
+def _write_json(path: str, figures: dict[str, Any]) -> None:
+    """Aside, then renamed."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    aside = f"{path}.{os.getpid()}"
+    with open(aside, "w") as f:
+        json.dump(figures, f, indent=2)
+    os.replace(aside, path)

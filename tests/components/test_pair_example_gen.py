@@ -1,0 +1,60 @@
+"""Attributes beside a verification set, in what PairExampleGen writes and in its cache key."""
+
+import json
+
+import pytest
+import tensorflow as tf
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.content_driver import input_files
+from components.pair_example_gen.component import PairExampleGen
+from components.pair_example_gen.executor import PairExampleGenExecutor
+from tests.helpers import write_pairs
+from trainer_module.errors import DataError
+
+pytestmark = pytest.mark.slow
+
+
+def _features(data, out):
+    """The optional features of each pair of lfw, as text."""
+    examples = standard_artifacts.Examples()
+    examples.uri = str(out)
+    context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(out / "tmp"))
+    properties = {"input_base": str(data), "options": json.dumps({"sets": ["lfw"]})}
+    PairExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
+    (path,) = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], "lfw") + "/*")
+    found = []
+    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        assert "image_b" in feature
+        names = [name for name in ("attributes", "identities") if name in feature]
+        found.append({name: [value.decode() for value in feature[name].bytes_list.value] for name in names})
+    return found
+
+
+def test_attributes_and_identities_of_each_pair(tmp_path):
+    write_pairs(tmp_path / "data", "lfw", 10)
+    assert _features(tmp_path / "data", tmp_path / "without") == [{}] * 10
+    rows = [f"{i},{'é' if i < 3 else ''},{30 if i < 2 else 40 + i % 2},{i // 4}" for i in range(20)]
+    (tmp_path / "data" / "lfw.csv").write_text("\n".join(["image,group,age,identity", *rows]))
+    found = _features(tmp_path / "data", tmp_path / "with")
+    assert found[0] == {"attributes": ["age=30", "group=é"], "identities": ["0"]}
+    assert found[1] == {"attributes": ["age=40 / 41"], "identities": ["0"]}
+    assert found[9]["identities"] == ["4"]
+
+
+def test_bad_attributes_end_the_run(tmp_path):
+    write_pairs(tmp_path / "data", "lfw", 10)
+    (tmp_path / "data" / "lfw.csv").write_text("image,group\n0,a\n")
+    with pytest.raises(DataError, match=r"lfw\.csv: expected a row for each of the 20 images"):
+        _features(tmp_path / "data", tmp_path / "out")
+
+
+def test_the_cache_key_stands_for_the_attributes_too(tmp_path):
+    write_pairs(tmp_path, "lfw", 10)
+    write_pairs(tmp_path, "lfw.old", 10)
+    config = PairExampleGen(str(tmp_path), ("lfw",)).exec_properties["input_config"]
+    assert input_files(str(tmp_path), config) == [str(tmp_path / "lfw.bin")]
+    (tmp_path / "lfw.csv").write_text("image,group\n")
+    assert input_files(str(tmp_path), config) == [str(tmp_path / "lfw.bin"), str(tmp_path / "lfw.csv")]

@@ -1,0 +1,198 @@
+"""`evaluate` on models of ours and others': the same figures from the same network, and errors that name the flag."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from scipy.stats import binomtest
+
+from components import verification_bin
+from evaluator_custom import protocol
+from evaluator_custom.foreign import EmbedderOptions, load_embedder
+from pipeline.evaluate import evaluate_set
+from pipeline.evaluate_command import evaluate
+from serving import export
+from tests.helpers import jpeg
+from tests.trainer_module.onnx_networks import mobilefacenet
+from trainer_module import backbones
+from trainer_module.features import PixelFormat
+
+ROOT = Path(__file__).resolve().parents[2]
+PAIRS = 60
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two sets; one network as our export and as a plain SavedModel; an ONNX file of another."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "data").mkdir()
+    for number, name in enumerate(("lfw", "cfp_fp")):
+        # Who is the same is nothing but a label, so that every network gets about half of them wrong, each its own.
+        images = [jpeg(1000 * number + i) for i in range(2 * PAIRS)]
+        verification_bin.write(folder / "data" / f"{name}.bin", images, [i % 2 == 0 for i in range(PAIRS)])
+    backbone = backbones.build("iresnet_tiny", embedding_dim=16)
+    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    export.export_saved_model(backbone, str(folder / "ours"), metadata)
+    plain = tf.Module()
+    plain.backbone = backbone
+    plain.call = tf.function(
+        lambda pixels: {"y": backbone(pixels, training=False)},
+        input_signature=[tf.TensorSpec([None, 112, 112, 3], tf.float32, name="pixels")],
+    )
+    tf.saved_model.save(plain, str(folder / "plain"), signatures={"serve": plain.call})
+    onnx.save(mobilefacenet(folded=True, blocks=(1, 1, 1, 1), scale=1, dim=16), folder / "mbf.onnx")
+    return folder
+
+
+@pytest.fixture
+def run(world, capfd):
+    """Runs the command: its exit code, and what it printed on both streams."""
+
+    def call(model, *arguments):
+        arguments = [str(world / model), "--data", str(world / "data"), *map(str, arguments)]
+        result = CliRunner().invoke(evaluate, arguments)
+        return result.exit_code, result.output + capfd.readouterr().err
+
+    return call
+
+
+def test_help_answers_without_tensorflow():
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "try: main(['evaluate', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'tfx', 'onnxruntime', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "Examples: arcface-tfx evaluate" in result.stdout
+    assert "127.5 and 127.5" in " ".join(result.stdout.split())  # what arcface_torch's ONNX take
+    assert "heavy: []" in result.stdout
+
+
+def test_a_plain_saved_model_is_judged_as_its_own_export_is(run, world, tmp_path):
+    figures = tmp_path / "figures.json"
+    code, output = run("ours", "--compare", world / "plain", "--json", figures)
+    assert code == 0, output
+    values = json.loads(figures.read_text())
+    assert list(values) == ["lfw", "cfp_fp"]
+    for found in values.values():
+        comparison = found.pop("comparison")
+        assert comparison["model"] == str(world / "plain")
+        for figure in ("accuracy", "threshold", "tar", "auc", "eer", "xnorm"):
+            assert comparison["figures"][figure] == pytest.approx(found[figure], rel=1e-5)
+        assert comparison["figures"]["wrong_pairs"] == found["wrong_pairs"] != []
+        assert comparison["accuracy_difference"] == 0
+        assert comparison["mcnemar"] == {"only_first": 0, "only_second": 0, "p_value": 1.0, "method": "exact"}
+    assert output.count("+0.0000, no significant difference (p = 1)") == 2
+    code, alone = run("plain", "--sets", "lfw")
+    assert code == 0
+    assert f"{values['lfw']['accuracy']:.4f} ± {values['lfw']['accuracy_std']:.4f}" in alone
+
+
+def test_two_networks_side_by_side(run, world, tmp_path):
+    figures = tmp_path / "sub" / "figures.json"
+    flags = ["--mean", 127.5, "--scale", 127.5, "--sets", "lfw"]
+    code, output = run("ours", "--compare", world / "mbf.onnx", *flags, "--json", figures)
+    assert code == 0, output
+    lfw = json.loads(figures.read_text())["lfw"]
+    comparison = lfw["comparison"]
+
+    pairs = verification_bin.read(world / "data" / "lfw.bin")
+    options = EmbedderOptions(pixels=PixelFormat(mean=127.5, scale=127.5))
+    raw, mirrored = load_embedder(str(world / "mbf.onnx"), options).embed(pairs.images)
+    expected = protocol.evaluate_embeddings(raw, mirrored, pairs.is_same)
+    assert comparison["figures"]["accuracy"] == expected.accuracy
+    assert comparison["figures"]["xnorm"] == pytest.approx(expected.xnorm)
+    assert comparison["accuracy_difference"] == pytest.approx(lfw["accuracy"] - expected.accuracy)
+
+    first, second = set(lfw["wrong_pairs"]), set(comparison["figures"]["wrong_pairs"])
+    only_first, only_second = len(second - first), len(first - second)
+    assert (comparison["mcnemar"]["only_first"], comparison["mcnemar"]["only_second"]) == (only_first, only_second)
+    p_value = binomtest(only_first, only_first + only_second).pvalue
+    assert comparison["mcnemar"]["p_value"] == pytest.approx(p_value)
+    assert f"{comparison['accuracy_difference']:+.4f}, {comparison['verdict']}" in output
+    assert f"first   {world / 'ours'}" in output
+
+
+def test_the_colour_of_a_foreign_network_is_no_matter_of_ours(run, world, tmp_path):
+    figures = tmp_path / "figures.json"
+    code, _ = run("ours", "--sets", "lfw", "--json", figures)
+    straight = json.loads(figures.read_text())["lfw"]["xnorm"]
+    assert code == 0
+    code, _ = run("ours", "--colour", "bgr", "--compare", world / "plain", "--sets", "lfw", "--json", figures)
+    assert code == 0
+    lfw = json.loads(figures.read_text())["lfw"]
+    assert lfw["xnorm"] == straight
+    assert lfw["comparison"]["figures"]["xnorm"] != pytest.approx(straight, rel=1e-6)
+    code, _ = run("ours", "--colour", "bgr", "--sets", "lfw", "--json", figures)
+    assert code == 0
+    exchanged = json.loads(figures.read_text())["lfw"]["xnorm"]
+    assert exchanged == pytest.approx(lfw["comparison"]["figures"]["xnorm"], rel=1e-5)
+
+
+def test_an_option_that_no_model_would_mind_is_refused(run):
+    code, output = run("ours", "--mean", 0, "--input", "x")
+    assert code == 2
+    assert "expected --colour alone for a model of this project" in output
+    assert "Received: --input, --mean" in output or "Received: --mean, --input" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "nothing"], r"expected --output to name one. Received: nothing, of v"),
+        (["--layout", "nhwc"], "expected --layout nchw or nhwc"),
+        (["--scale", "0"], "scale must be positive"),
+        (["--sets", "lfw,nothing"], "nothing.bin: expected a verification set"),
+    ],
+)
+def test_wrong_flags_end_with_exit_code_2(run, arguments, message):
+    code, output = run("mbf.onnx", *arguments)
+    assert code == 2
+    assert message in output
+
+
+def test_a_broken_image_is_named(run, world, tmp_path):
+    images = [jpeg(i) for i in range(40)]
+    images[13] = images[13][:500]
+    (tmp_path / "data").mkdir()
+    verification_bin.write(tmp_path / "data" / "lfw.bin", images, [i % 2 == 0 for i in range(20)])
+    code, output = run("mbf.onnx", "--data", tmp_path / "data")
+    assert code == 2
+    assert "lfw.bin, pair 6, image 1: expected a whole JPEG or PNG image. Received: " in output
+
+
+def test_the_report_says_how_a_foreign_network_was_fed(run, tmp_path):
+    page = tmp_path / "page.html"
+    code, output = run("mbf.onnx", "--scale", 127.5, "--sets", "lfw", "--report", page)
+    assert code == 0, output
+    text = page.read_text()
+    assert "ONNX, by onnxruntime" in text
+    assert "112 x 112 pixels, nchw" in text
+    assert f"{page}: written" in output
+
+
+def test_attributes_beside_a_set_reach_the_report_and_are_checked(run, world, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(world / "data" / "lfw.bin", data)
+    rows = [f"{i},{'indoor' if i < PAIRS else 'outdoor'},{i // 2}" for i in range(2 * PAIRS)]
+    (data / "lfw.csv").write_text("\n".join(["image,place,identity", *rows]))
+    evaluated = evaluate_set(load_embedder(str(world / "ours"), EmbedderOptions()), "lfw", str(data / "lfw.bin"))
+    assert evaluated.attributes == {"place": ["indoor"] * (PAIRS // 2) + ["outdoor"] * (PAIRS // 2)}
+    page = tmp_path / "page.html"
+    code, output = run("ours", "--data", data, "--compare", world / "plain", "--report", page)
+    assert code == 0, output
+    assert str(world / "plain") in page.read_text()
+
+    (data / "lfw.csv").write_text("\n".join(["image,place,identity", *rows[1:]]))
+    code, output = run("ours", "--data", data)
+    assert code == 2
+    assert "lfw.csv: expected a row for each of the 120 images. Received: none for image 0" in output
