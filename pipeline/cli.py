@@ -93,7 +93,7 @@ def import_onnx(file: str, out: str) -> None:
 _INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout")
 
 
-def _pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `run` and `compile` share; settings of ingest that have a flag of their own become `--set`s."""
 
     @functools.wraps(command)
@@ -142,7 +142,7 @@ def _pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(exists=True, file_okay=False),
     help="Start from the backbone of a training run or an import; with --set train.steps=0, judge it as it is.",
 )
-@_pipeline_options
+@pipeline_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
     data: str,
@@ -209,7 +209,7 @@ def _shown(path: str) -> str:
 @click.option("--data", required=True, help="The data set's folder as the cluster's pods see it.")
 @click.option("--root", required=True, help="Where results go, as the pods see it.")
 @click.option("--image", required=True, help="Container image with this project installed (see the Dockerfile).")
-@_pipeline_options
+@pipeline_options
 def compile_(
     output: str,
     data: str,

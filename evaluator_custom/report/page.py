@@ -7,13 +7,14 @@ from pathlib import Path
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.figures import figures_section
-from evaluator_custom.report.markup import paragraph, section, table
+from evaluator_custom.report.markup import section, table
 from evaluator_custom.report.model_card import model_card
 from evaluator_custom.report.style import STYLE
 from trainer_module.console import progress
 
 # The page asks for nothing outside itself, and a browser would refuse it if it did.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_FOOTER = "</main><footer><p>This page shows faces of the sets: keep it as confidential as they are.</p></footer>"
 
 
 def write_report(
@@ -64,13 +65,11 @@ def write_report(
     titles = {"figures": "Figures", **titles, "lineage": "Lineage", "card": "Model card"}
     parts = [
         _header(model, titles, warnings),
-        "<main>",
         figures_section(sets, "figures"),
         *parts,
         section("lineage", "Lineage", table("Where these figures come from", (), facts.items(), kind="facts")),
         section("card", "Model card", model_card(has_groups=any(evaluated.attributes for evaluated in sets))),
-        "</main>",
-        f"<footer>{paragraph('This page shows faces of the sets: keep it as confidential as they are.')}</footer>",
+        _FOOTER,
     ]
     _write(page, _document(f"Face verification: {model}", parts).encode())
 
@@ -99,5 +98,5 @@ def _header(model: str, titles: Mapping[str, str], warnings: Sequence[str]) -> s
         loud = f'<aside class="warning" aria-label="Warning"><strong>Warning</strong><ul>{items}</ul></aside>'
     return (
         f'<header><h1>Face verification report</h1><p class="model">{escape(model)}</p>'
-        f'<nav aria-label="Contents">{links}</nav>{loud}</header>'
+        f'<nav aria-label="Contents">{links}</nav>{loud}</header><main>'
     )

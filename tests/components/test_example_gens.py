@@ -70,15 +70,6 @@ def test_every_record_once_with_its_untouched_image(tmp_path):
     assert not (tmp_path / "out" / "unfinished").exists()
 
 
-def test_shards_are_the_same_bytes_on_one_process_or_several(tmp_path):
-    write_records(tmp_path / "data", LABELS)
-    _records(tmp_path / "data", tmp_path / "one")
-    several = (*BEAM, "--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    _records(tmp_path / "data", tmp_path / "several", beam_args=several)
-    for shard in (tmp_path / "one" / "Split-train").iterdir():
-        assert shard.read_bytes() == (tmp_path / "several" / "Split-train" / shard.name).read_bytes()
-
-
 def test_the_seed_determines_the_order(tmp_path):
     write_records(tmp_path / "data", LABELS)
 

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from pipeline.cli import pipeline_options
+from pipeline.config import make_config
 from tests.helpers import write_pairs, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +23,9 @@ def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["synth", "inspect", "convert", "run", "compile", "embed", "verify", "presets"])
+@pytest.mark.parametrize(
+    "command", ["synth", "inspect", "convert", "run", "compile", "evaluate", "embed", "verify", "presets"]
+)
 def test_help_answers_without_tensorflow(command):
     code = (
         "import sys; from pipeline.cli import main\n"
@@ -31,6 +37,25 @@ def test_help_answers_without_tensorflow(command):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "Usage:" in result.stdout
     assert "heavy: []" in result.stdout
+
+
+def test_flags_of_ingest_become_settings_before_those_by_hand():
+    @click.command()
+    @pipeline_options
+    def command(overrides: tuple[str, ...], **_: object) -> None:
+        click.echo(json.dumps(overrides))
+
+    flags = ["--on-bad-record", "quarantine", "--min-images-per-identity", "5", "--holdout", "0.1"]
+    result = CliRunner().invoke(command, [*flags, "--set", "ingest.holdout=0.2"])
+    given = json.loads(result.output)
+    assert sorted(given[:3]) == [
+        "ingest.holdout=0.1",
+        "ingest.min_images_per_identity=5",
+        "ingest.on_bad_record=quarantine",
+    ]
+    config = make_config("data", "root", "demo", given)
+    assert (config.ingest.on_bad_record, config.ingest.holdout) == ("quarantine", 0.2)
+    assert CliRunner().invoke(command, ["--on-bad-record", "ignore"]).exit_code == 2
 
 
 def test_presets_as_json():
@@ -59,8 +84,7 @@ def test_no_train_rec(tmp_path):
 def test_no_verification_set(tmp_path):
     write_records(tmp_path / "data", [0, 0, 1])
     message = _refused(tmp_path, tmp_path / "data")
-    assert "lfw.bin is not in" in message
-    assert "Received: none" in message
+    assert "lfw.bin: expected a verification set, which evaluation.conditions names. Received: no such file" in message
 
 
 def test_truncated_train_rec(tmp_path):
