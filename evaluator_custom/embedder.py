@@ -111,13 +111,7 @@ class PairEmbedder(Embedder):
 
     def facts(self) -> dict[str, str]:
         """What the model's metadata say."""
-        metadata = ModelMetadata.read(os.path.join(self._path, EXTRA))
-        facts = {
-            "backbone": f"{metadata.backbone}, {metadata.embedding_dim} dimensions",
-            "pixels": str(metadata.pixel_format),
-            "trained on": f"{metadata.classes} identities" if metadata.classes else "see its source",
-            "training": ", ".join(f"{name}={value}" for name, value in metadata.training.items()),
-        }
+        facts = ModelMetadata.read(os.path.join(self._path, EXTRA)).facts()
         if self.swap_colours:
             facts["colour"] = "red and blue exchanged before the model"
         return facts

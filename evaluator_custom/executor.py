@@ -120,13 +120,9 @@ def lineage(input_dict: _Artifacts, exec_properties: Mapping[str, Any]) -> dict[
     """
     model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
     path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
-    metadata = ModelMetadata.read(os.path.join(path, EXTRA))
     facts = {
         "model": model.uri,
-        "backbone": f"{metadata.backbone}, {metadata.embedding_dim} dimensions",
-        "pixels": str(metadata.pixel_format),
-        "trained on": f"{metadata.classes} identities" if metadata.classes else "see its source",
-        "training": ", ".join(f"{name}={value}" for name, value in metadata.training.items()),
+        **ModelMetadata.read(os.path.join(path, EXTRA)).facts(),
         "training run": f"that of the {model.type_name} artifact {model.id}",
         "training data": _data(input_dict, TRAINING_EXAMPLES_KEY),
         "verification data": _data(input_dict, standard_component_specs.EXAMPLES_KEY),

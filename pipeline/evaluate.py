@@ -3,18 +3,20 @@
 import dataclasses
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from components import pair_attributes
+from components.content_digest import content_digest
 from components.verification_resize import read_fitted
 from evaluator_custom import protocol
 from evaluator_custom.conditions import SIGNIFICANCE
 from evaluator_custom.embedder import Embedder
 from evaluator_custom.report import EvaluatedSet
 from evaluator_custom.verification_statistics import McNemarResult, mcnemar
+from pipeline.code_version import code_version
 from trainer_module.console import progress
 from trainer_module.errors import DataError
 from trainer_module.images import decode
@@ -126,12 +128,18 @@ def comparison_table(comparisons: Mapping[str, Comparison]) -> str:
     return "\n".join(lines)
 
 
-def model_facts(embedder: Embedder, model: str, data: str) -> dict[str, str]:
+def model_facts(embedder: Embedder, model: str, paths: Sequence[str]) -> dict[str, str]:
     """What a report says about where its figures come from.
 
     Args:
       embedder: the loaded model.
       model: its path.
-      data: folder of the sets.
+      paths: the sets' `.bin` files.
     """
-    return {"model": model, "data": data, "date": datetime.date.today().isoformat(), **embedder.facts()}
+    return {
+        "model": model,
+        "date": datetime.date.today().isoformat(),
+        **embedder.facts(),
+        "verification data": f"{os.path.dirname(paths[0])}, digest {content_digest(paths)}",
+        "code of the evaluation": code_version("pipeline.evaluate"),
+    }

@@ -123,7 +123,7 @@ def evaluate(
             for name, comparison in comparisons.items():
                 figures[name]["comparison"] = {"model": compare, **comparison.to_dict()}
         if report:
-            facts = model_facts(embedders[0], model, data)
+            facts = model_facts(embedders[0], model, list(paths.values()))
             baseline = evaluated[1] if compare is not None else None
             write_report(report, evaluated[0], facts, baseline=baseline, baseline_name=compare)
     if json_file:

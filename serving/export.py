@@ -51,6 +51,15 @@ class ModelMetadata:
         with tf.io.gfile.GFile(os.path.join(folder, METADATA_FILE), "w") as f:
             json.dump(dataclasses.asdict(self), f, indent=2, sort_keys=True)
 
+    def facts(self) -> dict[str, str]:
+        """What a report says about the model, by a short name each."""
+        return {
+            "backbone": f"{self.backbone}, {self.embedding_dim} dimensions",
+            "pixels": str(self.pixel_format),
+            "trained on": f"{self.classes} identities" if self.classes else "see its source",
+            "training": ", ".join(f"{name}={value}" for name, value in self.training.items()),
+        }
+
     @classmethod
     def read(cls, folder: str) -> Self:
         """Reads the `model.json` of an exported model (in its `assets.extra`), of a training run or of an import.

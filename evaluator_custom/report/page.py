@@ -43,7 +43,7 @@ def write_report(
     Raises:
       ProtocolError: the baseline's results on a set are of other pairs.
     """
-    # matplotlib, 0.5 s, is only wanted where a report is written.
+    # matplotlib, 0.3 s, is only wanted where a report is written.
     from evaluator_custom.report import comparison, plots
     from evaluator_custom.report.set_section import set_section
 
