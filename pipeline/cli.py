@@ -185,6 +185,8 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
     if summary.verification:
         click.echo("\n" + verification_table(summary.verification["sets"]) + "\n")
         click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
+    if summary.holdout:
+        click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")
     model = _shown(summary.pushed or summary.model)
     click.echo(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
     if summary.report:

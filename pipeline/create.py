@@ -83,9 +83,12 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         schema=example_schema.outputs["schema"],
         transform_graph=transform.outputs["transform_graph"],
         run_fn="trainer_module.run_fn.run_fn",
-        # There is one split; what a model is judged by are identities that it never saw.
+        # The hold-out split only shows how training goes: what a model is judged by are identities that it never saw.
+        # Without one, TFX still wants the name of a split that is there; `run_fn` evaluates nothing on it then.
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT], num_steps=config.train.steps),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.TRAIN_SPLIT]),
+        eval_args=trainer_pb2.EvalArgs(
+            splits=[features.HOLDOUT_SPLIT if config.ingest.holdout else features.TRAIN_SPLIT]
+        ),
         custom_config={
             "settings": config.train.to_dict(),
             "init_digest": config.init_digest,

@@ -28,6 +28,7 @@ class RunSummary:
       model: folder of the exported SavedModel, or None.
       tensorboard: folder for TensorBoard, or None.
       report: HTML page about the evaluation, or None.
+      holdout: accuracy on the held-out images, how many there are, and the step; None without a hold-out split.
       ingest: what RecordExampleGen counted (see there), and `quarantine`, the list of bad records, or None.
     """
 
@@ -37,6 +38,7 @@ class RunSummary:
     model: str | None
     tensorboard: str | None
     report: str | None
+    holdout: dict[str, Any] | None
     ingest: dict[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def summarize(config: PipelineConfig) -> RunSummary:
         store = handle.store
         runs = store.get_contexts_by_type("pipeline_run")
         if not runs:
-            return RunSummary({}, None, None, None, None, None, None)
+            return RunSummary({}, None, None, None, None, None, None, None)
         executions = store.get_executions_by_context(max(run.id for run in runs))
         for execution in sorted(executions, key=lambda e: e.id):
             contexts = store.get_contexts_by_execution(execution.id)
@@ -85,19 +87,23 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
         path = os.path.join(artifacts[kind].uri, *parts) if kind in artifacts else None
         return path if path and os.path.exists(path) else None
 
-    verification = None
-    if path := uri("ModelEvaluation", "verification.json"):
+    def content(kind: str, name: str) -> dict[str, Any] | None:
+        path = uri(kind, name)
+        if not path:
+            return None
         with open(path) as f:
-            verification = json.load(f)
+            return json.load(f)
+
     pushed = artifacts.get("PushedModel")
     destination = pushed.custom_properties["pushed_destination"].string_value if pushed else ""
     return RunSummary(
         nodes=nodes,
-        verification=verification,
+        verification=content("ModelEvaluation", "verification.json"),
         pushed=destination or None,
         model=uri("Model", "Format-Serving"),
         tensorboard=uri("ModelRun", "tensorboard"),
         report=uri("ModelEvaluation", "report.html"),
+        holdout=content("ModelRun", "holdout.json"),
         ingest=_ingest(artifacts[_TRAIN_EXAMPLES]) if _TRAIN_EXAMPLES in artifacts else None,
     )
 

@@ -16,12 +16,14 @@ class TrainingJob:
       transform_graph: path of Transform's output.
       run_dir: receives `checkpoint/`, `tensorboard/` and the workers' logs.
       settings: how to train.
+      holdout_patterns: globs of the hold-out split's shards; none evaluates nothing while training.
     """
 
     train_patterns: list[str]
     transform_graph: str
     run_dir: str
     settings: TrainSettings
+    holdout_patterns: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> str:
         """The job as JSON text."""

@@ -17,8 +17,9 @@ import tf_keras
 from trainer_module import backbones, checkpoints, distribution, features
 from trainer_module.console import progress
 from trainer_module.heads.arcface import ArcFace
+from trainer_module.holdout import HoldoutEvaluation
 from trainer_module.images import to_input
-from trainer_module.input_pipeline import training_batches
+from trainer_module.input_pipeline import mirror, training_batches
 from trainer_module.job import TrainingJob
 from trainer_module.schedules import WarmupCosine, margin_at
 from trainer_module.settings import TrainSettings
@@ -88,7 +89,9 @@ def make_train_step(
     # AdamW decays by itself, decoupled from the gradient.
     decayed = _decayed(state.backbone, state.head) if settings.optimizer == "sgd" else []
 
-    def one_replica(pixels: tf.Tensor, class_index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def one_replica(pixels: tf.Tensor, class_index: tf.Tensor, mirrored: tf.Tensor) -> dict[str, tf.Tensor]:
+        if settings.flip:
+            pixels = mirror(pixels, mirrored)
         margin = margin_at(state.optimizer.iterations, settings.margin, settings.margin_warmup_steps)
         with tf.GradientTape() as tape:
             embeddings = state.backbone(to_input(pixels, pixel_format), training=True)
@@ -119,7 +122,7 @@ def make_train_step(
 
 
 def train(job: TrainingJob) -> None:
-    """Trains and writes `run_dir/checkpoint` and `run_dir/tensorboard`.
+    """Trains and writes `run_dir/checkpoint`, `run_dir/tensorboard` and, with a hold-out split, `run_dir/holdout.json`.
 
     Deterministic by seed on one CPU process up to the order of floating-point sums in multi-threaded kernels.
 
@@ -136,30 +139,57 @@ def train(job: TrainingJob) -> None:
     )
     step = make_train_step(strategy, state, settings)
     is_chief = distribution.is_chief(strategy)
+    holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job) if job.holdout_patterns else None
     tensorboard = os.path.join(job.run_dir, "tensorboard")
     writer = tf.summary.create_file_writer(tensorboard) if is_chief else tf.summary.create_noop_writer()
     images = settings.steps * settings.batch_size
     iterator = iter(batches)
+    result = None
     bar = progress(total=images, description="training", unit="img", leave=True, disable=not is_chief)
     with writer.as_default(), bar:
         logged, logged_at = 0, time.monotonic()
+        shown: dict[str, str] = {}
         for done in range(1, settings.steps + 1):
             metrics = step(iterator)
             if done == 1:
                 distribution.mark_started(job.run_dir)
             bar.update(settings.batch_size)
             if done % settings.log_every == 0 or done == settings.steps:
-                values = {name: float(value) for name, value in metrics.items()}
-                if not math.isfinite(values["loss"]):
-                    raise FloatingPointError(
-                        f"expected a finite loss; try a lower train.learning_rate, a longer train.warmup_steps or "
-                        f"train.clip_norm. Received: loss={values['loss']} at step {done}"
-                    )
+                values = _finite({name: float(value) for name, value in metrics.items()}, done)
                 step_seconds = (time.monotonic() - logged_at) / (done - logged)
                 logged, logged_at = done, time.monotonic()
                 _write_summaries(values, done, settings, step_seconds)
-                bar.set_postfix(loss=f"{values['loss']:.2f}", accuracy=f"{values['accuracy']:.2f}", refresh=False)
+                shown |= {"loss": f"{values['loss']:.2f}", "accuracy": f"{values['accuracy']:.2f}"}
+                bar.set_postfix(shown, refresh=False)
+            if holdout and _is_evaluated(done, settings):
+                began = time.monotonic()
+                result = holdout.evaluate(done, show=is_chief)
+                logged_at += time.monotonic() - began  # images/s are those of training alone
+                tf.summary.scalar("holdout_accuracy", result.accuracy, step=done)
+                shown["holdout"] = f"{result.accuracy:.3f}"
+                bar.set_postfix(shown, refresh=False)
     checkpoints.write(state.checkpoint(), job.run_dir, is_chief)
+    if result and is_chief:
+        result.write(job.run_dir)
+
+
+def _is_evaluated(done: int, settings: TrainSettings) -> bool:
+    """Whether the hold-out split's turn is after so many steps."""
+    return done == settings.steps or bool(settings.holdout_every and done % settings.holdout_every == 0)
+
+
+def _finite(values: dict[str, float], step: int) -> dict[str, float]:
+    """The same values.
+
+    Raises:
+      FloatingPointError: the loss is not among the numbers.
+    """
+    if not math.isfinite(values["loss"]):
+        raise FloatingPointError(
+            f"expected a finite loss; try a lower train.learning_rate, a longer train.warmup_steps or "
+            f"train.clip_norm. Received: loss={values['loss']} at step {step}"
+        )
+    return values
 
 
 def _write_summaries(values: dict[str, float], step: int, settings: TrainSettings, step_seconds: float) -> None:

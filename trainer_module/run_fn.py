@@ -18,7 +18,8 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings; `train_files` are globs of
-        the train split; `model_run_dir` receives checkpoint and TensorBoard, `serving_model_dir` the SavedModel.
+        the train split, `eval_files` of the hold-out split, or the same again if there is none; `model_run_dir`
+        receives checkpoint, TensorBoard and `holdout.json`, `serving_model_dir` the SavedModel.
     """
     settings = TrainSettings.from_dict(fn_args.custom_config["settings"])
     job = TrainingJob(
@@ -26,6 +27,8 @@ def run_fn(fn_args: Any) -> None:
         transform_graph=fn_args.transform_graph_path,
         run_dir=fn_args.model_run_dir,
         settings=settings,
+        # TFX insists on a split to evaluate on; where there is no hold-out split, it is told the train split.
+        holdout_patterns=[] if fn_args.eval_files == fn_args.train_files else list(fn_args.eval_files),
     )
     if not settings.steps:
         job = dataclasses.replace(job, run_dir=settings.init_from)  # nothing to train: the checkpoint is there

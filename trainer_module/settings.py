@@ -42,6 +42,8 @@ class TrainSettings:
       start_timeout_s: how long the workers may take to find each other before all are stopped.
       shuffle_buffer: encoded records that are shuffled; 4,096 of 7 KB are 29 MB.
       log_every: steps between two points in TensorBoard.
+      holdout_every: steps between two passes over the hold-out split, if there is one (`ingest.holdout`); 0 makes only
+        the one at the end. At 1% of MS1M, 58,000 images, every 2,000 steps of 512 costs 2% of the time.
       seed: of weights, data order and flips.
 
     Raises:
@@ -73,6 +75,7 @@ class TrainSettings:
     start_timeout_s: float = 300.0
     shuffle_buffer: int = 4096
     log_every: int = 20
+    holdout_every: int = 2000
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class TrainSettings:
             "weight_decay",
             "clip_norm",
             "margin_warmup_steps",
+            "holdout_every",
             "seed",
         ):
             self._require(name, getattr(self, name) >= 0, "not be negative")

@@ -157,6 +157,16 @@ def test_a_model_is_judged_as_it_is_and_fine_tuned(world, first):
     assert tuned["verification"]["sets"] != as_it_is["verification"]["sets"]
 
 
+def test_held_out_images_are_judged_and_not_trained_on(world, first):
+    summary, _ = world.run("ingest.holdout=0.25")
+    assert ran(summary) == INGEST | TRAINING
+    found = json.loads((Path(summary["tensorboard"]).parent / "holdout.json").read_text())
+    assert found["images"] == 12 * 2  # a quarter of each identity's 8
+    assert found["step"] == 12
+    metadata = json.loads((Path(summary["model"]) / "assets.extra" / "model.json").read_text())
+    assert metadata["classes"] == 12
+
+
 def test_a_changed_record_file_re_runs_what_depends_on_it(world, first, tmp_path):
     other = tmp_path / "other"
     write_dataset(other, SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=4))

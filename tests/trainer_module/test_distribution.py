@@ -1,6 +1,7 @@
 """Supervision of worker processes on this host."""
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def _job(tmp_path, **settings):
 
 
 def test_a_job_travels_as_json(tmp_path):
-    job = _job(tmp_path, colour="bgr")
+    job = dataclasses.replace(_job(tmp_path, colour="bgr"), holdout_patterns=["held/*"])
     assert TrainingJob.from_json(job.to_json()) == job
 
 

@@ -23,6 +23,7 @@ def test_round_trip():
         ({"workers": 3, "batch_size": 64}, "train.batch_size must divide by workers=3. Received: batch_size=64"),
         ({"colour": "grey"}, "colour must be 'rgb' or 'bgr'"),
         ({"weight_decay": -1.0}, "train.weight_decay must not be negative"),
+        ({"holdout_every": -1}, "train.holdout_every must not be negative. Received: holdout_every=-1"),
     ],
 )
 def test_refusals_name_the_setting(values, message):

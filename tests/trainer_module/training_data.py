@@ -1,0 +1,40 @@
+"""What the Trainer reads, made without a pipeline: shards of train Examples, and Transform's output for them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from components import tfrecord
+
+
+def write_shards(folder: Path, examples: list[tuple[bytes, int]], shards: int) -> None:
+    """Shards of train Examples from (image bytes, label)."""
+    folder.mkdir(parents=True)
+    for shard, part in enumerate(np.array_split(np.arange(len(examples)), shards)):
+        path = folder / f"data-{shard:05d}-of-{shards:05d}.tfrecord"
+        with tfrecord.tfrecord_aside(str(path), str(folder.parent / "aside")) as writer:
+            for i in part:
+                image, label = examples[i]
+                writer.write(tfrecord.example_parts({"image": image, "label": label, "key": int(i) + 1}))
+
+
+def write_transform_graph(folder: Path, labels: list[int]) -> str:
+    """Runs the preprocessing function's analysis on those labels; returns the path of the graph."""
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+    from trainer_module.preprocessing import preprocessing_fn
+
+    kinds = {"image": tf.string, "label": tf.int64, "key": tf.int64}
+    spec = {name: tf.io.FixedLenFeature([1], kind) for name, kind in kinds.items()}
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    rows = [{"image": [b""], "label": [label], "key": [i + 1]} for i, label in enumerate(labels)]
+    graph = str(folder / "graph")
+    with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
+        dataset = (pipeline | beam.Create(rows), metadata)
+        transform_fn = dataset | tft_beam.AnalyzeDataset(preprocessing_fn)
+        _ = transform_fn | tft_beam.WriteTransformFn(graph)
+        _ = metadata | tft_beam.WriteMetadata(f"{graph}/metadata", pipeline=pipeline)  # as TFX's Transform does
+    return graph
