@@ -16,7 +16,7 @@ from components import filesystem
 from trainer_module.console import progress
 
 _CHUNK_BYTES = 1 << 26  # hashed by one thread at a time
-_PIECE_BYTES = 1 << 20  # read at a time: a thread holds 1 MiB
+_PIECE_BYTES = 1 << 18  # read at a time, into one buffer a thread: it stays in the core's cache
 _SETTLED_SECONDS = 2.0  # a file that changed more recently could change again without another time stamp
 
 
@@ -55,10 +55,11 @@ def _file_digest(path: str) -> str:
         digest = hashlib.sha256()
         with open(path, "rb", buffering=0) as file:
             file.seek(chunk * _CHUNK_BYTES)
+            piece = memoryview(bytearray(_PIECE_BYTES))
             left = _CHUNK_BYTES
-            while left and (piece := file.read(min(left, _PIECE_BYTES))):
-                digest.update(piece)
-                left -= len(piece)
+            while left and (count := file.readinto(piece[: min(left, _PIECE_BYTES)])):
+                digest.update(piece[:count])
+                left -= count
         return digest.digest()
 
     total = hashlib.sha256()
