@@ -2,13 +2,12 @@
 
 Run it from the repository's root: `python -m benchmarks.embedding`. Every measurement is a process of its own.
 
-Counted are distinct JPEG images of 7 KB each. "Bare" is the exported model's signature `verification` called on full
-batches of such images' bytes, in a loop: decoding, image and mirror, the same work as in the step. "In the step" is the
-whole VerificationEvaluator on the FnApiRunner between the ends of the first and the last call of the network: reading
-Examples, filling batches, the network, distances, everything up to TFMA's combiners. What it does before (building the
-graph, loading the model, the first call) and after (protocol, report, verdict) is a row of its own. In each of several
-processes the bare network runs before and after the step; of each, the shortest time counts, since what else the
-machine does only adds. Where that is much, the ratio by CPU time is the one to trust.
+Counted are distinct JPEG images of 7 KB each. "In the step" is the whole VerificationEvaluator on the FnApiRunner
+between its first and its last batch: reading Examples, filling batches, decoding, the network on image and mirror,
+distances, everything up to TFMA's combiners. What it does before (building the graph, loading the model, the first
+batch) and after (protocol, report, verdict) is a row of its own. "Bare" is the same signature called on the same JPEG
+bytes: once right after every batch of the step, and taken out of the step's time, so that both meet the same load of
+the machine.
 """
 
 import io
@@ -121,45 +120,37 @@ def run_step(folder: Path, backbone: str, pairs: int) -> float:
         return time.perf_counter() - begin
 
 
-def run_bare(folder: Path, backbone: str, batches: int) -> np.ndarray:
-    """Seconds and CPU seconds of the bare network for each image."""
-    import tensorflow as tf
-
-    from evaluator_custom.embedder import IMAGES_PER_CALL
-    from serving.signatures import VERIFICATION
-
-    loaded = tf.saved_model.load(str(folder / backbone / "Format-Serving"))
-    call = loaded.signatures[VERIFICATION]
-    batch = tf.constant(jpegs(IMAGES_PER_CALL))
-    call(batch)
-    begin = np.array([time.perf_counter(), time.process_time()])
-    for _ in range(batches):
-        for value in call(batch).values():
-            value.numpy()
-    return (np.array([time.perf_counter(), time.process_time()]) - begin) / (batches * IMAGES_PER_CALL)
-
-
 def compare(folder: Path, backbone: str, pairs: int) -> list[float]:
     """Seconds and CPU seconds for each image, bare and in the step, and the seconds that the step takes beside."""
+    import tensorflow as tf
+
     from evaluator_custom.embedder import PairEmbedder
+    from serving.signatures import VERIFICATION
 
-    calls = []  # of each: seconds and CPU seconds at its end, images
+    bare_call = tf.saved_model.load(str(folder / backbone / "Format-Serving")).signatures[VERIFICATION]
     embed_batch = PairEmbedder.embed_batch
+    ends, bare, images_of = [], [], []
 
-    def noted(self: PairEmbedder, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def now() -> np.ndarray:
+        return np.array([time.perf_counter(), time.process_time()])
+
+    def embed_twice(self: PairEmbedder, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         answer = embed_batch(self, images)
-        calls.append((time.perf_counter(), time.process_time(), len(images)))
+        begin = now()
+        for value in bare_call(tf.constant(images)).values():
+            value.numpy()
+        ends.append(now())
+        bare.append(ends[-1] - begin)
+        images_of.append(len(images))
         return answer
 
-    before = run_bare(folder, backbone, 8)
-    PairEmbedder.embed_batch = noted  # type: ignore[method-assign]
+    PairEmbedder.embed_batch = embed_twice  # type: ignore[method-assign]
     whole = run_step(folder, backbone, pairs)
-    PairEmbedder.embed_batch = embed_batch  # type: ignore[method-assign]
-    after = run_bare(folder, backbone, 8)
-    seconds, cpu_seconds, images = np.array(calls).T
-    between, cpu_between = np.ptp(seconds), np.ptp(cpu_seconds)
-    in_step = np.array([between, cpu_between]) / images[1:].sum()
-    return [*np.minimum(before, after).tolist(), *in_step.tolist(), float(whole - between)]
+    count = sum(images_of[1:])
+    bare_time = np.sum(bare[1:], axis=0)
+    both_time = ends[-1] - ends[0]
+    beside = whole - both_time[0] - bare[0][0]
+    return [*(bare_time / count).tolist(), *((both_time - bare_time) / count).tolist(), float(beside)]
 
 
 def child(what: str, *arguments: object) -> np.ndarray:
@@ -179,7 +170,7 @@ def measure() -> Iterator[tuple[str, str, str]]:
         for pairs in (PAIRS, *MEMORY_PAIRS):
             child("examples", folder, pairs)
         turns = [child("compare", folder, BACKBONE, PAIRS) for _ in range(TURNS)]
-        bare, bare_cpu, in_step, in_step_cpu, beside, _ = np.min(turns, axis=0)
+        bare, bare_cpu, in_step, in_step_cpu, beside, _ = np.median(turns, axis=0)
         yield f"{BACKBONE}, bare, JPEG to embedding and mirror's", f"{1 / bare:.1f}", "images/s"
         yield f"{BACKBONE}, in the evaluation's Beam step", f"{1 / in_step:.1f}", "images/s"
         yield f"{BACKBONE}, in the step / bare", f"{bare / in_step:.3f}", "ratio"

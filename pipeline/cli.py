@@ -176,7 +176,7 @@ def run(
 
 
 def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
-    from pipeline.summary import ingest_lines, verdict_lines, verification_table
+    from pipeline.tables import ingest_lines, verdict_lines, verification_table
 
     states = list(summary.nodes.values())
     click.echo(f"\n{states.count('ran')} nodes ran, {states.count('cached')} from cache")

@@ -111,7 +111,7 @@ def evaluate(
     with quiet():
         from evaluator_custom.report import write_report
         from pipeline.evaluate import Comparison, comparison_table, evaluate_set, model_facts
-        from pipeline.summary import verification_table
+        from pipeline.tables import verification_table
 
         embedders = _load([model] if compare is None else [model, compare], flags)
         evaluated = [[evaluate_set(embedder, name, path) for name, path in paths.items()] for embedder in embedders]

@@ -12,9 +12,11 @@ class PairExampleGen(FolderExampleGen):
 
     Component `outputs` contains:
 
-     - `examples`: Examples with one split a set: `image_a`, `image_b` (the untouched image bytes), `is_same` (int64, 0
-       or 1), `pair_index` (int64, the place in the published list), `set` (the set's name); of sets with a CSV beside
-       them, `attributes` (bytes, "column=value" each) and `identities` (bytes, the labels of the people shown).
+     - `examples`: Examples with one split a set: `image_a`, `image_b` (the untouched image bytes, but for images that
+       are not 112x112, see `verification_resize`), `is_same` (int64, 0 or 1), `pair_index` (int64, the place in the
+       published list), `set` (the set's name); of sets with a CSV beside them, `attributes` (bytes, "column=value"
+       each) and `identities` (bytes, the labels of the people shown). Custom properties count `pairs`, `resized` images
+       and `bytes`, and hold the `content_digest` of the input files.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(PairExampleGenExecutor)

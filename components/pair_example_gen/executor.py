@@ -22,10 +22,11 @@ from trainer_module.errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class SetSummary:
-    """What was written: pairs, images that were resized, and what was wrong with each set that could not be read."""
+    """What was written: pairs, images that were resized, bytes, and what was wrong with sets that could not be read."""
 
     pairs: int = 0
     resized: int = 0
+    image_bytes: int = 0
     errors: tuple[str, ...] = ()
 
     @staticmethod
@@ -35,6 +36,7 @@ class SetSummary:
         return SetSummary(
             sum(part.pairs for part in parts),
             sum(part.resized for part in parts),
+            sum(part.image_bytes for part in parts),
             tuple(sorted(error for part in parts for error in part.errors)),
         )
 
@@ -77,7 +79,7 @@ class WriteSet(beam.DoFn):
                         }
                     )
                 )
-        yield SetSummary(len(pairs), resized)
+        yield SetSummary(len(pairs), resized, sum(map(len, pairs.images)))
 
     def _attributes(self, name: str, pairs: int) -> list[dict[str, list[bytes]]]:
         """The optional features of each pair."""
@@ -122,6 +124,6 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
         examples = begin_examples(output_dict, sets)
         tasks = [(name, artifact_utils.get_split_uri([examples], name)) for name in sets]
         summary = self.write_examples(examples, tasks, lambda aside: WriteSet(input_base, aside), SetSummary.merge)
-        for name in ("pairs", "resized"):
-            examples.set_int_custom_property(name, summary[name])
+        for name, count in (("pairs", "pairs"), ("resized", "resized"), ("bytes", "image_bytes")):
+            examples.set_int_custom_property(name, summary[count])
         examples.set_string_custom_property("content_digest", given.digest)

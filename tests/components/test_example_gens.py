@@ -304,6 +304,7 @@ def test_pairs_keep_their_order_and_bytes(tmp_path):
     examples = _run(PairExampleGenExecutor, tmp_path / "data", tmp_path / "out", {"sets": ["lfw", "cfp_fp"]})
     assert artifact_utils.decode_split_names(examples.split_names) == ["lfw", "cfp_fp"]
     assert examples.get_int_custom_property("pairs") == 22
+    assert examples.get_int_custom_property("bytes") > 44 * 3000
     parsed = _read(examples, "lfw")
     assert [e["pair_index"] for e in parsed] == list(range(12))
     assert [e["is_same"] for e in parsed] == [1, 0] * 6

@@ -1,6 +1,6 @@
 """What a person reads at the end of a run."""
 
-from pipeline.summary import ingest_lines, verdict_lines, verification_table
+from pipeline.tables import ingest_lines, verdict_lines, verification_table
 
 FIGURES = {"pairs": 600.0, "accuracy": 0.985, "accuracy_std": 0.0229, "tar": 0.8933, "xnorm": 11.771}
 CONDITION = {
