@@ -61,7 +61,7 @@ def write_aside(path: str, aside: str) -> Iterator[BinaryIO]:
     unfinished = os.path.join(aside, uuid.uuid4().hex)
     try:
         if is_local(path):
-            with open(unfinished, "wb", buffering=1 << 20) as file:
+            with open(unfinished, "wb", buffering=1 << 16) as file:
                 yield file
             os.replace(unfinished, path)
         else:

@@ -16,7 +16,7 @@ from components import filesystem
 
 _FOOTER = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
-_WRITE_BYTES = 1 << 20  # joined and written at a time
+_WRITE_BYTES = 1 << 18  # joined and written at a time: it stays in the core's cache
 
 
 def _masked(crc: int) -> int:

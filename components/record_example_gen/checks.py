@@ -1,7 +1,6 @@
 """Whether a record is a usable training example: its label, and its image as far as header and end can tell."""
 
 from components.image_header import image_size
-from components.record_example_gen.source import Image
 from trainer_module import features
 
 _JPEG = features.IMAGE_MAGICS[0]
@@ -24,9 +23,8 @@ class RecordCheck:
         # The last header that was parsed: files of one encoder begin alike.
         self._known_head = b""
 
-    def __call__(self, image: Image) -> str | None:
+    def __call__(self, label: float, payload: bytes) -> str | None:
         """What was expected and received, e.g. "a JPEG or PNG image. Received: bytes 47 49"; None if all is well."""
-        label, payload = image.label, image.payload
         if label < 0 or not label.is_integer() or (self._identities is not None and label >= self._identities):
             allowed = "from 0 on" if self._identities is None else f"of 0 .. {self._identities - 1}"
             return f"a label that is an identity {allowed}. Received: {label:g}"

@@ -179,6 +179,8 @@ def read_plan(path: str, task: ShardTask) -> np.ndarray:
 
 def _read_lengths(offsets: np.ndarray, rec_bytes: int) -> np.ndarray:
     """Bytes up to the next image or the end of the file, at most 64 KiB: one read gets a whole record, int32 [N]."""
-    ordered = np.unique(offsets)
+    ascending = bool(np.all(offsets[1:] > offsets[:-1]))
+    ordered = offsets if ascending else np.unique(offsets)
     following = np.append(ordered[1:], max(rec_bytes, int(ordered[-1])))
-    return np.minimum(following[np.searchsorted(ordered, offsets)] - offsets, _MAX_READ).astype(np.int32)
+    own = following if ascending else following[np.searchsorted(ordered, offsets)]
+    return np.minimum(own - offsets, _MAX_READ).astype(np.int32)

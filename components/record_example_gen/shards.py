@@ -15,7 +15,7 @@ from components import filesystem
 from components.record_example_gen.checks import RecordCheck
 from components.record_example_gen.plan import ShardTask, read_plan
 from components.record_example_gen.settings import IngestSettings
-from components.record_example_gen.source import BadRecord, Image, ImageSource
+from components.record_example_gen.source import ImageSource
 from components.tfrecord import example_parts, tfrecord_aside
 from trainer_module import features
 from trainer_module.digests import image_digest
@@ -154,19 +154,17 @@ class ShardJob:
         keys, labels, digests, image_bytes = [], [], [], 0
         bad: list[tuple[int, int, str]] = []
         with ImageSource(self.rec) as source, tfrecord_aside(self.store.shard(task), self.store.aside) as writer:
-            for position, record in enumerate(source.images(entries)):
-                if isinstance(record, Image) and (wrong := check(record)) is not None:
-                    offset = int(entries["offset"][position])
-                    reason = f"{self.rec}, key {record.key}, byte offset {offset}: expected {wrong}"
-                    record = BadRecord(record.key, offset, reason, record.payload)
-                if isinstance(record, BadRecord):
-                    bad.append((record.key, record.offset, record.reason))
-                    self._quarantine(record, len(bad))
+            for key, label, image, wrong in source.images(entries):
+                if wrong is None and (expected := check(label, image)) is not None:
+                    wrong = f"{self.rec}, key {key}, byte offset {_offset(entries, key)}: expected {expected}"
+                if wrong is not None:
+                    bad.append((key, _offset(entries, key), wrong))
+                    self._quarantine(key, image, wrong, len(bad))
                     continue
-                label, image = int(record.label), record.payload
-                writer.write(example_parts({features.IMAGE: image, features.KEY: record.key, features.LABEL: label}))
-                keys.append(record.key)
-                labels.append(label)
+                number = int(label)
+                writer.write(example_parts({features.IMAGE: image, features.KEY: key, features.LABEL: number}))
+                keys.append(key)
+                labels.append(number)
                 digests.append(image_digest(image))
                 image_bytes += len(image)
         return ShardContent(
@@ -178,15 +176,19 @@ class ShardJob:
             bad,
         )
 
-    def _quarantine(self, record: BadRecord, number: int) -> None:
+    def _quarantine(self, key: int, content: bytes, reason: str, number: int) -> None:
         """Writes a bad record aside, or raises where that isn't wanted or they are too many."""
         if self.settings.on_bad_record == "fail":
-            raise DataError(record.reason)
-        check_share(number, self.records, self.settings, record.reason)
+            raise DataError(reason)
+        check_share(number, self.records, self.settings, reason)
         suffix = {features.IMAGE_MAGICS[0]: ".jpg", features.IMAGE_MAGICS[1]: ".png"}
-        ending = next((s for magic, s in suffix.items() if record.content.startswith(magic)), ".bin")
-        path = os.path.join(self.store.folder, QUARANTINE, f"{record.key}{ending}")
-        filesystem.write_file(path, record.content, self.store.aside)
+        ending = next((s for magic, s in suffix.items() if content.startswith(magic)), ".bin")
+        path = os.path.join(self.store.folder, QUARANTINE, f"{key}{ending}")
+        filesystem.write_file(path, content, self.store.aside)
+
+
+def _offset(entries: np.ndarray, key: int) -> int:
+    return int(entries["offset"][entries["key"] == key][0])
 
 
 def check_share(bad: int, records: int, settings: IngestSettings, example: str) -> None:
