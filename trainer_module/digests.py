@@ -16,9 +16,9 @@ IDENTITIES_FILE = "identities.npy"  # int64 [C], ascending: the labels that occu
 def image_digest(image: bytes) -> int:
     """A 64-bit checksum of an encoded image: the CRC-32C of each half of its bytes, 0 .. 2**64 - 1.
 
-    Against accident, not against an attacker: 14,000 images of verification pairs against 5.8 million of training, other
-    ones in both halves, collide with a probability of 14e3 x 5.8e6 / 2**64 = 4e-9. A sixth of the time of SHA-256, which
-    would be a quarter of ingest.
+    Against accident, not against an attacker: 14,000 images of verification pairs against 5.8 million of training,
+    other ones in both halves, collide with a probability of 14e3 x 5.8e6 / 2**64 = 4e-9. A sixth of the time of
+    SHA-256, which would be a quarter of ingest.
     """
     half = len(image) // 2
     return google_crc32c.value(image[:half]) << 32 | google_crc32c.value(image[half:])

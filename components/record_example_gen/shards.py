@@ -3,6 +3,7 @@
 Imports neither Beam nor TensorFlow, so that a process that writes shards takes 50 MB and starts in 0.3 s.
 """
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -153,7 +154,10 @@ class ShardJob:
         check = RecordCheck(self.identities, self.settings.any_size, self.settings.decode)
         keys, labels, digests, image_bytes = [], [], [], 0
         bad: list[tuple[int, int, str]] = []
-        with ImageSource(self.rec) as source, tfrecord_aside(self.store.shard(task), self.store.aside) as writer:
+        with (
+            contextlib.closing(ImageSource(self.rec)) as source,
+            tfrecord_aside(self.store.shard(task), self.store.aside) as writer,
+        ):
             for key, label, image, wrong in source.images(entries):
                 if wrong is None and (expected := check(label, image)) is not None:
                     wrong = f"{self.rec}, key {key}, byte offset {_offset(entries, key)}: expected {expected}"

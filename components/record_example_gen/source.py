@@ -13,8 +13,6 @@ import math
 import os
 import struct
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -37,7 +35,7 @@ ImageRecord = tuple[int, float, bytes, str | None]
 
 
 class ImageSource:
-    """Reads the records of a plan from a `.rec` file on any file system. For one thread at a time.
+    """Reads the records of a plan from a `.rec` file on any file system. For one thread at a time; `close` must follow.
 
     Args:
       path: the `.rec` file.
@@ -111,13 +109,3 @@ class ImageSource:
         self._reader.close()
         if self._fd is not None:
             os.close(self._fd)
-
-    def __enter__(self) -> Self:
-        """Returns the source itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes the source."""
-        self.close()
