@@ -18,7 +18,7 @@ from evaluator_custom.conditions import FIGURES, parse_all
 from evaluator_custom.executor import VERIFICATION_FILE, VerificationEvaluatorExecutor
 from evaluator_custom.pair_table import PairTable, change
 from pipeline.create import schema_text
-from pipeline.summary import verdict_lines
+from pipeline.tables import verdict_lines
 from serving import export, signatures
 from tests.helpers import jpeg
 from trainer_module import backbones
