@@ -1,10 +1,10 @@
 """Images of a `.rec` file, read in the order of the plan, one read a record.
 
-A shuffled order means random reads. What that costs depends on the storage, measured here with records of 6 KB and a
-cold page cache on a virtual SSD: one after the other 18,000 records/s, in ascending order 26,000, with the next reads
-announced to the kernel (posix_fadvise) 76,000 to 86,000, against 144,000 for one sequential pass. So local files are
-read in shuffled order with an announcement ahead: no byte is held back or sorted. An object store answers a request in
-some 20 ms whatever its place: there, `_REQUESTS` reads are in flight at once.
+A shuffled order means random reads. What that costs depends on the storage: `benchmarks/cold_reads.py` measures records
+of 6 KB from a cold page cache on a virtual SSD: one after the other 18,000 records/s, in ascending order 20,000, with
+the next reads announced to the kernel (posix_fadvise) 76,000, against 108,000 for one sequential pass. So local files
+are read in shuffled order with an announcement ahead: no byte is held back or sorted. An object store answers a request
+in some 20 ms whatever its place: there, `_REQUESTS` reads are in flight at once.
 """
 
 import collections
