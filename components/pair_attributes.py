@@ -9,9 +9,8 @@ which people who occur in both are found, and makes no slices.
 import csv
 import io
 import os
-from collections.abc import Callable
-from typing import BinaryIO
 
+from components.recordio.records import OpenFile, open_local
 from trainer_module.errors import DataError
 
 IMAGE_COLUMN = "image"
@@ -23,16 +22,12 @@ class PairAttributesError(DataError):
     """A CSV is not what it should be; the message names the file and the line or image."""
 
 
-def _open_local(path: str) -> BinaryIO:
-    return open(path, "rb")
-
-
 def attributes_file(set_name: str) -> str:
     """Name of a set's CSV, e.g. "lfw.csv"."""
     return f"{set_name}.csv"
 
 
-def read_columns(path: str | os.PathLike[str], *, open_file: Callable[[str], BinaryIO] = _open_local) -> list[str]:
+def read_columns(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> list[str]:
     """Names of a CSV's columns.
 
     Args:
@@ -47,7 +42,7 @@ def read_columns(path: str | os.PathLike[str], *, open_file: Callable[[str], Bin
 
 
 def read_pair_attributes(
-    path: str | os.PathLike[str], pairs: int, *, open_file: Callable[[str], BinaryIO] = _open_local
+    path: str | os.PathLike[str], pairs: int, *, open_file: OpenFile = open_local
 ) -> dict[str, list[str]]:
     """Reads a CSV (UTF-8) of attributes.
 
@@ -82,7 +77,7 @@ def read_pair_attributes(
     }
 
 
-def _parse(path: str, open_file: Callable[[str], BinaryIO]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _parse(path: str, open_file: OpenFile) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and each row that isn't empty with the number of its last line."""
     with open_file(path) as file:
         content = file.read()

@@ -11,17 +11,16 @@ import math
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, Never
+from typing import Any, Never
 
 import numpy as np
 
+from components.recordio.records import OpenFile, open_local
 from trainer_module.errors import DataError
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DTYPES = frozenset(("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "b1"))
-
-OpenFile = Callable[[str], BinaryIO]
 
 
 class VerificationSetError(DataError):
@@ -43,11 +42,6 @@ class VerificationSet:
     def __len__(self) -> int:
         """N, the number of pairs."""
         return len(self.is_same)
-
-
-def open_local(path: str) -> BinaryIO:
-    """Opens a file of this machine for reading."""
-    return open(path, "rb")
 
 
 def read(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> VerificationSet:

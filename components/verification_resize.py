@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from components.image_header import image_size
-from components.verification_bin import OpenFile, VerificationSet, VerificationSetError, open_local, read
+from components.recordio.records import OpenFile, open_local
+from components.verification_bin import VerificationSet, VerificationSetError, read
 from trainer_module.console import say
 from trainer_module.features import IMAGE_SIZE
 

@@ -216,12 +216,10 @@ def test_a_truncated_file_is_refused_or_quarantined(tmp_path):
 
 
 def test_an_identitys_range_must_hold_one_label(tmp_path):
-    labels = [*LABELS]
-    labels[7] = 2  # key 8, in the range of identity 1
     write_records(tmp_path / "data", LABELS)
     content = (tmp_path / "data" / "train.rec").read_bytes()
     layout = read_dataset(str(tmp_path / "data"))
-    place = int(layout.image_offsets[7]) + 12
+    place = int(layout.image_offsets[7]) + 12  # the label of key 8, in the range of identity 1
     changed = content[:place] + struct.pack("<f", 2.0) + content[place + 4 :]
     (tmp_path / "data" / "train.rec").write_bytes(changed)
     message = (
