@@ -14,8 +14,8 @@ import google_crc32c
 
 from components import filesystem
 
-_FOOTER = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
+_BYTES = tuple(bytes((value,)) for value in range(256))
 _WRITE_BYTES = 1 << 18  # joined and written at a time: it stays in the core's cache
 
 
@@ -24,8 +24,14 @@ def _masked(crc: int) -> int:
 
 
 @functools.lru_cache(maxsize=1 << 16)  # images of a data set share a few thousand lengths
-def _header(length: int) -> bytes:
+def header(length: int) -> bytes:
+    """What stands before a record's data, from its length."""
     return _HEADER.pack(length, _masked(google_crc32c.value(struct.pack("<Q", length))))
+
+
+def footer(crc: int) -> bytes:
+    """What stands behind a record's data, from its CRC-32C."""
+    return _masked(crc).to_bytes(4, "little")
 
 
 class TFRecordWriter:
@@ -40,14 +46,15 @@ class TFRecordWriter:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
 
-    def write(self, parts: Sequence[bytes]) -> None:
+    def write(self, data: Sequence[bytes]) -> None:
         """Writes one record, given in parts so that its bytes are copied once, together with its neighbours'."""
-        length, crc = 0, 0
-        for part in parts:
-            length += len(part)
-            crc = google_crc32c.extend(crc, part)
-        self._pending += (_header(length), *parts, _FOOTER.pack(_masked(crc)))
-        self._pending_bytes += length
+        crc = functools.reduce(google_crc32c.extend, data, 0)
+        self.write_framed((header(sum(map(len, data))), *data, footer(crc)))
+
+    def write_framed(self, parts: Sequence[bytes]) -> None:
+        """Writes one record that has its header and footer."""
+        self._pending += parts
+        self._pending_bytes += sum(map(len, parts))
         if self._pending_bytes >= _WRITE_BYTES:
             self.close()
 
@@ -58,58 +65,59 @@ class TFRecordWriter:
 
 
 @contextlib.contextmanager
-def tfrecord_aside(path: str, aside: str) -> Iterator[TFRecordWriter]:
+def tfrecord_aside(path: str, aside: str, reserve: int = 0) -> Iterator[TFRecordWriter]:
     """Writes a TFRecord file in another folder and renames it, so that a reader's glob never meets half a shard.
 
     Args:
       path: where the shard belongs.
       aside: folder for the unfinished file, on the same file system.
+      reserve: about how many bytes will be written.
 
     Yields:
       The writer; if the body raises, the unfinished file is removed and `path` does not appear.
     """
-    with filesystem.write_aside(path, aside) as file:
+    with filesystem.write_aside(path, aside, reserve) as file:
         with contextlib.closing(TFRecordWriter(file)) as writer:
             yield writer
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
     """A protobuf varint of a non-negative integer below 2**63."""
     if value < 1 << 7:
-        return bytes((value,))
+        return _BYTES[value]
     if value < 1 << 14:
-        return bytes((value & 0x7F | 0x80, value >> 7))
-    return bytes((value & 0x7F | 0x80,)) + _varint(value >> 7)
+        return _BYTES[value & 0x7F | 0x80] + _BYTES[value >> 7]
+    return _BYTES[value & 0x7F | 0x80] + varint(value >> 7)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _bytes_entry(name: str, length: int) -> tuple[bytes, int]:
+def bytes_head(name: str, length: int) -> tuple[bytes, int]:
     """What stands before the value of a bytes feature in the map of features, and the size of the whole entry."""
-    head = b"\x0a" + _varint(length)  # BytesList.value
+    head = b"\x0a" + varint(length)  # BytesList.value
     for tag in (b"\x0a", b"\x12"):  # Feature.bytes_list, the map entry's value
-        head = tag + _varint(len(head) + length) + head
-    head = b"\x0a" + _varint(len(name)) + name.encode("ascii") + head  # the map entry's key
-    head = b"\x0a" + _varint(len(head) + length) + head  # Features.feature
+        head = tag + varint(len(head) + length) + head
+    head = b"\x0a" + varint(len(name)) + name.encode("ascii") + head  # the map entry's key
+    head = b"\x0a" + varint(len(head) + length) + head  # Features.feature
     return head, len(head) + length
 
 
 @functools.lru_cache(maxsize=1 << 10)
-def _int_head(name: str, length: int) -> bytes:
+def int_head(name: str, length: int) -> bytes:
     """What stands before the varint of an int64 feature in the map of features."""
     head = b""
     for tag in (b"\x0a", b"\x1a", b"\x12"):  # Int64List.value (packed), Feature.int64_list, the map entry's value
-        head = tag + _varint(len(head) + length) + head
-    head = b"\x0a" + _varint(len(name)) + name.encode("ascii") + head  # the map entry's key
-    return b"\x0a" + _varint(len(head) + length) + head  # Features.feature
+        head = tag + varint(len(head) + length) + head
+    head = b"\x0a" + varint(len(name)) + name.encode("ascii") + head  # the map entry's key
+    return b"\x0a" + varint(len(head) + length) + head  # Features.feature
 
 
 def _bytes_list_entry(name: str, values: list[bytes]) -> bytes:
     """A bytes feature of any number of values in the map of features."""
-    entry = b"".join(b"\x0a" + _varint(len(value)) + value for value in values)  # BytesList.value
+    entry = b"".join(b"\x0a" + varint(len(value)) + value for value in values)  # BytesList.value
     for tag in (b"\x0a", b"\x12"):  # Feature.bytes_list, the map entry's value
-        entry = tag + _varint(len(entry)) + entry
-    entry = b"\x0a" + _varint(len(name)) + name.encode("ascii") + entry  # the map entry's key
-    return b"\x0a" + _varint(len(entry)) + entry  # Features.feature
+        entry = tag + varint(len(entry)) + entry
+    entry = b"\x0a" + varint(len(name)) + name.encode("ascii") + entry  # the map entry's key
+    return b"\x0a" + varint(len(entry)) + entry  # Features.feature
 
 
 def example_parts(values: Mapping[str, bytes | int | list[bytes]]) -> list[bytes]:
@@ -128,7 +136,7 @@ def example_parts(values: Mapping[str, bytes | int | list[bytes]]) -> list[bytes
     for name in sorted(values):
         value = values[name]
         if isinstance(value, bytes):
-            head, size = _bytes_entry(name, len(value))
+            head, size = bytes_head(name, len(value))
             parts += (small + head, value)
             small = b""
             total += size
@@ -137,10 +145,10 @@ def example_parts(values: Mapping[str, bytes | int | list[bytes]]) -> list[bytes
             small += entry
             total += len(entry)
         else:
-            number = _varint(value)
-            entry = _int_head(name, len(number)) + number
+            number = varint(value)
+            entry = int_head(name, len(number)) + number
             small += entry
             total += len(entry)
     parts.append(small)
-    parts[0] = b"\x0a" + _varint(total) + parts[0]  # Example.features
+    parts[0] = b"\x0a" + varint(total) + parts[0]  # Example.features
     return parts

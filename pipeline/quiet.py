@@ -21,12 +21,19 @@ def quiet(log: str = os.devnull) -> Iterator[None]:
             traceback.print_exc()
             say(f"error: {error}")
             sys.exit(2)
-        except KeyboardInterrupt:
-            say("interrupted")
-            sys.exit(130)
-        except Exception as error:
+        except (KeyboardInterrupt, Exception) as error:
             traceback.print_exc()
+            if _is_interrupt(error):
+                say("interrupted")
+                sys.exit(130)
             say(f"failed: {type(error).__name__}: {error}")
             if log != os.devnull:
                 say(f"log: {log}")
             sys.exit(1)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: Beam raises an exception of its own from the one that ends a step."""
+    return isinstance(error, KeyboardInterrupt) or (
+        error is not None and _is_interrupt(error.__cause__ or error.__context__)
+    )

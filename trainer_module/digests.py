@@ -14,14 +14,20 @@ IDENTITIES_FILE = "identities.npy"  # int64 [C], ascending: the labels that occu
 
 
 def image_digest(image: bytes) -> int:
-    """A 64-bit checksum of an encoded image: the CRC-32C of each half of its bytes, 0 .. 2**64 - 1.
+    """A 64-bit checksum of an encoded image, 0 .. 2**64 - 1: the CRC-32C of the first half, then that of all its bytes.
 
     Against accident, not against an attacker: 14,000 images of verification pairs against 5.8 million of training,
-    other ones in both halves, collide with a probability of 14e3 x 5.8e6 / 2**64 = 4e-9. A sixth of the time of
-    SHA-256, which would be a quarter of ingest.
+    other ones in both halves, collide with a probability of 14e3 x 5.8e6 / 2**64 = 4e-9. A tenth of the time of
+    SHA-256, which would be a third of ingest; and the second checksum serves the image's TFRecord as well.
     """
     half = len(image) // 2
-    return google_crc32c.value(image[:half]) << 32 | google_crc32c.value(image[half:])
+    first = google_crc32c.value(image[:half])
+    return first << 32 | google_crc32c.extend(first, image[half:])
+
+
+def image_crc32c(digest: int) -> int:
+    """The CRC-32C of an image, from its `image_digest`."""
+    return digest & 0xFFFFFFFF
 
 
 def image_digests(images: Iterable[bytes]) -> np.ndarray:

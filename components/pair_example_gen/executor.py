@@ -1,8 +1,8 @@
 """Work of PairExampleGen: each `.bin` set to one TFRecord file, in the order of the published list."""
 
 import dataclasses
+import json
 import os
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -22,49 +22,45 @@ from trainer_module.errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class SetSummary:
-    """What was written: pairs, images that were resized, bytes, and what was wrong with sets that could not be read."""
+    """What was written: pairs, images that were resized, bytes; or what was wrong with a set that could not be read."""
 
     pairs: int = 0
     resized: int = 0
     image_bytes: int = 0
-    errors: tuple[str, ...] = ()
+    error: str = ""
 
-    @staticmethod
-    def merge(summaries: Iterable["SetSummary"]) -> "SetSummary":
-        """The sum of any number of summaries, in any order."""
-        parts = list(summaries)
-        return SetSummary(
-            sum(part.pairs for part in parts),
-            sum(part.resized for part in parts),
-            sum(part.image_bytes for part in parts),
-            tuple(sorted(error for part in parts for error in part.errors)),
-        )
+
+def _summary_path(aside: str, name: str) -> str:
+    return os.path.join(aside, f"{name}.json")
 
 
 class WriteSet(beam.DoFn):
-    """Writes one verification set; yields a SetSummary."""
+    """Writes one verification set, and its SetSummary beside it."""
 
     def __init__(self, input_base: str, aside: str) -> None:
         """Keeps the paths.
 
         Args:
           input_base: folder of the `.bin` files.
-          aside: where unfinished shards lie.
+          aside: where unfinished shards and the summaries lie.
         """
         self._input_base = input_base
         self._aside = aside
 
-    def process(self, task: tuple[str, str]) -> Iterator[SetSummary]:
+    def process(self, task: tuple[str, str]) -> None:
         """Writes the set `task[0]` to the split's folder `task[1]`. Memory: the `.bin` file, 100 MB for 7,000 pairs."""
-        name, split_uri = task
+        summary = self._write(*task)
+        content = json.dumps(dataclasses.asdict(summary)).encode()
+        filesystem.write_file(_summary_path(self._aside, task[0]), content, self._aside)
+
+    def _write(self, name: str, split_uri: str) -> SetSummary:
         path = os.path.join(split_uri, "data-00000-of-00001.tfrecord")
         try:
             bin_path = os.path.join(self._input_base, f"{name}.bin")
             pairs, resized = read_fitted(bin_path, open_file=filesystem.open_read)
             attributes = self._attributes(name, len(pairs))
         except DataError as error:
-            yield SetSummary(errors=(str(error),))
-            return
+            return SetSummary(error=str(error))
         with tfrecord_aside(path, self._aside) as writer:
             for index, same in enumerate(pairs.is_same.tolist()):
                 writer.write(
@@ -79,7 +75,7 @@ class WriteSet(beam.DoFn):
                         }
                     )
                 )
-        yield SetSummary(len(pairs), resized, sum(map(len, pairs.images)))
+        return SetSummary(len(pairs), resized, sum(map(len, pairs.images)))
 
     def _attributes(self, name: str, pairs: int) -> list[dict[str, list[bytes]]]:
         """The optional features of each pair."""
@@ -123,7 +119,13 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
                 raise DataError(f"{path}: expected a verification set. Received: no such file")
         examples = begin_examples(output_dict, sets)
         tasks = [(name, artifact_utils.get_split_uri([examples], name)) for name in sets]
-        summary = self.write_examples(examples, tasks, lambda aside: WriteSet(input_base, aside), SetSummary.merge)
-        for name, count in (("pairs", "pairs"), ("resized", "resized"), ("bytes", "image_bytes")):
-            examples.set_int_custom_property(name, summary[count])
+        aside = os.path.join(examples.uri, "unfinished")
+        self.write_examples(tasks, WriteSet(input_base, aside))
+        written = [SetSummary(**json.loads(filesystem.read_file(_summary_path(aside, name)))) for name in sets]
+        filesystem.remove_folder(aside)
+        if wrong := [summary.error for summary in written if summary.error]:
+            raise DataError(wrong[0])
+        examples.set_int_custom_property("pairs", sum(summary.pairs for summary in written))
+        examples.set_int_custom_property("resized", sum(summary.resized for summary in written))
+        examples.set_int_custom_property("bytes", sum(summary.image_bytes for summary in written))
         examples.set_string_custom_property("content_digest", given.digest)

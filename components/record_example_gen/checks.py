@@ -1,5 +1,7 @@
 """Whether a record is a usable training example: its label, and its image as far as header and end can tell."""
 
+import math
+
 from components.image_header import image_size
 from trainer_module import features
 
@@ -17,22 +19,21 @@ class RecordCheck:
     """
 
     def __init__(self, identities: int | None, any_size: bool, decode: bool) -> None:
-        self._identities = identities
+        self._end = math.inf if identities is None else identities
         self._any_size = any_size
         self._decode = decode
-        # The last header that was parsed: files of one encoder begin alike.
-        self._known_head = b""
+        # The last header that was parsed, and the marker that ends such an image: files of one encoder begin alike.
+        self._known_head = self._known_end = b""
 
     def __call__(self, label: float, payload: bytes) -> str | None:
         """What was expected and received, e.g. "a JPEG or PNG image. Received: bytes 47 49"; None if all is well."""
-        if label < 0 or not label.is_integer() or (self._identities is not None and label >= self._identities):
-            allowed = "from 0 on" if self._identities is None else f"of 0 .. {self._identities - 1}"
+        if not (0 <= label < self._end and label.is_integer()):
+            allowed = "from 0 on" if self._end == math.inf else f"of 0 .. {self._end - 1}"
             return f"a label that is an identity {allowed}. Received: {label:g}"
         if not (self._known_head and payload.startswith(self._known_head)):
             if (wrong := self._header(payload)) is not None:
                 return wrong
-        end = b"\xff\xd9" if payload.startswith(_JPEG) else b"IEND"
-        if payload.rfind(end, -_TRAILING) < 0:
+        if not payload.endswith(self._known_end) and payload.rfind(self._known_end, -_TRAILING) < 0:
             return f"a whole image. Received: {len(payload)} bytes without an end marker"
         return self._undecodable(payload) if self._decode else None
 
@@ -50,6 +51,7 @@ class RecordCheck:
                 f"Received: {found.width}x{found.height}"
             )
         self._known_head = payload[: found.end]
+        self._known_end = b"\xff\xd9" if payload.startswith(_JPEG) else b"IEND"
         return None
 
     def _undecodable(self, payload: bytes) -> str | None:

@@ -1,5 +1,6 @@
 """Work of RecordExampleGen: a global permutation of index entries, then shards written independently of each other."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -27,10 +28,23 @@ from components.record_example_gen.shards import (
     ShardStore,
     check_share,
 )
-from components.record_example_gen.write import ShardSummary, WriteShards, writers_per_worker
+from components.record_example_gen.write import WriteShards, writer_processes
+from components.record_example_gen.writer import started_ahead
 from trainer_module.console import progress
 from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
 from trainer_module.errors import DataError
+
+
+def rec_path(input_base: str) -> str:
+    """The `.rec` file of a data set's folder.
+
+    Raises:
+      DataError: there is none.
+    """
+    rec = os.path.join(input_base, recordio.REC_FILE)
+    if not filesystem.exists(rec):
+        raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
+    return rec
 
 
 def read_dataset(input_base: str) -> recordio.DatasetLayout:
@@ -41,9 +55,7 @@ def read_dataset(input_base: str) -> recordio.DatasetLayout:
     Raises:
       DataError: a file is missing, or is not what its format says.
     """
-    rec, idx = os.path.join(input_base, recordio.REC_FILE), os.path.join(input_base, recordio.IDX_FILE)
-    if not filesystem.exists(rec):
-        raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
+    rec, idx = rec_path(input_base), os.path.join(input_base, recordio.IDX_FILE)
     with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
         has_index = filesystem.exists(idx)
         index = (
@@ -96,23 +108,26 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         given = self.inputs(exec_properties)
         settings = IngestSettings(**given.options)
-        rec = os.path.join(given.folder, recordio.REC_FILE)
-        layout = read_dataset(given.folder)
-        selection = select(layout.num_images, identities_of(layout, rec, settings), settings)
-
-        examples = begin_examples(output_dict, list(selection.splits))
-        key = json.dumps([given.digest, given.code_version, given.options], sort_keys=True)
-        name = hashlib.sha256(key.encode()).hexdigest()[:16]
-        store = ShardStore(os.path.join(given.work or examples.uri, f"ingest-{name}"))
-        filesystem.remove([store.failed])
-        tasks = write_plan(store.plan, store.aside, layout, selection, filesystem.size(rec), settings)
-        job = ShardJob(rec, store, settings, layout.num_identities, tasks[-1].end)
-        writers = writers_per_worker(self._beam_pipeline_args)
-        self.write_examples(examples, tasks, lambda _: WriteShards(job, writers), ShardSummary.merge)
+        rec = rec_path(given.folder)
+        rec_bytes = filesystem.size(rec)
+        processes = writer_processes(self._beam_pipeline_args, rec_bytes)
+        with started_ahead() if processes else contextlib.nullcontext():
+            layout = read_dataset(given.folder)
+            selection = select(layout.num_images, identities_of(layout, rec, settings), settings)
+            examples = begin_examples(output_dict, list(selection.splits))
+            key = json.dumps([given.digest, given.code_version, given.options], sort_keys=True)
+            name = hashlib.sha256(key.encode()).hexdigest()[:16]
+            store = ShardStore(os.path.join(given.work or examples.uri, f"ingest-{name}"))
+            filesystem.remove([store.failed])
+            tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)
+            job = ShardJob(rec, store, settings, layout.num_identities, selection.records)
+            self.write_examples(tasks, WriteShards(job, processes), one_worker=processes > 0)
+        if filesystem.exists(store.failed):
+            raise DataError(filesystem.read_file(store.failed).decode())
         contents = _contents(store, tasks)
         _check_against_header(rec, layout, selection, settings, contents)
         bad = [entry for content in contents for entry in content.bad]
-        check_share(len(bad), tasks[-1].end, settings, bad[0][2] if bad else "")
+        check_share(len(bad), selection.records, settings, bad[0][2] if bad else "")
         for task in tasks:
             filesystem.link(store.shard(task), os.path.join(examples.uri, task.name))
         _publish(examples, store, contents, selection)

@@ -57,6 +57,11 @@ class Selection:
     left_out_identities: int = 0
     left_out_images: int = 0
 
+    @property
+    def records(self) -> int:
+        """How many images are used."""
+        return sum(map(len, self.splits.values()))
+
 
 def identities_from_ranges(layout: DatasetLayout) -> np.ndarray | None:
     """Which identity record claims each image.

@@ -14,10 +14,11 @@ import numpy as np
 
 from components import filesystem
 from components.record_example_gen.checks import RecordCheck
+from components.record_example_gen.encode import train_record
 from components.record_example_gen.plan import ShardTask, read_plan
 from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.source import ImageSource
-from components.tfrecord import example_parts, tfrecord_aside
+from components.tfrecord import tfrecord_aside
 from trainer_module import features
 from trainer_module.digests import image_digest
 from trainer_module.errors import DataError
@@ -87,7 +88,7 @@ class ShardStore:
 
     @property
     def failed(self) -> str:
-        """File that says that the job has failed."""
+        """File that says why the job has failed: what is wrong with a record."""
         return os.path.join(self.folder, _FAILED)
 
     def shard(self, task: ShardTask) -> str:
@@ -130,24 +131,20 @@ class ShardJob:
     identities: int | None
     records: int
 
-    def write(self, task: ShardTask) -> str | None:
+    def write(self, task: ShardTask) -> None:
         """Writes a shard, unless a former try has, or another shard has failed.
 
-        Bad input is a value, not an exception: Beam would wrap it in its own, and the user's exit code depends on it.
-
-        Returns:
-          What is wrong with the first bad record, if that is to fail; else None.
+        Bad input is noted in the store, and no exception: Beam would wrap it in its own, and the user's exit code
+        depends on it.
         """
         if self.store.content(task) is not None or filesystem.exists(self.store.failed):
-            return None
+            return
         try:
             content = self._write(task)
         except DataError as error:
-            # Not empty: Beam's S3 can't write an empty object.
             filesystem.write_file(self.store.failed, str(error).encode(), self.store.aside)
-            return str(error)
+            return
         filesystem.write_file(self.store.content_path(task), content.to_bytes(), self.store.aside)
-        return None
 
     def _write(self, task: ShardTask) -> ShardContent:
         entries = read_plan(self.store.plan, task)
@@ -156,7 +153,7 @@ class ShardJob:
         bad: list[tuple[int, int, str]] = []
         with (
             contextlib.closing(ImageSource(self.rec)) as source,
-            tfrecord_aside(self.store.shard(task), self.store.aside) as writer,
+            tfrecord_aside(self.store.shard(task), self.store.aside, int(entries["length"].sum())) as writer,
         ):
             for key, label, image, wrong in source.images(entries):
                 if wrong is None and (expected := check(label, image)) is not None:
@@ -165,11 +162,11 @@ class ShardJob:
                     bad.append((key, _offset(entries, key), wrong))
                     self._quarantine(key, image, wrong, len(bad))
                     continue
-                number = int(label)
-                writer.write(example_parts({features.IMAGE: image, features.KEY: key, features.LABEL: number}))
+                number, digest = int(label), image_digest(image)
+                writer.write_framed(train_record(image, digest, key, number))
                 keys.append(key)
                 labels.append(number)
-                digests.append(image_digest(image))
+                digests.append(digest)
                 image_bytes += len(image)
         return ShardContent(
             np.array(keys, np.int64),

@@ -1,11 +1,16 @@
 """Our TFRecords against TensorFlow's own reader and protobuf's own serialization."""
 
+import contextlib
+import io
+
 import pytest
 import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from components.record_example_gen.encode import train_record
 from components.tfrecord import TFRecordWriter, example_parts, tfrecord_aside
+from trainer_module.digests import image_digest
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=130)
 VALUES = st.one_of(st.binary(max_size=300), st.integers(0, 2**63 - 1), st.sampled_from([127, 128, 16383, 16384]))
@@ -48,6 +53,23 @@ def test_tensorflow_reads_what_was_written(tmp_path_factory, records):
             oracle.write(record)
     with open(path, "rb") as ours, open(path + "-tensorflow", "rb") as theirs:
         assert ours.read() == theirs.read()
+
+
+@given(st.binary(max_size=40_000), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+@settings(max_examples=300, deadline=None)
+def test_a_train_record_is_what_the_general_way_gives(image, key, label):
+    general = io.BytesIO()
+    with contextlib.closing(TFRecordWriter(general)) as writer:
+        writer.write(example_parts({"image": image, "key": key, "label": label}))
+    assert b"".join(train_record(image, image_digest(image), key, label)) == general.getvalue()
+
+
+@pytest.mark.parametrize("written", [0, 10, 5000])
+def test_a_reserved_file_is_as_long_as_what_was_written(tmp_path, written):
+    path = tmp_path / "shard"
+    with tfrecord_aside(str(path), str(tmp_path / "aside"), reserve=1000) as writer:
+        writer.write([bytes(written)])
+    assert path.stat().st_size == written + 16
 
 
 def test_a_body_that_raises_leaves_nothing(tmp_path):
