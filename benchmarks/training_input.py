@@ -31,8 +31,7 @@ from benchmarks.ingest import faces
 
 MODULE = "benchmarks.training_input"
 BATCH = 64
-JPEGS = 2048  # different ones, of which a turn decodes each once
-RECORDS = 8192
+JPEGS = 2048  # different ones, of which a turn decodes each once: for the input, a turn is an epoch
 IDENTITIES = 100
 TURNS = 25
 FIRST_TURNS = 5
@@ -44,7 +43,7 @@ def write_data(folder: Path, jpegs: list[bytes]) -> tuple[list[str], str]:
     """Shards of train Examples, and Transform's output; returns the shards' glob and the path of the graph."""
     from tests.trainer_module.training_data import write_shards, write_transform_graph
 
-    write_shards(folder / "train", [(jpegs[i % JPEGS], i % IDENTITIES) for i in range(RECORDS)], shards=4)
+    write_shards(folder / "train", [(jpeg, i % IDENTITIES) for i, jpeg in enumerate(jpegs)], shards=4)
     return [str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, list(range(IDENTITIES)))
 
 

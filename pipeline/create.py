@@ -91,6 +91,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         ),
         custom_config={
             "settings": config.train.to_dict(),
+            "any_size": config.ingest.any_size,
             "init_digest": config.init_digest,
             "code_version": code_version("trainer_module.run_fn", "trainer_module.worker"),
         },

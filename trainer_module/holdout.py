@@ -68,7 +68,9 @@ class HoldoutEvaluation:
         self._steps = math.ceil(int(count) / job.settings.batch_size)
         self._batch_size = job.settings.batch_size
         batches = strategy.distribute_datasets_from_function(
-            lambda context: holdout_batches(job.holdout_patterns, job.transform_graph, job.settings, context)
+            lambda context: holdout_batches(
+                job.holdout_patterns, job.transform_graph, job.settings, context, job.any_size
+            )
         )
         self._iterator = iter(batches)
         self._step = _make_step(strategy, backbone, head, job)

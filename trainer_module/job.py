@@ -17,6 +17,7 @@ class TrainingJob:
       run_dir: receives `checkpoint/`, `tensorboard/` and the workers' logs.
       settings: how to train.
       holdout_patterns: globs of the hold-out split's shards; none evaluates nothing while training.
+      any_size: images may have other sizes than 112x112, and are resized.
     """
 
     train_patterns: list[str]
@@ -24,6 +25,7 @@ class TrainingJob:
     run_dir: str
     settings: TrainSettings
     holdout_patterns: list[str] = dataclasses.field(default_factory=list)
+    any_size: bool = False
 
     def to_json(self) -> str:
         """The job as JSON text."""

@@ -135,7 +135,9 @@ def train(job: TrainingJob) -> None:
     with strategy.scope():
         state = _create_state(settings, classes)
     batches = strategy.distribute_datasets_from_function(
-        lambda context: training_batches(job.train_patterns, job.transform_graph, settings, context)
+        lambda context: training_batches(
+            job.train_patterns, job.transform_graph, settings, context, any_size=job.any_size
+        )
     )
     step = make_train_step(strategy, state, settings)
     is_chief = distribution.is_chief(strategy)

@@ -17,9 +17,10 @@ def run_fn(fn_args: Any) -> None:
     trained it, and no worker has to take part.
 
     Args:
-      fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings; `train_files` are globs of
-        the train split, `eval_files` of the hold-out split, or the same again if there is none; `model_run_dir`
-        receives checkpoint, TensorBoard and `holdout.json`, `serving_model_dir` the SavedModel.
+      fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings, `["any_size"]` whether
+        images may have other sizes than 112x112; `train_files` are globs of the train split, `eval_files` of the
+        hold-out split, or the same again if there is none; `model_run_dir` receives checkpoint, TensorBoard and
+        `holdout.json`, `serving_model_dir` the SavedModel.
     """
     settings = TrainSettings.from_dict(fn_args.custom_config["settings"])
     job = TrainingJob(
@@ -29,6 +30,7 @@ def run_fn(fn_args: Any) -> None:
         settings=settings,
         # TFX insists on a split to evaluate on; where there is no hold-out split, it is told the train split.
         holdout_patterns=[] if fn_args.eval_files == fn_args.train_files else list(fn_args.eval_files),
+        any_size=fn_args.custom_config["any_size"],
     )
     if not settings.steps:
         job = dataclasses.replace(job, run_dir=settings.init_from)  # nothing to train: the checkpoint is there

@@ -108,18 +108,46 @@ def _png(seed):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    "images",
-    [
-        pytest.param([jpeg(i) for i in range(4)], id="aligned"),
-        pytest.param([jpeg(0), _png(1), jpeg(2), _png(3)], id="PNG among JPEG"),
-        pytest.param([jpeg(0), jpeg(1, size=250), _png(2), jpeg(3, size=96)], id="other sizes"),
-        pytest.param([jpeg(i, size=96) for i in range(4)], id="all of one other size"),
-    ],
-)
+ALIGNED = [
+    pytest.param([jpeg(i) for i in range(4)], id="JPEG"),
+    pytest.param([jpeg(0), _png(1), jpeg(2), _png(3)], id="PNG among JPEG"),
+]
+OTHERS = [
+    pytest.param([jpeg(0), jpeg(1, size=250), _png(2), jpeg(3, size=96)], id="other sizes"),
+    pytest.param([jpeg(i, size=96) for i in range(4)], id="all of one other size"),
+]
+
+
+def _batch(images, any_size):
+    return tf.function(lambda image_bytes: decode_batch(image_bytes, len(images), any_size))(tf.constant(images))
+
+
+@pytest.mark.parametrize("images", ALIGNED)
+def test_aligned_images_are_decoded_alike_either_way(images):
+    np.testing.assert_array_equal(_batch(images, any_size=False), _batch(images, any_size=True))
+
+
+@pytest.mark.parametrize("images", ALIGNED + OTHERS)
 def test_a_batch_is_decoded_as_its_images_are(images):
-    batch = tf.function(lambda image_bytes: decode_batch(image_bytes, len(images)))(tf.constant(images))
-    np.testing.assert_array_equal(batch, [decode_face(tf.constant(image)) for image in images])
+    np.testing.assert_array_equal(_batch(images, any_size=True), [decode_face(tf.constant(image)) for image in images])
+
+
+@pytest.mark.parametrize("images", OTHERS)
+def test_another_size_is_an_error_where_it_is_not_asked_for(images):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="96|250"):
+        _batch(images, any_size=False)
+
+
+def test_batches_of_any_size(tmp_path):
+    write_shards(tmp_path / "train", [(jpeg(i, size=(112, 96)[i % 2]), i % 2) for i in range(8)], shards=1)
+    settings = TrainSettings(batch_size=8)
+    patterns, graph = [str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, [0, 1])
+    for batches in (
+        training_batches(patterns, graph, settings, any_size=True),
+        holdout_batches(patterns, graph, settings, any_size=True),
+    ):
+        pixels, *_ = next(iter(batches))
+        assert pixels.shape == (8, 112, 112, 3)
 
 
 @pytest.mark.parametrize("batch_size", [4, 6, 8])
