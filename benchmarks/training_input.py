@@ -9,6 +9,7 @@ a rate is the median of the turns, a ratio the median of the ratios within a tur
 - decoding: its decoding alone, from JPEGs in memory.
 - OpenCV, simplejpeg, Pillow: loops over JPEGs in memory that fill one numpy array again and again.
 - OpenCV to a tensor: the same, but a new array each time, which becomes a tensor: what a step can take.
+- OpenCV from shards: that loop as an input of its own, which reads the same shards (TFRecordDataset, protobuf).
 - default DCT: decoding with TensorFlow's default, which is not pixel-equal to OpenCV (see `trainer_module.images`).
 """
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def write_data(folder: Path, jpegs: list[bytes]) -> tuple[list[str], str]:
     return [str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, list(range(IDENTITIES)))
 
 
-def loops(jpegs: list[bytes]) -> dict[str, Side]:
+def loops(jpegs: list[bytes], patterns: list[str]) -> dict[str, Side]:
     """The plain loops; each call decodes every JPEG once."""
     import cv2
     import simplejpeg
@@ -56,15 +57,27 @@ def loops(jpegs: list[bytes]) -> dict[str, Side]:
     cv2.setNumThreads(1)
     reused = np.empty((BATCH, 112, 112, 3), np.uint8)
 
+    def decode_all(images: Iterable[bytes], batch: np.ndarray) -> None:
+        for image, rgb in zip(images, batch, strict=True):
+            bgr = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+            cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, rgb)
+
     def opencv(batch: np.ndarray, first: int) -> None:
-        for i in range(BATCH):
-            bgr = cv2.imdecode(np.frombuffer(jpegs[first + i], np.uint8), cv2.IMREAD_COLOR)
-            cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, batch[i])
+        decode_all(jpegs[first : first + BATCH], batch)
 
     def opencv_to_a_tensor(_: np.ndarray, first: int) -> None:
         batch = np.empty_like(reused)
         opencv(batch, first)
         tf.convert_to_tensor(batch)
+
+    def opencv_from_shards() -> None:
+        records = tf.data.TFRecordDataset(tf.io.gfile.glob(patterns)).as_numpy_iterator()
+        for _ in range(0, JPEGS, BATCH):
+            examples = [tf.train.Example.FromString(next(records)).features.feature for _ in range(BATCH)]
+            batch = np.empty_like(reused)
+            decode_all((example["image"].bytes_list.value[0] for example in examples), batch)
+            tf.convert_to_tensor(batch)
+            tf.constant([example["label"].int64_list.value[0] for example in examples])
 
     def simple(batch: np.ndarray, first: int) -> None:
         for i in range(BATCH):
@@ -78,7 +91,8 @@ def loops(jpegs: list[bytes]) -> dict[str, Side]:
         return lambda: [one_batch(reused, first) for first in range(0, JPEGS, BATCH)]
 
     by_name = {"OpenCV": opencv, "OpenCV to a tensor": opencv_to_a_tensor, "simplejpeg": simple, "Pillow": pillow}
-    return {name: over_all(one_batch) for name, one_batch in by_name.items()}
+    sides = {name: over_all(one_batch) for name, one_batch in by_name.items()}
+    return {**sides, "OpenCV from shards": opencv_from_shards}
 
 
 def datasets(jpegs: list[bytes], patterns: list[str], graph: str) -> dict[str, Side]:
@@ -126,8 +140,9 @@ def sustained(sides: dict[str, Side]) -> list[tuple[str, str, str]]:
         for name, side in sides.items():
             rates[name].append(JPEGS / cpu_seconds(side))
     rows = [(name, f"{statistics.median(values):.0f}", "images per CPU second") for name, values in rates.items()]
-    for ours in ("input", "decoding", "default DCT"):
-        for peer in ("OpenCV to a tensor", "OpenCV", "simplejpeg", "Pillow"):
+    peers = ("OpenCV to a tensor", "OpenCV", "simplejpeg", "Pillow")
+    for ours, others in (("input", ("OpenCV from shards", *peers)), ("decoding", peers), ("default DCT", peers)):
+        for peer in others:
             ratio = statistics.median(a / b for a, b in zip(rates[ours], rates[peer], strict=True))
             rows.append((f"{ours} / {peer}", f"{ratio:.2f}", "ratio"))
     return rows
@@ -154,7 +169,7 @@ def measure() -> list[tuple[str, str, str]]:
             runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(FIRST_TURNS)]
             seconds = statistics.median(float(run.stdout) for run in runs)
             rows.append((f"time to the first batch of {batch_size}", f"{seconds:.2f}", "s"))
-        return rows + sustained({**loops(jpegs), **datasets(jpegs, patterns, graph)})
+        return rows + sustained({**loops(jpegs, patterns), **datasets(jpegs, patterns, graph)})
 
 
 if __name__ == "__main__":
