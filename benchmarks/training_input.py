@@ -2,8 +2,9 @@
 
 Run it from the repository's root: `python -m benchmarks.training_input`. It prints what it writes to
 `benchmarks/results/training_input.csv`. The process is bound to one core, and tf.data to one thread. Every side is
-measured from rest to rest (all batches that are made ahead are there), by the CPU time of the whole process, in turns;
-a rate is the median of the turns, a ratio the median of the ratios within a turn, since the machine's speed varies.
+measured from rest to rest (all batches that are made ahead are there), by the CPU time of the whole process, in turns,
+in several processes; a rate is the median of all turns, a ratio the median of the ratios within a turn, since the
+machine's speed varies.
 
 - input: `training_batches`: reads shards, checks their CRC, shuffles, parses, looks the class up, decodes.
 - decoding: its decoding alone, from JPEGs in memory.
@@ -15,6 +16,7 @@ a rate is the median of the turns, a ratio the median of the ratios within a tur
 
 import argparse
 import io
+import json
 import os
 import statistics
 import subprocess
@@ -23,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,8 +37,8 @@ MODULE = "benchmarks.training_input"
 BATCH = 64
 JPEGS = 2048  # different ones, of which a turn decodes each once: for the input, a turn is an epoch
 IDENTITIES = 100
-TURNS = 25
-FIRST_TURNS = 5
+PROCESSES = 5  # one after the other: where a process's memory lies is worth 5 %
+TURNS = 7  # of each
 
 Side = Callable[[], object]
 
@@ -131,19 +134,24 @@ def cpu_seconds(side: Side) -> float:
             return time.process_time() - begin
 
 
-def sustained(sides: dict[str, Side]) -> list[tuple[str, str, str]]:
-    """Rates and ratios."""
+def rates(sides: dict[str, Side]) -> dict[str, list[float]]:
+    """Images per CPU second of each side, a value a turn."""
     for side in sides.values():
         cpu_seconds(side)
-    rates: dict[str, list[float]] = {name: [] for name in sides}
+    turns: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(TURNS):
         for name, side in sides.items():
-            rates[name].append(JPEGS / cpu_seconds(side))
-    rows = [(name, f"{statistics.median(values):.0f}", "images per CPU second") for name, values in rates.items()]
+            turns[name].append(JPEGS / cpu_seconds(side))
+    return turns
+
+
+def sustained(turns: dict[str, list[float]]) -> list[tuple[str, str, str]]:
+    """Rates and ratios."""
+    rows = [(name, f"{statistics.median(values):.0f}", "images per CPU second") for name, values in turns.items()]
     peers = ("OpenCV to a tensor", "OpenCV", "simplejpeg", "Pillow")
     for ours, others in (("input", ("OpenCV from shards", *peers)), ("decoding", peers), ("default DCT", peers)):
         for peer in others:
-            ratio = statistics.median(a / b for a, b in zip(rates[ours], rates[peer], strict=True))
+            ratio = statistics.median(a / b for a, b in zip(turns[ours], turns[peer], strict=True))
             rows.append((f"{ours} / {peer}", f"{ratio:.2f}", "ratio"))
     return rows
 
@@ -158,28 +166,41 @@ def first_batch_seconds(patterns: list[str], graph: str, batch_size: int) -> flo
     return time.perf_counter() - begin
 
 
+def in_processes(*arguments: str) -> list[Any]:
+    """What PROCESSES runs of this module print, one after the other."""
+    command = [sys.executable, "-m", MODULE, *arguments]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(PROCESSES)]
+    return [json.loads(run.stdout) for run in runs]
+
+
 def measure() -> list[tuple[str, str, str]]:
     """Figure, value and unit of each row."""
     jpegs = faces(JPEGS)
     with tempfile.TemporaryDirectory() as temporary:
-        patterns, graph = write_data(Path(temporary), jpegs)
+        (pattern,), graph = write_data(Path(temporary), jpegs)
         rows = [("size of a JPEG", f"{sum(map(len, jpegs)) / JPEGS / 1000:.1f}", "KB")]
         for batch_size in (BATCH, 512):
-            command = [sys.executable, "-m", MODULE, "--first", patterns[0], graph, str(batch_size)]
-            runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(FIRST_TURNS)]
-            seconds = statistics.median(float(run.stdout) for run in runs)
+            seconds = statistics.median(in_processes("--first", pattern, graph, str(batch_size)))
             rows.append((f"time to the first batch of {batch_size}", f"{seconds:.2f}", "s"))
-        return rows + sustained({**loops(jpegs, patterns), **datasets(jpegs, patterns, graph)})
+        turns: dict[str, list[float]] = {}
+        for of_process in in_processes("--rates", pattern, graph):
+            for name, values in of_process.items():
+                turns.setdefault(name, []).extend(values)
+        return rows + sustained(turns)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", nargs=3, metavar=("PATTERN", "GRAPH", "BATCH"), help=argparse.SUPPRESS)
+    parser.add_argument("--rates", nargs=2, metavar=("PATTERN", "GRAPH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     if arguments.first:
         print(first_batch_seconds([arguments.first[0]], arguments.first[1], int(arguments.first[2])))
+    elif arguments.rates:
+        (pattern, graph), jpegs = arguments.rates, faces(JPEGS)
+        print(json.dumps(rates({**loops(jpegs, [pattern]), **datasets(jpegs, [pattern], graph)})))
     else:
         table.write("training_input", f"python -m {MODULE}", measure())
     # All is written; TensorFlow's iterators crash the interpreter's last garbage collection (a segmentation fault).
