@@ -76,7 +76,7 @@ class ImageSource:
 
         def announce(begin: int) -> None:
             coming = places[begin : begin + _AHEAD]
-            if not all(_is_cached(fd, offset) for offset, _ in coming[:: _AHEAD // _PROBES]):
+            if not all(_is_cached(fd, *place) for place in coming[:: _AHEAD // _PROBES]):
                 for offset, length in coming:
                     os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
 
@@ -117,10 +117,12 @@ class ImageSource:
             os.close(self._fd)
 
 
-def _is_cached(fd: int, offset: int) -> bool:
-    """Whether the byte there is in the page cache; False where the file system can't tell."""
+def _is_cached(fd: int, offset: int, length: int) -> bool:
+    """Whether all bytes there are in the page cache; False where the file system can't tell.
+
+    All, since a record's first and last page often came with a neighbour's.
+    """
     try:
-        os.preadv(fd, [bytearray(1)], offset, os.RWF_NOWAIT)
+        return os.preadv(fd, [bytearray(length)], offset, os.RWF_NOWAIT) == length
     except OSError:  # BlockingIOError: it would have to wait for the disk
         return False
-    return True
