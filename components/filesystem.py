@@ -57,6 +57,9 @@ def write_aside(path: str, aside: str, reserve: int = 0) -> Iterator[BinaryIO]:
 
     Yields:
       The unfinished file, open for writing; if the body raises, it is removed and `path` does not appear.
+
+    Raises:
+      OSError: what is to be reserved isn't there; names `path`.
     """
     make_folder(aside)
     make_folder(os.path.dirname(path))
@@ -65,7 +68,7 @@ def write_aside(path: str, aside: str, reserve: int = 0) -> Iterator[BinaryIO]:
         if is_local(path):
             with open(unfinished, "wb", buffering=1 << 16) as file:
                 if reserve:
-                    os.posix_fallocate(file.fileno(), 0, reserve)
+                    _reserve(file, reserve, path)
                 yield file
                 file.truncate()
             os.replace(unfinished, path)
@@ -76,6 +79,13 @@ def write_aside(path: str, aside: str, reserve: int = 0) -> Iterator[BinaryIO]:
     except BaseException:
         remove([unfinished])
         raise
+
+
+def _reserve(file: BinaryIO, size: int, path: str) -> None:
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: {size} bytes", path) from error
 
 
 def write_file(path: str, content: bytes, aside: str) -> None:

@@ -6,12 +6,14 @@ forks itself for the other cores.
 
 import contextlib
 import gc
+import json
 import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from components.record_example_gen.plan import ShardTask
 from components.record_example_gen.shards import ShardJob
@@ -51,13 +53,17 @@ def write_in_processes(job: ShardJob, tasks: Sequence[ShardTask], processes: int
       The number of records of a shard, as soon as `ShardJob.write` is done with it.
 
     Raises:
+      OSError: a shard can't be written, for want of space, say.
       RuntimeError: a process ended badly.
     """
     with _ready.pop() if _ready else _start() as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(pickle.dumps((job, tasks, processes)))
         process.stdin.close()
-        yield from map(int, process.stdout)
+        for said in map(json.loads, process.stdout):
+            if isinstance(said, list):
+                raise OSError(*said)
+            yield said
     if process.returncode:
         raise RuntimeError(f"expected the writers to end with code 0. Received: code {process.returncode}")
 
@@ -66,12 +72,23 @@ def _write(job: ShardJob, tasks: Sequence[ShardTask]) -> None:
     die_with_parent()
     gc.disable()  # a record leaves no cycles, and looking for them takes 3 % of the time
     for task in tasks:
-        job.write(task)
-        os.write(sys.stdout.fileno(), b"%d\n" % (task.end - task.begin))  # whole, whoever else writes there
+        try:
+            job.write(task)
+        except OSError as error:
+            _say([error.errno, error.strerror, error.filename])
+            return
+        _say(task.end - task.begin)
+
+
+def _say(what: int | list[Any]) -> None:
+    os.write(sys.stdout.fileno(), f"{json.dumps(what)}\n".encode())  # in one piece, whoever else writes there
 
 
 def main() -> None:
-    """Writes the shards that standard input asks for; a line on standard output says that one is done."""
+    """Writes the shards that standard input asks for.
+
+    A line of JSON on standard output says how many records a shard got, or what is wrong.
+    """
     asked = sys.stdin.buffer.read()
     if not asked:  # started ahead, and not needed
         return

@@ -1,6 +1,7 @@
 """The processes that write shards, beyond what ingest shows of them."""
 
 import os
+import resource
 import signal
 
 import psutil
@@ -76,6 +77,20 @@ def test_a_writer_that_is_killed_is_an_error(data, tmp_path):
     forked.send_signal(signal.SIGKILL)
     with pytest.raises(RuntimeError, match="expected the writers to end with code 0. Received: code 1"):
         list(written)
+
+
+def test_a_shard_for_which_there_is_no_room_is_an_error_that_names_it(data, tmp_path):
+    job, tasks = _plan(data, ShardStore(str(tmp_path)), shards=2)
+    before = _children()
+    with writer.started_ahead():
+        (process,) = [child for child in _children() if child not in before]
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        with pytest.raises(
+            OSError, match=r"\[Errno 27\] File too large: \d+ bytes: '.*data-0000[01]-of-00002.tfrecord"
+        ):
+            list(writer.write_in_processes(job, tasks, 2))
+    assert not list(tmp_path.rglob("*.tfrecord"))
+    assert not list((tmp_path / "unfinished").iterdir())
 
 
 def test_a_cold_file_is_announced_and_read_as_it_is(data, tmp_path):
