@@ -17,8 +17,8 @@ def image_digest(image: bytes) -> int:
     """A 64-bit checksum of an encoded image, 0 .. 2**64 - 1: the CRC-32C of the first half, then that of all its bytes.
 
     Against accident, not against an attacker: 14,000 images of verification pairs against 5.8 million of training,
-    other ones in both halves, collide with a probability of 14e3 x 5.8e6 / 2**64 = 4e-9. A tenth of the time of
-    SHA-256, which would be a third of ingest; and the second checksum serves the image's TFRecord as well.
+    other ones in both halves, collide with a probability of 14e3 x 5.8e6 / 2**64 = 4e-9. 0.6 us for 5.5 KB, of
+    which ingest saves most again, since the second checksum serves the image's TFRecord as well; SHA-256 takes 3.0.
     """
     half = len(image) // 2
     first = google_crc32c.value(image[:half])
