@@ -70,7 +70,7 @@ def write_aside(path: str, aside: str, reserve: int = 0) -> Iterator[BinaryIO]:
                 if reserve:
                     _reserve(file, reserve, path)
                 yield file
-                file.truncate()
+                file.truncate()  # what was reserved and not needed
             os.replace(unfinished, path)
         else:
             with beam_filesystems().create(unfinished, compression_type=_UNCOMPRESSED) as file:

@@ -13,7 +13,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from components.record_example_gen.plan import ShardTask
 from components.record_example_gen.shards import ShardJob
@@ -61,8 +60,8 @@ def write_in_processes(job: ShardJob, tasks: Sequence[ShardTask], processes: int
         process.stdin.write(pickle.dumps((job, tasks, processes)))
         process.stdin.close()
         for said in map(json.loads, process.stdout):
-            if isinstance(said, list):
-                raise OSError(*said)
+            if isinstance(said, str):
+                raise OSError(said)
             yield said
     if process.returncode:
         raise RuntimeError(f"expected the writers to end with code 0. Received: code {process.returncode}")
@@ -75,12 +74,12 @@ def _write(job: ShardJob, tasks: Sequence[ShardTask]) -> None:
         try:
             job.write(task)
         except OSError as error:
-            _say([error.errno, error.strerror, error.filename])
+            _say(str(error))
             return
         _say(task.end - task.begin)
 
 
-def _say(what: int | list[Any]) -> None:
+def _say(what: int | str) -> None:
     os.write(sys.stdout.fileno(), f"{json.dumps(what)}\n".encode())  # in one piece, whoever else writes there
 
 
