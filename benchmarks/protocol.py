@@ -5,33 +5,17 @@ Run it from the repository's root: `python -m benchmarks.protocol`. It prints wh
 timed several times, and the shortest time counts, since whatever else the machine does only makes times longer.
 """
 
-import importlib.util
-import sys
 import timeit
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from benchmarks import table
 from evaluator_custom.protocol import evaluate, pair_distances
 from evaluator_custom.verification_statistics import bootstrap_accuracy
+from tests.evaluator_custom.published_protocol import assert_equal, faces, published
 
-ROOT = Path(__file__).resolve().parent.parent
 PAIRS = 6000
-
-
-def transcription() -> ModuleType:
-    """The tests' module. By path, because `tests` is also the name of a package that some wheels install."""
-    path = ROOT / "tests" / "evaluator_custom" / "test_protocol.py"
-    spec = importlib.util.spec_from_file_location("protocol_transcription", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"Expected a Python module. Received: {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def shortest(call: Callable[[], object], repeats: int) -> float:
@@ -41,11 +25,10 @@ def shortest(call: Callable[[], object], repeats: int) -> float:
 
 def measure() -> list[tuple[str, str, str]]:
     """Figure, value and unit of each row."""
-    reference = transcription()
-    distances, same = reference.faces(PAIRS)
-    reference.assert_equal(evaluate(distances, same), reference.published(distances, same))
+    distances, same = faces(PAIRS)
+    assert_equal(evaluate(distances, same), published(distances, same))
     ours = shortest(lambda: evaluate(distances, same), 50)
-    loops = shortest(lambda: reference.published(distances, same), 5)
+    loops = shortest(lambda: published(distances, same), 5)
     correct = evaluate(distances, same).correct
     bootstrap = shortest(lambda: bootstrap_accuracy(correct), 50)
     raw = np.random.default_rng(0).standard_normal((2, 2 * PAIRS, 512), dtype=np.float32)
