@@ -17,11 +17,12 @@ import yaml
 from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.conditions import Condition, parse_all, sets_of
 from pipeline.beam_runners import beam_args
+from trainer_module.errors import DataError
 from trainer_module.features import VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
 
 
-class ConfigError(ValueError):
+class ConfigError(DataError):
     """A setting that doesn't exist or whose value is not allowed."""
 
 
