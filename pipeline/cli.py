@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from components.filesystem import is_local
+from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.config import PRESETS, PipelineConfig, make_config
 from pipeline.data_commands import convert, echo_json, inspect, synth
@@ -154,11 +155,11 @@ def run(
     as_json: bool,
 ) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
-    from pipeline.preflight import check_dataset
+    from pipeline.preflight import check_run
 
     data = os.path.abspath(data) if is_local(data) else data
     config = make_config(data, os.path.abspath(root), preset, overrides, init_from)
-    config = dataclasses.replace(check_dataset(config), beam_args=beam_args(beam_runner, beam_given))
+    config = dataclasses.replace(check_run(config), beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
     os.makedirs(os.path.dirname(log), exist_ok=True)
@@ -222,6 +223,7 @@ def compile_(
 ) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
     config = make_config(data, root, preset, overrides)
+    check_backbone(config.train, here=False)
     config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=False)
     with quiet():

@@ -42,6 +42,7 @@ class TrainSettings:
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
       join_cluster: with several workers, be the one of them that the environment's TF_CONFIG names, and wait for the
         others on its other hosts, in place of starting all of them here.
+      check_memory: refuse to begin where this machine's memory surely doesn't hold the training.
       start_timeout_s: how long the workers may take to find each other before all are stopped.
       shuffle_buffer: encoded records that are shuffled; 4,096 of 7 KB are 29 MB.
       log_every: steps between two points in TensorBoard.
@@ -76,6 +77,7 @@ class TrainSettings:
     strategy: Strategy = "mirrored"
     workers: int = 1
     join_cluster: bool = False
+    check_memory: bool = True
     start_timeout_s: float = 300.0
     shuffle_buffer: int = 4096
     log_every: int = 20
