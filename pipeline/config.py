@@ -15,6 +15,7 @@ from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.conditions import Condition, parse_all, sets_of
 from pipeline.beam_runners import beam_args
 from pipeline.overrides import ConfigError, assign, names_in, parse_override
+from pipeline.secrets import refuse_secret_path
 from trainer_module.errors import DataError, did_you_mean, parse_json_object
 from trainer_module.features import VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
@@ -191,6 +192,8 @@ def make_config(
         raise ConfigError(
             f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}{did_you_mean(preset, PRESETS)}"
         )
+    for flag, path in (("--data", data), ("--root", root)):
+        refuse_secret_path(flag, path)
     values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     for name, value in PRESETS[preset].settings.items():
         assign(values, _SECTIONS, name, value)
