@@ -21,7 +21,7 @@ from pipeline.config import PRESETS, PipelineConfig, make_config
 from pipeline.data_commands import convert, echo_json, inspect, synth
 from pipeline.endings import Commands
 from pipeline.evaluate_command import evaluate
-from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
+from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, make_private
 from pipeline.quiet import quiet
 from trainer_module.console import say
 from trainer_module.errors import DataError
@@ -162,7 +162,8 @@ def run(
     config = dataclasses.replace(check_run(config), beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
-    os.makedirs(os.path.dirname(log), exist_ok=True)
+    for folder in (os.path.dirname(log), config.pipeline_root, config.work_dir):  # they hold faces
+        make_private(folder)
     say(f"preset {preset}: {PRESETS[preset].about}")
     with quiet(log):
         from pipeline.local_runner import run_local

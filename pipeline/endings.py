@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, say
+from pipeline.surroundings import check_working_folder, settle
+from trainer_module.console import say
 from trainer_module.errors import DataError
 
 # What an operation on a file can meet that is no fault of what a person wrote.
@@ -23,15 +24,14 @@ class Commands(click.Group):
     """A group of commands none of which ends in a traceback, wherever it was raised."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Opens what the shell left closed, forgets what a parent process told its children, then parses and runs."""
-        open_standard_streams()
-        for name in (CONSOLE_FD, LOG):
-            os.environ.pop(name, None)
+        """Parses and runs, in settled surroundings."""
+        settle()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Parses a command's own arguments and runs it."""
         with ends_in_words():
+            check_working_folder()
             return super().invoke(ctx)
 
 

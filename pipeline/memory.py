@@ -16,7 +16,7 @@ from trainer_module.settings import TrainSettings
 _GB = 1e9
 _IMPORTS = 0.9e9  # TensorFlow's and ours, in a worker
 _PIPELINE = 1.3e9  # TFX's and Beam's, with what ingest and Transform leave behind
-# The estimate meets measured peaks within 15 %: what is over by less may fit, and is only warned of.
+# The estimate meets measured peaks within 20 %: what is over by less may fit, and is only warned of.
 _SURELY = 0.8
 
 

@@ -1,5 +1,6 @@
 """Paths of the command line, checked before anything slow is imported."""
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -122,6 +123,17 @@ def check_writable(folder: str) -> None:
         raise DataError(
             f"{_shown(folder)}: expected a folder that can be written to. Received: {received}{error.strerror}"
         ) from error
+
+
+def make_private(folder: str) -> None:
+    """Makes a folder that its owner alone can enter; one that is there stays as it is.
+
+    Raises:
+      OSError: it can't be made.
+    """
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
 
 
 def _expect(path: str, expected: str) -> None:
