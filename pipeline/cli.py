@@ -289,4 +289,9 @@ def presets(as_json: bool) -> None:
     for name, preset in PRESETS.items():
         click.echo(f"{name}: {preset.about}")
         for setting, value in preset.settings.items():
-            click.echo(f"    {setting}={value}")
+            click.echo(f"    {setting}={_as_yaml(value)}")
+
+
+def _as_yaml(value: Any) -> str:
+    """A setting's value as `--set` reads it back."""
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)

@@ -66,14 +66,20 @@ def _said(error: BaseException, log: str | None) -> int:
         say("interrupted")
         return 130
     if isinstance(error, DataError):
-        say(f"error: {error}")
+        say(f"error: {_in_one_line(error)}")
         return 2
     if isinstance(error, OSError) and error.filename is not None and error.errno not in _MACHINES_FAULTS:
-        say(f"error: {os.fsdecode(error.filename)}: expected a path that can be used. Received: {error.strerror}")
+        path = os.fsdecode(error.filename)
+        say(f"error: {_in_one_line(path)}: expected a path that can be used. Received: {error.strerror}")
         return 2
-    say(f"failed: {type(error).__name__}: {error}")
+    say(f"failed: {type(error).__name__}: {_in_one_line(error)}")
     say(f"log: {_written() if log is None else log}")
     return 1
+
+
+def _in_one_line(what: object) -> str:
+    """The text, with what moves a terminal's cursor as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(what))
 
 
 def _written() -> str:
