@@ -143,6 +143,7 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Start from the backbone of a training run or an import; with --set train.steps=0, judge it as it is.",
 )
 @pipeline_options
+@click.option("--wait", is_flag=True, help="Wait for another run in the same root, instead of ending.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
     data: str,
@@ -152,6 +153,7 @@ def run(
     overrides: tuple[str, ...],
     beam_runner: str,
     beam_given: tuple[str, ...],
+    wait: bool,
     as_json: bool,
 ) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
@@ -159,7 +161,7 @@ def run(
 
     with input_errors():
         data = os.path.abspath(data) if is_local(data) else data
-        config = make_config(data, os.path.abspath(root), preset, overrides, init_from)
+        config = make_config(data, os.path.abspath(root) if is_local(root) else root, preset, overrides, init_from)
         config = dataclasses.replace(check_dataset(config), beam_args=beam_args(beam_runner, beam_given))
         check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
@@ -168,7 +170,7 @@ def run(
     with quiet(log):
         from pipeline.local_runner import run_local
 
-        summary = run_local(config)
+        summary = run_local(config, wait)
     if as_json:
         echo_json({**summary.to_dict(), "log": log})
     else:
@@ -189,6 +191,8 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
         click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")
     model = _shown(summary.pushed or summary.model)
     click.echo(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
+    if summary.already_served:
+        click.echo(f"             already served as version {os.path.basename(summary.pushed)}")
     if summary.report:
         click.echo(f"report       {_shown(summary.report)}")
     if summary.tensorboard:
@@ -224,7 +228,7 @@ def compile_(
 ) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
     with input_errors():
-        config = make_config(data, root, preset, overrides)
+        config = make_config(data, root, preset, overrides, here=False)
         config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
         check_with_beam(config.beam_args, here=False)
     with quiet():

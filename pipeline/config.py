@@ -4,19 +4,21 @@ Imports no TensorFlow, so that `--help` and a wrong flag are answered at once.
 """
 
 import dataclasses
-import glob
 import hashlib
 import json
 import os
+import re
 import typing
 from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
+from components.filesystem import files_below
 from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.conditions import Condition, parse_all, sets_of
 from pipeline.beam_runners import beam_args
+from pipeline.places import check_places
 from trainer_module.features import VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
 
@@ -42,6 +44,9 @@ class EvaluationConfig:
     conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
 
     def __post_init__(self) -> None:
+        for name in self.sets:
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ValueError(f"evaluation.sets must be names of files without .bin. Received: {name!r}")
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
         try:
@@ -79,7 +84,7 @@ class PipelineConfig:
       ingest: see IngestSettings.
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
-      init_digest: digest of the checkpoint that `train.init_from` names, so that another one is another cache key.
+      init_digest: digest of the checkpoint that `train.init_from` names: it stands for that folder in the cache key.
       beam_args: Beam's options, see `beam_runners`. They are part of a node's cache key: another spelling re-runs it.
     """
 
@@ -162,7 +167,13 @@ PRESETS: dict[str, Preset] = {
 
 
 def make_config(
-    data: str, root: str, preset: str, overrides: Iterable[str] = (), init_from: str | None = None
+    data: str,
+    root: str,
+    preset: str,
+    overrides: Iterable[str] = (),
+    init_from: str | None = None,
+    *,
+    here: bool = True,
 ) -> PipelineConfig:
     """A configuration from a preset and the command line's overrides.
 
@@ -171,18 +182,25 @@ def make_config(
       root: folder of everything the pipeline writes.
       preset: a name in PRESETS.
       overrides: "section.name=value" each, the value as YAML; a dict's entry is "section.name.key=value".
-      init_from: folder of a training run or an import to start from; it decides the backbone and its pixels.
+      init_from: folder of a training run or an import to start from; it decides the backbone and its pixels. The
+        override `train.init_from` is the same.
+      here: the pipeline runs on this machine; else paths are those of the machines that it is compiled for, and a
+        folder that `train.init_from` names is not looked into.
 
     Returns:
       The configuration.
 
     Raises:
       ConfigError: an unknown preset or setting, or a value that is not allowed; names it.
+      DataError: a path that TFX would take for a pattern.
     """
     if preset not in PRESETS:
         raise ConfigError(f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}")
+    check_places(data, root, here)
     values: dict[str, dict[str, Any]] = {"ingest": {}, "train": {}, "evaluation": {}}
     given = [_parse_override(text) for text in overrides]
+    if here:
+        init_from, given = _one_init_from(init_from, given)
     initial = initial_settings(init_from) if init_from else {}
     for name, value in [*PRESETS[preset].settings.items(), *initial.items(), *given]:
         _assign(values, name, value)
@@ -200,6 +218,15 @@ def make_config(
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _one_init_from(init_from: str | None, given: list[tuple[str, Any]]) -> tuple[str | None, list[tuple[str, Any]]]:
+    """Takes `--init-from` and `--set train.init_from` for the same, and that setting out of those that were given."""
+    folders = [str(value) for name, value in given if name == "train.init_from" and value]
+    if init_from and folders:
+        raise ConfigError(f"expected no setting that --init-from decides. Received: train.init_from={folders[-1]}")
+    rest = [(name, value) for name, value in given if name != "train.init_from"]
+    return init_from or (folders[-1] if folders else None), rest
 
 
 def initial_settings(folder: str) -> dict[str, Any]:
@@ -227,8 +254,17 @@ def initial_settings(folder: str) -> dict[str, Any]:
 
 
 def _checkpoint_digest(folder: str) -> str:
+    """Digest of a checkpoint's files.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    checkpoint = os.path.join(folder, "checkpoint")
+    files = files_below(checkpoint)
+    if not files:
+        raise ConfigError(f"{checkpoint}: expected the checkpoint of a training run or an import. Received: no files")
     digest = hashlib.sha256()
-    for path in sorted(glob.glob(os.path.join(folder, "checkpoint", "*"))):
+    for path in files:
         with open(path, "rb") as f:
             digest.update(hashlib.file_digest(f, "sha256").digest())
     return digest.hexdigest()[:16]

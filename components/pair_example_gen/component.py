@@ -30,6 +30,5 @@ class PairExampleGen(FolderExampleGen):
           work: folder that outlives a run, for digests of files that have not changed; "" keeps none.
           code_version: digest of the source files behind the executor.
         """
-        patterns = {name: f"{name}.bin" for name in sets}
-        patterns |= {f"{name}_attributes": attributes_file(name) for name in sets}  # a pattern may match nothing
-        super().__init__(input_base, patterns, {"sets": list(sets)}, work=work, code_version=code_version)
+        files = [file for name in sets for file in (f"{name}.bin", attributes_file(name))]
+        super().__init__(input_base, files, {"sets": list(sets)}, work=work, code_version=code_version)

@@ -33,5 +33,5 @@ class RecordExampleGen(FolderExampleGen):
           code_version: digest of the source files behind the executor.
         """
         options = (settings or IngestSettings()).to_dict()
-        patterns = {"records": recordio.REC_FILE, "index": recordio.IDX_FILE}
-        super().__init__(input_base, patterns, options, work=work, code_version=code_version)
+        files = [recordio.REC_FILE, recordio.IDX_FILE]
+        super().__init__(input_base, files, options, work=work, code_version=code_version)

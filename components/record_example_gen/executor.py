@@ -1,7 +1,6 @@
 """Work of RecordExampleGen: a global permutation of index entries, then shards written independently of each other."""
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from tfx import types
+from tfx.types import artifact_utils
 
 from components import filesystem, recordio
 from components.example_gen_base import FolderExampleGenExecutor, begin_examples
@@ -28,6 +28,7 @@ from components.record_example_gen.shards import (
     ShardStore,
     check_share,
 )
+from components.record_example_gen.stores import held_store, store_name
 from components.record_example_gen.write import WriteShards, writer_processes
 from components.record_example_gen.writer import started_ahead
 from trainer_module.console import progress
@@ -111,28 +112,26 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         rec = rec_path(given.folder)
         rec_bytes = filesystem.size(rec)
         processes = writer_processes(self._beam_pipeline_args, rec_bytes)
-        with started_ahead() if processes else contextlib.nullcontext():
-            layout = read_dataset(given.folder)
-            selection = select(layout.num_images, identities_of(layout, rec, settings), settings)
-            examples = begin_examples(output_dict, list(selection.splits))
-            key = json.dumps([given.digest, given.code_version, given.options], sort_keys=True)
-            name = hashlib.sha256(key.encode()).hexdigest()[:16]
-            store = ShardStore(os.path.join(given.work or examples.uri, f"ingest-{name}"))
-            filesystem.remove([store.failed])
-            tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)
-            job = ShardJob(rec, store, settings, layout.num_identities, selection.records)
-            self.write_examples(tasks, WriteShards(job, processes), one_worker=processes > 0)
-        if filesystem.exists(store.failed):
-            raise DataError(filesystem.read_file(store.failed).decode())
-        contents = _contents(store, tasks)
-        _check_against_header(rec, layout, selection, settings, contents)
-        bad = [entry for content in contents for entry in content.bad]
-        check_share(len(bad), selection.records, settings, bad[0][2] if bad else "")
-        for task in tasks:
-            filesystem.link(store.shard(task), os.path.join(examples.uri, task.name))
-        _publish(examples, store, contents, selection)
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        name = store_name(given.digest, given.code_version, given.options)
+        with held_store(given.work, examples.uri, name) as store:
+            with started_ahead() if processes else contextlib.nullcontext():
+                layout = read_dataset(given.folder)
+                selection = select(layout.num_images, identities_of(layout, rec, settings), settings)
+                begin_examples(output_dict, list(selection.splits))
+                tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)
+                job = ShardJob(rec, store, settings, layout.num_identities, selection.records)
+                self.write_examples(tasks, WriteShards(job, processes), one_worker=processes > 0)
+            if filesystem.exists(store.failed):
+                raise DataError(filesystem.read_file(store.failed).decode())
+            contents = _contents(store, tasks)
+            _check_against_header(rec, layout, selection, settings, contents)
+            bad = [entry for content in contents for entry in content.bad]
+            check_share(len(bad), selection.records, settings, bad[0][2] if bad else "")
+            for task in tasks:
+                filesystem.link(store.shard(task), os.path.join(examples.uri, task.name))
+            _publish(examples, store, contents, selection)
         examples.set_string_custom_property("content_digest", given.digest)
-        filesystem.remove_folder(store.folder)
 
 
 def _contents(store: ShardStore, tasks: list[ShardTask]) -> list[ShardContent]:
@@ -170,7 +169,7 @@ def _publish(examples: types.Artifact, store: ShardStore, contents: list[ShardCo
     if bad:
         lines = [json.dumps({"key": key, "offset": offset, "reason": reason}) for key, offset, reason in bad]
         target = os.path.join(examples.uri, QUARANTINE)
-        for path in filesystem.find(os.path.join(store.folder, QUARANTINE, "*")):
+        for path in filesystem.files_below(os.path.join(store.folder, QUARANTINE)):
             filesystem.link(path, os.path.join(target, os.path.basename(path)))
         listing = os.path.join(target, QUARANTINE_LIST)
         filesystem.write_file(listing, "".join(f"{line}\n" for line in lines).encode(), store.aside)

@@ -21,7 +21,11 @@ def _features(data, out):
     examples = standard_artifacts.Examples()
     examples.uri = str(out)
     context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(out / "tmp"))
-    properties = {"input_base": str(data), "options": json.dumps({"sets": ["lfw"]})}
+    properties = {
+        "input_base": str(data),
+        "input_config": PairExampleGen(str(data), ("lfw",)).exec_properties["input_config"],
+        "options": json.dumps({"sets": ["lfw"]}),
+    }
     PairExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
     (path,) = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], "lfw") + "/*")
     found = []
@@ -58,3 +62,28 @@ def test_the_cache_key_stands_for_the_attributes_too(tmp_path):
     assert input_files(str(tmp_path), config) == [str(tmp_path / "lfw.bin")]
     (tmp_path / "lfw.csv").write_text("image,group\n")
     assert input_files(str(tmp_path), config) == [str(tmp_path / "lfw.bin"), str(tmp_path / "lfw.csv")]
+
+
+def test_a_set_named_like_another_ones_attributes_is_in_the_key_beside_them(tmp_path):
+    sets = ("lfw", "lfw_attributes")
+    for name in sets:
+        write_pairs(tmp_path, name, 10)
+    (tmp_path / "lfw.csv").write_text("image,group\n")
+    config = PairExampleGen(str(tmp_path), sets).exec_properties["input_config"]
+    names = ["lfw.bin", "lfw.csv", "lfw_attributes.bin"]
+    assert input_files(str(tmp_path), config) == [str(tmp_path / name) for name in names]
+
+
+@pytest.mark.parametrize("name", ["faces [v1]", "faces *", "f?ces", "one\ntwo", "back\\slash"])
+def test_a_folders_name_is_taken_literally(tmp_path, name):
+    for folder, seed in ((name, 10), ("faces 1", 12), ("faces v", 12), ("faces", 12)):
+        write_pairs(tmp_path / folder, "lfw", seed)
+    config = PairExampleGen(str(tmp_path / name), ("lfw",)).exec_properties["input_config"]
+    assert input_files(str(tmp_path / name), config) == [str(tmp_path / name / "lfw.bin")]
+    assert _features(tmp_path / name, tmp_path / "out") == [{}] * 10
+
+
+def test_a_folder_without_any_of_the_files_is_no_input(tmp_path):
+    config = PairExampleGen(str(tmp_path), ("lfw",)).exec_properties["input_config"]
+    with pytest.raises(DataError, match=r"lfw\.bin or .*lfw\.csv: expected a file. Received: no such file"):
+        input_files(str(tmp_path), config)
