@@ -10,7 +10,7 @@ MODEL_FOLDER = "Format-Serving"  # TFX's name
 VERIFICATION_FILE = "verification.json"
 _SHARD = re.compile(r".*-\d{5}-of-(?P<shards>\d{5})\b.*")
 _SAVED_MODEL = ("saved_model.pb", os.path.join("variables", "variables.index"))
-# Files without which an artifact is of no use. One that isn't named must not be empty; a ModelRun may be: nothing is
+# Files without which an artifact is of no use. One that isn't named must hold a file; a ModelRun may be: nothing is
 # trained where a model is only judged.
 _FILES = {
     "Model": tuple(os.path.join(MODEL_FOLDER, file) for file in _SAVED_MODEL),
@@ -37,7 +37,7 @@ def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:
         return all(_is_whole_split(os.path.join(artifact.uri, f"Split-{name}")) for name in names)
     files = _FILES.get(kind)
     if files is None:
-        return bool(_names(artifact.uri))
+        return any(names for _, _, names in os.walk(artifact.uri))
     return all(os.path.exists(os.path.join(artifact.uri, file)) for file in files)
 
 

@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `--help` must answer at once, and Tens
 import dataclasses
 import functools
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -199,7 +200,7 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
         click.echo(f"tensorboard  {_shown(summary.tensorboard)}")
     click.echo(f"log          {_shown(log)}")
     command = "arcface-tfx" if shutil.which("arcface-tfx") else f"{os.path.relpath(sys.executable)} -m pipeline"
-    click.echo(f"\nask it:      {command} embed {model} IMAGE.jpg")
+    click.echo(f"\nask it:      {command} embed {shlex.quote(model)} IMAGE.jpg")
 
 
 def _shown(path: str) -> str:

@@ -86,21 +86,21 @@ def _folders(path: str) -> list[str]:
 
 
 class _Records:
-    """The live artifacts in ML Metadata."""
+    """The artifacts in ML Metadata."""
 
     def __init__(self, store: MetadataStore) -> None:
         self._store = store
         self._types = {kind.id: kind.name for kind in store.get_artifact_types()}
-        self._live = [a for a in store.get_artifacts() if a.state == mlmd.Artifact.LIVE]
+        self._artifacts = store.get_artifacts()
         self.last_execution = max((execution.id for execution in store.get_executions()), default=0)
 
-    def _of(self, *kinds: str) -> list[mlmd.Artifact]:
-        return [artifact for artifact in self._live if self._types[artifact.type_id] in kinds]
+    def _of(self, kind: str) -> list[mlmd.Artifact]:
+        return [artifact for artifact in self._artifacts if self._types[artifact.type_id] == kind]
 
     def move(self, root: str) -> None:
         """Gives the artifacts of a root that was moved or copied the place where it is now."""
         old_roots = set()
-        for artifact in self._live:
+        for artifact in self._artifacts:
             old = str(PurePath(artifact.uri).parents[_PARTS_BELOW_ROOT - 1])
             if old == root:
                 continue
@@ -121,7 +121,7 @@ class _Records:
             if "blessed" in blessing.custom_properties and blessing.custom_properties["blessed"].int_value
         }
         for model in sorted(self._of("Model"), key=lambda a: a.id, reverse=True):
-            if model.id not in blessed:
+            if model.id not in blessed or model.state != mlmd.Artifact.LIVE:
                 continue
             if is_whole("Model", model):
                 return
@@ -153,9 +153,9 @@ class _Records:
         again for want of the folder.
         """
         gone: dict[str, list[str]] = collections.defaultdict(list)
-        for artifact in self._live:
+        for artifact in self._artifacts:
             kind = self._types[artifact.type_id]
-            if is_whole(kind, artifact):
+            if artifact.state != mlmd.Artifact.LIVE or is_whole(kind, artifact):
                 continue
             node, output, execution = PurePath(artifact.uri).parts[-3:]
             gone[node].append(f"{output} {execution}")
@@ -165,7 +165,7 @@ class _Records:
                 artifact.state = mlmd.Artifact.DELETED
                 self._store.put_artifacts([artifact])
         for node, outputs in gone.items():
-            say(f"{node}: {', '.join(outputs)} gone from where it was written: made again where it is needed")
+            say(f"{node}: what it wrote is gone ({', '.join(outputs)}): it runs again where that is needed")
 
 
 def _moved(path: str, old: str, root: str) -> str:
