@@ -14,8 +14,8 @@ from pathlib import PurePath
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.artifact_files import MODEL_FOLDER, VERIFICATION_FILE, holds_a_model, is_whole, served_from
 from pipeline.config import PipelineConfig
+from pipeline.local_artifacts import MODEL_FOLDER, VERIFICATION_FILE, holds_a_model, is_whole, open_store, served_from
 from trainer_module.console import say
 from trainer_module.errors import DataError
 
@@ -35,9 +35,7 @@ def reconcile(config: PipelineConfig) -> None:
         _set_aside_unknown(config, 0)
         return
     _check(config.metadata_path)
-    connection = mlmd.ConnectionConfig()
-    connection.sqlite.filename_uri = config.metadata_path
-    records = _Records(MetadataStore(connection))
+    records = _Records(open_store(config.metadata_path))
     _set_aside_unknown(config, records.last_execution)
     records.move(config.root)
     records.restore_baseline()

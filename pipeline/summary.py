@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 
 from components.record_example_gen.shards import QUARANTINE, QUARANTINE_LIST
 from pipeline.config import PipelineConfig
+from pipeline.local_artifacts import MODEL_FOLDER, VERIFICATION_FILE, open_store
 
 _TRAIN_EXAMPLES = "TrainExamples"  # RecordExampleGen's, told from PairExampleGen's by what it counts
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
@@ -60,26 +60,24 @@ def summarize(config: PipelineConfig, run: str) -> RunSummary:
     """
     nodes: dict[str, str] = {}
     artifacts: dict[str, metadata_store_pb2.Artifact] = {}
-    connection = metadata.sqlite_metadata_connection_config(config.metadata_path)
-    with metadata.Metadata(connection) as handle:
-        store = handle.store
-        context = store.get_context_by_type_and_name("pipeline_run", run)
-        executions = store.get_executions_by_context(context.id)
-        for execution in sorted(executions, key=lambda e: e.id):
-            contexts = store.get_contexts_by_execution(execution.id)
-            (node,) = [context.name.rpartition(".")[2] for context in contexts if context.type == "node"]
-            state = _STATES.get(execution.last_known_state, "failed")
-            # A Resolver looks things up in ML Metadata, and so has nothing to cache.
-            nodes[node] = "resolved" if execution.type == _RESOLVER else state
-        types = {t.id: t.name for t in store.get_artifact_types()}
-        outputs = [
-            event.artifact_id
-            for event in store.get_events_by_execution_ids([e.id for e in executions])
-            if event.type == metadata_store_pb2.Event.OUTPUT
-        ]
-        for artifact in sorted(store.get_artifacts_by_id(outputs), key=lambda a: a.id):
-            name = types[artifact.type_id]
-            artifacts[_TRAIN_EXAMPLES if "identities" in artifact.custom_properties else name] = artifact
+    store = open_store(config.metadata_path)
+    context = store.get_context_by_type_and_name("pipeline_run", run)
+    executions = store.get_executions_by_context(context.id)
+    for execution in sorted(executions, key=lambda e: e.id):
+        contexts = store.get_contexts_by_execution(execution.id)
+        (node,) = [context.name.rpartition(".")[2] for context in contexts if context.type == "node"]
+        state = _STATES.get(execution.last_known_state, "failed")
+        # A Resolver looks things up in ML Metadata, and so has nothing to cache.
+        nodes[node] = "resolved" if execution.type == _RESOLVER else state
+    types = {t.id: t.name for t in store.get_artifact_types()}
+    outputs = [
+        event.artifact_id
+        for event in store.get_events_by_execution_ids([e.id for e in executions])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    ]
+    for artifact in sorted(store.get_artifacts_by_id(outputs), key=lambda a: a.id):
+        name = types[artifact.type_id]
+        artifacts[_TRAIN_EXAMPLES if "identities" in artifact.custom_properties else name] = artifact
     return _from_artifacts(nodes, artifacts)
 
 
@@ -100,10 +98,10 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
     destination = properties["pushed_destination"].string_value if "pushed_destination" in properties else None
     return RunSummary(
         nodes=nodes,
-        verification=content("ModelEvaluation", "verification.json"),
+        verification=content("ModelEvaluation", VERIFICATION_FILE),
         pushed=destination,
         already_served=_ALREADY_SERVED in properties and bool(properties[_ALREADY_SERVED].int_value),
-        model=uri("Model", "Format-Serving"),
+        model=uri("Model", MODEL_FOLDER),
         tensorboard=uri("ModelRun", "tensorboard"),
         report=uri("ModelEvaluation", "report.html"),
         holdout=content("ModelRun", "holdout.json"),

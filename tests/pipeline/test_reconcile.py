@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import PipelineConfig
+from pipeline.local_artifacts import open_store
 from pipeline.reconcile import reconcile
 from trainer_module.errors import DataError
 
@@ -29,9 +29,7 @@ class Root:
 
     @property
     def store(self):
-        connection = mlmd.ConnectionConfig()
-        connection.sqlite.filename_uri = str(self.path / "metadata.sqlite")
-        return MetadataStore(connection)
+        return open_store(str(self.path / "metadata.sqlite"))
 
     def add(self, execution, node, output, kind, files, split_names="", **custom):
         """An artifact with these files in its folder; returns its number."""

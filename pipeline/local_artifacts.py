@@ -1,9 +1,10 @@
-"""What must lie in an artifact's folder, by the artifact's kind: whether what was once written is still there."""
+"""Artifacts of local runs: ML Metadata's records of them, and whether what was once written is still there."""
 
 import json
 import os
 import re
 
+from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 MODEL_FOLDER = "Format-Serving"  # TFX's name
@@ -19,6 +20,13 @@ _FILES = {
     "Schema": ("schema.pbtxt",),
     "TransformGraph": (os.path.join("transform_fn", "saved_model.pb"), "transformed_metadata"),
 }
+
+
+def open_store(path: str) -> MetadataStore:
+    """ML Metadata in a SQLite file, which is made if it isn't there."""
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = path
+    return MetadataStore(connection)
 
 
 def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:
