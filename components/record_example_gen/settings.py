@@ -1,6 +1,7 @@
 """What ingest of `train.rec` can be told. Standard library only, so that a wrong flag is answered at once."""
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 
@@ -46,7 +47,7 @@ class IngestSettings:
             ("holdout", 0, 0.5),
         ):
             value = getattr(self, name)
-            if value < low or (high is not None and value > high):
+            if not low <= value <= (math.inf if high is None else high):  # NaN is neither
                 allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
                 raise ValueError(f"ingest.{name} must be {allowed}. Received: {name}={value!r}")
         if self.on_bad_record not in ("fail", "quarantine"):
