@@ -64,7 +64,8 @@ def _check_records(config: PipelineConfig) -> None:
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return
     with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
-        layout = recordio.read_layout(reader, recordio.read_index(idx, open_file=filesystem.open_read))
+        index = recordio.read_index(idx, open_file=filesystem.open_read, rec_bytes=filesystem.size(rec))
+        layout = recordio.read_layout(reader, index)
         if config.ingest.on_bad_record == "quarantine":
             return
         last = layout.image_offsets.argmax()
