@@ -31,7 +31,8 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         path = os.path.join(config.data, f"{name}.bin")
         if not filesystem.exists(path):
             setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
-            raise DataError(f"{path}: expected a verification set, which {setting} names. Received: no such file")
+            received = _sets_there(config.data)
+            raise DataError(f"{path}: expected a verification set, which {setting} names. Received: {received}")
     for condition in evaluation.parsed_conditions:
         if condition.kind == "gap":
             _check_column(config.data, condition)
@@ -40,6 +41,15 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         if name not in there:
             say(f"{name}.bin is not in {config.data}: skipped")
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
+
+
+def _sets_there(folder: str) -> str:
+    """Says which sets a folder has, with the settings by which one of them is what a model is judged by."""
+    names = [os.path.basename(path).removesuffix(".bin") for path in filesystem.find(os.path.join(folder, "*.bin"))]
+    if not names:
+        return "no such file, and no other verification set"
+    conditions = f"--set evaluation.sets={names[0]} --set 'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'"
+    return f"no such file, but {', '.join(names)} (judge by the first with {conditions})"
 
 
 def _check_column(folder: str, condition: Condition) -> None:

@@ -92,7 +92,7 @@ def _parse_lines(block: bytes, path: str, rows_before: int) -> np.ndarray:
         if len(fields) == 2 and fields[0].isdigit() and fields[1][:1] == b"-" and fields[1][1:].isdigit():
             expected = f"a byte offset in line {number}, not one that overflowed beyond 2 GiB ({_MEND})"
             raise record_error(path, int(fields[0]), None, expected, fields[1][:30].decode())
-        if len(fields) != 2 or not all(x.isdigit() and int(x) < 2**63 for x in fields):
+        if len(fields) != 2 or not all(x.isdigit() and len(x) < 20 and int(x) < 2**63 for x in fields):
             raise record_error(path, None, None, f'"key TAB byte offset" in line {number}', repr(line[:80]))
         rows.append([int(x) for x in fields])
     return np.array(rows, np.int64).reshape(-1, 2)

@@ -331,6 +331,12 @@ def test_an_index_that_overflowed_is_said_with_what_mends_it(tmp_path: Path) -> 
         read(wrapped)
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "1" * 20])
+def test_a_number_that_no_file_can_hold_is_named(text: str) -> None:
+    with pytest.raises(RecordError, match=r'a.idx: expected "key TAB byte offset" in line 2. Received: '):
+        index_of(f"0\t0\n1\t{text}\n")
+
+
 def test_an_empty_index_is_refused() -> None:
     with pytest.raises(RecordError, match="at least one record"):
         read_layout(*opened([]))
