@@ -53,7 +53,7 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder as InsightFace publishes it. Received: no such folder")
     if not rec.is_file():
-        if write_index or not any(folder.glob("*.bin")):
+        if write_index or not _set_files(folder):
             raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
         return DatasetReport(str(folder), sets=tuple(_inspect_sets(folder, np.empty(0, _DIGEST))))
     if write_index and idx.exists():
@@ -224,9 +224,14 @@ def _shared(keys: np.ndarray, labels: np.ndarray, digests: np.ndarray) -> tuple[
     return len(several), groups
 
 
+def _set_files(folder: Path) -> list[Path]:
+    """The verification sets, by name; `._lfw.bin`, say, is what macOS leaves on other file systems."""
+    return sorted(path for path in folder.glob("*.bin") if not path.name.startswith("."))
+
+
 def _inspect_sets(folder: Path, training: np.ndarray) -> Iterator[SetReport]:
     """What each set holds, and how many of its images the training images' digests contain."""
-    for path in progress(sorted(folder.glob("*.bin")), description="verification sets", unit="set"):
+    for path in progress(_set_files(folder), description="verification sets", unit="set"):
         try:
             yield _inspect_set(path, training)
         except DataError as error:

@@ -45,7 +45,8 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
 
 def _sets_there(folder: str) -> str:
     """Says which sets a folder has, with the settings by which one of them is what a model is judged by."""
-    names = [os.path.basename(path).removesuffix(".bin") for path in filesystem.find(os.path.join(folder, "*.bin"))]
+    files = sorted(os.listdir(folder)) if filesystem.is_local(folder) else []
+    names = [file.removesuffix(".bin") for file in files if file.endswith(".bin") and not file.startswith(".")]
     if not names:
         return "no such file, and no other verification set"
     conditions = f"--set evaluation.sets={names[0]} --set 'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'"

@@ -165,6 +165,7 @@ def test_what_ingest_refuses_is_found(tmp_path, monkeypatch):
 
 def test_verification_sets_alone(tmp_path):
     write_pairs(tmp_path, "calfw", 10)
+    (tmp_path / "._calfw.bin").write_bytes(b"what macOS leaves")
     report = inspect(tmp_path)
     assert report.problems == []
     assert report.to_text().splitlines() == [
