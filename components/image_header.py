@@ -34,8 +34,8 @@ class ImageHeader(NamedTuple):
       width: pixels, as they lie in the file.
       height: pixels, as they lie in the file.
       end: how many bytes of the file it took to know the size; files that begin with the same bytes have the same.
-      scan: where a JPEG's first scan begins; files that are the same up to there have the same orientation, too. In a
-        PNG, where that can stand anywhere, or without a scan: 0.
+      scan: how many bytes to the end of the marker of a JPEG's first scan; files that begin with the same bytes have
+        the same orientation, too. In a PNG, where that can stand anywhere, or without a scan: 0.
       orientation: EXIF's, 1..8; 1 is upright, and what files without it have.
     """
 
@@ -64,7 +64,7 @@ def read_header(encoded: bytes) -> ImageHeader | None:
             length = int.from_bytes(encoded[place + 2 : place + 4], "big")
             orientation = _exif_orientation(encoded[place + 10 : place + 2 + length])
         elif marker == _START_OF_SCAN:
-            scan = place
+            scan = place + 2
     return ImageHeader(*size, scan, orientation or UPRIGHT) if size else None
 
 

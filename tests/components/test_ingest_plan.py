@@ -20,16 +20,16 @@ from trainer_module.errors import DataError
 IMAGE_BYTES = 1000
 
 
-def _layout(counts, ranges=True):
+def _layout(counts):
     """Images of identities in a row, each record IMAGE_BYTES long."""
     total = sum(counts)
     ends = np.cumsum(counts)
     return recordio.DatasetLayout(
         image_keys=np.arange(1, total + 1),
         image_offsets=np.arange(total) * IMAGE_BYTES + 28,
-        identity_keys=np.arange(total + 1, total + 1 + len(counts)) if ranges else np.empty(0, np.int64),
-        identity_ranges=np.stack([ends - counts + 1, ends], axis=1) if ranges else np.empty((0, 2), np.int64),
-        num_identities=len(counts) if ranges else None,
+        identity_keys=np.arange(total + 1, total + 1 + len(counts)),
+        identity_ranges=np.stack([ends - counts + 1, ends], axis=1),
+        num_identities=len(counts),
     )
 
 
