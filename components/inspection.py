@@ -226,7 +226,7 @@ def _shared(keys: np.ndarray, labels: np.ndarray, digests: np.ndarray) -> tuple[
 
 def _set_files(folder: Path) -> list[Path]:
     """The verification sets, by name; `._lfw.bin`, say, is what macOS leaves on other file systems."""
-    return sorted(path for path in folder.glob("*.bin") if not path.name.startswith("."))
+    return sorted(path for path in folder.glob("*.bin") if path.is_file() and not path.name.startswith("."))
 
 
 def _inspect_sets(folder: Path, training: np.ndarray) -> Iterator[SetReport]:

@@ -4,6 +4,7 @@ Imports nothing outside the standard library, so that every package (and `--help
 """
 
 import dataclasses
+import math
 from typing import Any, Literal, Self
 
 # Train Example: the untouched JPEG or PNG bytes, the identity as the record has it, and the record's key in train.rec.
@@ -54,7 +55,7 @@ class PixelFormat:
         (arcface_torch).
 
     Raises:
-      ValueError: an unknown colour order, or a scale that is not positive.
+      ValueError: an unknown colour order, or a mean or scale that is no finite number, or not positive.
     """
 
     colour: Literal["rgb", "bgr"] = "rgb"
@@ -64,7 +65,9 @@ class PixelFormat:
     def __post_init__(self) -> None:
         if self.colour not in ("rgb", "bgr"):
             raise ValueError(f"colour must be 'rgb' or 'bgr'. Received: colour={self.colour!r}")
-        if not self.scale > 0:
+        if not math.isfinite(self.mean):
+            raise ValueError(f"mean must be a finite number. Received: mean={self.mean!r}")
+        if not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be positive. Received: scale={self.scale!r}")
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a training run is told: typed, validated, and the same in the CLI, the pipeline's metadata and the worker."""
 
 import dataclasses
+import math
 from typing import Any, Literal, Self
 
 from trainer_module.features import PixelFormat
@@ -39,6 +40,8 @@ class TrainSettings:
       pixel_scale: divides the difference.
       strategy: "mirrored" (one replica a GPU, or one on the CPU) or "central" (variables on the CPU).
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
+      join_cluster: with several workers, be the one of them that the environment's TF_CONFIG names, and wait for the
+        others on its other hosts, in place of starting all of them here.
       start_timeout_s: how long the workers may take to find each other before all are stopped.
       shuffle_buffer: encoded records that are shuffled; 4,096 of 7 KB are 29 MB.
       log_every: steps between two points in TensorBoard.
@@ -72,6 +75,7 @@ class TrainSettings:
     pixel_scale: float = 128.0
     strategy: Strategy = "mirrored"
     workers: int = 1
+    join_cluster: bool = False
     start_timeout_s: float = 300.0
     shuffle_buffer: int = 4096
     log_every: int = 20
@@ -79,6 +83,9 @@ class TrainSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            self._require(field.name, not isinstance(value, float) or math.isfinite(value), "be a finite number")
         positive = (
             "batch_size",
             "learning_rate",
@@ -107,6 +114,7 @@ class TrainSettings:
         self._require("margin", 0 <= self.margin < 1.5708, "lie in [0, pi/2)")
         self._require("optimizer", self.optimizer in ("sgd", "adamw"), "be 'sgd' or 'adamw'")
         self._require("strategy", self.strategy in ("mirrored", "central"), "be 'mirrored' or 'central'")
+        self._require("join_cluster", self.workers > 1 or not self.join_cluster, "be false with train.workers=1")
         if self.workers > 1:
             self._require("strategy", self.strategy == "mirrored", f"be 'mirrored' with workers={self.workers}")
             self._require("batch_size", self.batch_size % self.workers == 0, f"divide by workers={self.workers}")

@@ -1,6 +1,7 @@
 """What ingest of `train.rec` can be told. Nothing heavy is imported, so that a wrong flag is answered at once."""
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from trainer_module.features import MAX_IMAGE_PIXELS
@@ -54,7 +55,7 @@ class IngestSettings:
             ("max_image_pixels", 1, _MOST_PIXELS),
         ):
             value = getattr(self, name)
-            if not value >= low or (high is not None and value > high):  # "not": no comparison with NaN holds
+            if not low <= value <= (math.inf if high is None else high):  # NaN is neither
                 allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
                 raise ValueError(f"ingest.{name} must be {allowed}. Received: {name}={value!r}")
         if self.on_bad_record not in ("fail", "quarantine"):
