@@ -19,7 +19,7 @@ from PIL import Image
 from components import verification_bin
 from components.identity_folders import SUFFIXES, FileNames, IdentityFolders, find_identities
 from components.image_header import UPRIGHT, ImageError, check_header
-from components.image_pixels import decode, to_png
+from components.image_pixels import decode, read_file, to_png
 from components.recordio import write_layout
 from trainer_module import features
 from trainer_module.console import progress
@@ -176,8 +176,8 @@ class _Images:
         Raises:
           DataError: no whole JPEG or PNG, or one of another size that may not be resized.
         """
-        data = path.read_bytes()
         try:
+            data = read_file(path)
             header = check_header(data)
             fits = (header.width, header.height) == _SIDES
             if not fits and not self._resize:

@@ -6,12 +6,28 @@ memory for pixels before the header's size is known to be within the limit.
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from components.image_header import UPRIGHT, ImageError, check_header
 from trainer_module.features import MAX_IMAGE_PIXELS
+
+_LARGEST_FILE = MAX_IMAGE_PIXELS * 4 * 2 + 2**20  # four channels of 16 bits, and 1 MiB of what cameras write beside
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an image's file, if they are not more than its pixels could take.
+
+    Raises:
+      ImageError: the file is larger than an image of `MAX_IMAGE_PIXELS` without any compression.
+      OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise ImageError(f"expected a file of at most {_LARGEST_FILE:,} bytes. Received: {size:,} bytes")
+    return path.read_bytes()
 
 
 def decode(encoded: bytes, max_pixels: int = MAX_IMAGE_PIXELS, setting: str = "") -> np.ndarray:

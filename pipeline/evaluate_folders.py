@@ -10,7 +10,7 @@ import numpy as np
 
 from components.identity_folders import find_identities, identity_name
 from components.image_header import ImageError
-from components.image_pixels import decode
+from components.image_pixels import decode, read_file
 from evaluator_custom.identification import (
     IdentificationFigures,
     PairFigures,
@@ -226,8 +226,8 @@ def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
 
 def _digest(path: Path) -> bytes:
     """SHA-256 of a whole JPEG or PNG."""
-    data = path.read_bytes()
     try:
+        data = read_file(path)
         decode(data)
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error

@@ -150,6 +150,13 @@ def test_a_picture_of_too_many_pixels_is_named(faces):
     _refused(faces, r"Cy_0002\.png: expected an image of 1 to 16,777,216 pixels. Received: 13000x13000", resize=True)
 
 
+def test_a_file_that_is_larger_than_any_picture_is_not_read(faces):
+    with open(faces / "Cy" / "Cy_0002.jpg", "wb") as file:
+        file.write(jpeg(1))
+        file.truncate(10**12)  # a sparse file, which takes no disk
+    _refused(faces, r"Cy_0002\.jpg: expected a file of at most 135,266,304 bytes. Received: 1,000,000,000,000 bytes")
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_pairs_find_files_in_another_case_and_unicode_form(tmp_path, form):
     faces = tmp_path / "faces"

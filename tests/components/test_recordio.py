@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 
 from components.recordio import (
     MAGIC,
-    DatasetLayout,
     Index,
     Record,
     RecordError,
     RecordReader,
     RecordWriter,
-    label_remarks,
     pack,
     read_index,
     read_layout,
@@ -280,35 +278,6 @@ def test_images_that_were_skipped_are_left_out_and_said() -> None:
         "1 record behind the last identity record, left out: 40",
     )
     assert read_layout(*opened(records)).remarks == ()
-
-
-def of_ranges(labels: list[int], ranges: list[tuple[int, int]]) -> tuple[str, ...]:
-    """The remarks on images at keys 1, 2, ... and identity records with these ranges, ends excluded."""
-    keys = np.arange(1, len(labels) + 1)
-    first = len(labels) + 1
-    layout = DatasetLayout(
-        keys, keys * 100, first + np.arange(len(ranges)), np.array(ranges) - (0, 1), num_identities=len(ranges)
-    )
-    order = np.random.default_rng(1).permutation(len(labels))  # as ingest reads them
-    return label_remarks(layout, keys[order], np.array(labels, np.int32)[order], len(set(labels)))
-
-
-@pytest.mark.parametrize(
-    ("labels", "ranges", "expected"),
-    [
-        ([5, 5, 8], [(1, 3), (3, 4)], ()),
-        ([5, 5, 2**31 - 1], [(1, 3), (3, 3), (3, 4)], ("3 identities announced, and 2 labels in the images",
-                                                       "1 identity record without an image: 5")),
-        ([7, 9, 7, 9], [(1, 2), (2, 3), (3, 4), (4, 5)], ("4 identities announced, and 2 labels in the images",
-                                                          "2 labels in several identity records: 7, 9")),
-        ([0, 1, 1, 0], [(1, 3), (3, 5)], ("2 identity records with images of several labels: 5, 6",
-                                          "2 labels in several identity records: 0, 1")),
-        ([0, 0, 1], [(1, 4), (3, 4)], ("1 identity record whose images another one claims, too: 5",)),
-        ([0, 0, 1], [(1, 2), (3, 4)], ("1 image that no identity record claims: 2",)),
-    ],
-)  # fmt: skip
-def test_where_labels_and_identity_records_differ(labels: list, ranges: list, expected: tuple[str, ...]) -> None:
-    assert of_ranges(labels, ranges) == expected
 
 
 def test_an_index_that_overflowed_is_said_with_what_mends_it(tmp_path: Path) -> None:
