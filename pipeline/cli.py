@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `--help` must answer at once, and Tens
 import dataclasses
 import functools
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -143,6 +144,7 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Start from the backbone of a training run or an import; with --set train.steps=0, judge it as it is.",
 )
 @pipeline_options
+@click.option("--wait", is_flag=True, help="Wait for another run in the same root, instead of ending.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
     data: str,
@@ -152,13 +154,14 @@ def run(
     overrides: tuple[str, ...],
     beam_runner: str,
     beam_given: tuple[str, ...],
+    wait: bool,
     as_json: bool,
 ) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
     from pipeline.preflight import check_run
 
     data = os.path.abspath(data) if is_local(data) else data
-    config = make_config(data, os.path.abspath(root), preset, overrides, init_from)
+    config = make_config(data, os.path.abspath(root) if is_local(root) else root, preset, overrides, init_from)
     config = dataclasses.replace(check_run(config), beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
@@ -168,7 +171,7 @@ def run(
     with quiet(log):
         from pipeline.local_runner import run_local
 
-        summary = run_local(config)
+        summary = run_local(config, wait)
     if as_json:
         echo_json({**summary.to_dict(), "log": log})
     else:
@@ -189,13 +192,15 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
         click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")
     model = _shown(summary.pushed or summary.model)
     click.echo(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
+    if summary.already_served:
+        click.echo(f"             already served as version {os.path.basename(summary.pushed)}")
     if summary.report:
         click.echo(f"report       {_shown(summary.report)}")
     if summary.tensorboard:
         click.echo(f"tensorboard  {_shown(summary.tensorboard)}")
     click.echo(f"log          {_shown(log)}")
     command = "arcface-tfx" if shutil.which("arcface-tfx") else f"{os.path.relpath(sys.executable)} -m pipeline"
-    click.echo(f"\nask it:      {command} embed {model} IMAGE.jpg")
+    click.echo(f"\nask it:      {command} embed {shlex.quote(model)} IMAGE.jpg")
 
 
 def _shown(path: str) -> str:
@@ -223,7 +228,7 @@ def compile_(
     beam_given: tuple[str, ...],
 ) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
-    config = make_config(data, root, preset, overrides)
+    config = make_config(data, root, preset, overrides, here=False)
     check_backbone(config.train, here=False)
     config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=False)

@@ -4,20 +4,21 @@ Imports no TensorFlow, so that `--help` and a wrong flag are answered at once.
 """
 
 import dataclasses
-import glob
 import hashlib
 import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
+from components.filesystem import files_below
 from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.conditions import Condition, parse_all, sets_of
 from pipeline.beam_runners import beam_args
 from pipeline.overrides import ConfigError, assign, names_in, parse_override
+from pipeline.places import check_places
 from pipeline.secrets import refuse_secret_path
 from trainer_module.errors import DataError, did_you_mean, parse_json_object
-from trainer_module.features import VERIFICATION_SETS
+from trainer_module.features import MAX_SET_MB, VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
 
 _SET_NAME = re.compile(r"\w[\w.-]*")
@@ -31,16 +32,21 @@ class EvaluationConfig:
       sets: verification sets, each a `<set>.bin` in the data set's folder, which must be there; none means those of
         the usual four that are there, and all that a condition names.
       conditions: what a model must fulfil to be pushed, see `evaluator_custom.conditions`; at least one.
+      max_set_mb: MiB of images that a set may become: a file of 1 MB can name one image in a million pairs, each of
+        which is written with its own.
 
     Raises:
-      ValueError: a set that comes twice or is no file's name, no condition, or one that cannot be read or is on a set
-        that isn't evaluated.
+      ValueError: a set that comes twice or is no file's name, a size that isn't positive, no condition, or one that
+        cannot be read or is on a set that isn't evaluated.
     """
 
     sets: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
+    max_set_mb: int = MAX_SET_MB
 
     def __post_init__(self) -> None:
+        if not self.max_set_mb >= 1:
+            raise ValueError(f"evaluation.max_set_mb must be at least 1. Received: max_set_mb={self.max_set_mb!r}")
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
         for name in self.sets:
@@ -88,7 +94,7 @@ class PipelineConfig:
       ingest: see IngestSettings.
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
-      init_digest: digest of the checkpoint that `train.init_from` names, so that another one is another cache key.
+      init_digest: digest of the checkpoint that `train.init_from` names: it stands for that folder in the cache key.
       beam_args: Beam's options, see `beam_runners`. They are part of a node's cache key: another spelling re-runs it.
     """
 
@@ -171,7 +177,13 @@ PRESETS: dict[str, Preset] = {
 
 
 def make_config(
-    data: str, root: str, preset: str, overrides: Iterable[str] = (), init_from: str | None = None
+    data: str,
+    root: str,
+    preset: str,
+    overrides: Iterable[str] = (),
+    init_from: str | None = None,
+    *,
+    here: bool = True,
 ) -> PipelineConfig:
     """A configuration from a preset and the command line's overrides.
 
@@ -180,13 +192,17 @@ def make_config(
       root: folder of everything the pipeline writes.
       preset: a name in PRESETS.
       overrides: "section.name=value" each, the value as YAML; a dict's entry is "section.name.key=value".
-      init_from: folder of a training run or an import to start from; it decides the backbone and its pixels.
+      init_from: folder of a training run or an import to start from; it decides the backbone and its pixels. The
+        override `train.init_from` is the same.
+      here: the pipeline runs on this machine; else paths are those of the machines that it is compiled for, and a
+        folder that `train.init_from` names is not looked into.
 
     Returns:
       The configuration.
 
     Raises:
       ConfigError: an unknown preset or setting, or a value that is not allowed; names it.
+      DataError: a path that TFX would take for a pattern.
     """
     if preset not in PRESETS:
         raise ConfigError(
@@ -194,6 +210,10 @@ def make_config(
         )
     for flag, path in (("--data", data), ("--root", root)):
         refuse_secret_path(flag, path)
+    check_places(data, root, here)
+    given = [parse_override(text) for text in overrides]
+    if here:
+        init_from, given = _one_init_from(init_from, given)
     values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     for name, value in PRESETS[preset].settings.items():
         assign(values, _SECTIONS, name, value)
@@ -203,7 +223,6 @@ def make_config(
             assign(values, _SECTIONS, name, value)
         except ConfigError as error:
             raise ConfigError(f"{init_from}: expected the model.json of a training run: {error}") from error
-    given = [parse_override(text) for text in overrides]
     for name, text in given:
         assign(values, _SECTIONS, name, text, written=True)
     for name, _ in given:
@@ -220,6 +239,18 @@ def make_config(
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple[str | None, list[tuple[str, str]]]:
+    """Takes `--init-from` and `--set train.init_from` for the same, and that setting out of those that were given."""
+    asked: dict[str, dict[str, Any]] = {"train": {}}
+    for name, text in given:
+        if name == "train.init_from":
+            assign(asked, _SECTIONS, name, text, written=True)
+    folder = asked["train"].get("init_from")
+    if init_from and folder:
+        raise ConfigError(f"expected no setting that --init-from decides. Received: train.init_from={folder}")
+    return init_from or folder, [entry for entry in given if entry[0] != "train.init_from"]
 
 
 def initial_settings(folder: str) -> dict[str, Any]:
@@ -252,8 +283,17 @@ def initial_settings(folder: str) -> dict[str, Any]:
 
 
 def _checkpoint_digest(folder: str) -> str:
+    """Digest of a checkpoint's files.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    checkpoint = os.path.join(folder, "checkpoint")
+    files = files_below(checkpoint)
+    if not files:
+        raise ConfigError(f"{checkpoint}: expected the checkpoint of a training run or an import. Received: no files")
     digest = hashlib.sha256()
-    for path in sorted(glob.glob(os.path.join(folder, "checkpoint", "*"))):
+    for path in files:
         with open(path, "rb") as f:
             digest.update(hashlib.file_digest(f, "sha256").digest())
     return digest.hexdigest()[:16]

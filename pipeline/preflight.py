@@ -12,7 +12,6 @@ from pipeline.memory import check_memory
 from trainer_module.cluster import given_task
 from trainer_module.console import say
 from trainer_module.errors import DataError, did_you_mean
-from trainer_module.features import VERIFICATION_SETS
 
 _FEWEST_IDENTITIES = 2
 
@@ -49,10 +48,8 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         path = os.path.join(config.data, f"{name}.bin")
         if not filesystem.exists(path):
             setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
-            raise DataError(
-                f"{path}: expected a verification set, which {setting} names. Received: no such file"
-                f"{did_you_mean(name, _sets_in(config.data))}"
-            )
+            received = f"{_sets_there(config.data)}{did_you_mean(name, _sets_in(config.data))}"
+            raise DataError(f"{path}: expected a verification set, which {setting} names. Received: {received}")
     for condition in evaluation.parsed_conditions:
         if condition.kind == "gap":
             _check_column(config.data, condition)
@@ -61,6 +58,21 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         if name not in there:
             say(f"{name}.bin is not in {config.data}: skipped")
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
+
+
+def _sets_there(folder: str) -> str:
+    """Says which sets a folder has, with the settings by which one of them is what a model is judged by."""
+    names = _sets_in(folder)
+    if not names:
+        return "no such file, and no other verification set"
+    conditions = f"--set evaluation.sets={names[0]} --set 'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'"
+    return f"no such file, but {', '.join(names)} (judge by the first with {conditions})"
+
+
+def _sets_in(folder: str) -> list[str]:
+    """Names of the `.bin` files of a local folder."""
+    files = sorted(os.listdir(folder)) if filesystem.is_local(folder) else []
+    return [file.removesuffix(".bin") for file in files if file.endswith(".bin") and not file.startswith(".")]
 
 
 def _check_column(folder: str, condition: Condition) -> None:
@@ -73,13 +85,6 @@ def _check_column(folder: str, condition: Condition) -> None:
         raise DataError(
             f"{path}: expected the column {condition.column!r}, which {str(condition)!r} names. Received: {columns}"
         )
-
-
-def _sets_in(folder: str) -> list[str]:
-    """Names of the `.bin` files of a local folder; the usual ones of another."""
-    if not filesystem.is_local(folder):
-        return list(VERIFICATION_SETS)
-    return [name.removesuffix(".bin") for name in os.listdir(folder) if name.endswith(".bin")]
 
 
 def _check_records(config: PipelineConfig) -> int:
@@ -96,7 +101,8 @@ def _check_records(config: PipelineConfig) -> int:
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return _FEWEST_IDENTITIES
     with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
-        layout = recordio.read_layout(reader, recordio.read_index(idx, open_file=filesystem.open_read))
+        index = recordio.read_index(idx, open_file=filesystem.open_read, rec_bytes=filesystem.size(rec))
+        layout = recordio.read_layout(reader, index)
         if config.ingest.on_bad_record == "fail":
             last = layout.image_offsets.argmax()
             reader.read(int(layout.image_offsets[last]), key=int(layout.image_keys[last]))

@@ -17,7 +17,8 @@ def run_fn(fn_args: Any) -> None:
     trained it, and no worker has to take part.
 
     Args:
-      fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings, `["any_size"]` whether
+      fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings (in a local run those that
+        decide the result: the environment tells the others), `["any_size"]` whether
         images may have other sizes than 112x112; `train_files` are globs of the train split, `eval_files` of the
         hold-out split, or the same again if there is none; `model_run_dir` receives checkpoint, TensorBoard and
         `holdout.json`, `serving_model_dir` the SavedModel.

@@ -1,12 +1,18 @@
 """What a training run is told: typed, validated, and the same in the CLI, the pipeline's metadata and the worker."""
 
 import dataclasses
+import json
 import math
+import os
 from typing import Any, Literal, Self
 
 from trainer_module.features import PixelFormat
 
 Strategy = Literal["mirrored", "central"]
+
+# Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
+_WITHOUT_RESULT = ("init_from", "start_timeout_s", "log_every", "holdout_every")
+HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +145,17 @@ class TrainSettings:
         """The fields as JSON-ready values."""
         return dataclasses.asdict(self)
 
+    def result_settings(self) -> dict[str, Any]:
+        """The fields that decide what training comes to, as JSON-ready values: a local run's cache key."""
+        return {name: value for name, value in self.to_dict().items() if name not in _WITHOUT_RESULT}
+
+    def hand_over(self) -> str:
+        """The other fields, as the text of the environment variable HANDED_OVER."""
+        return json.dumps({name: getattr(self, name) for name in _WITHOUT_RESULT})
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(**values)
+        """The inverse of `to_dict`; of `result_settings` too, where HANDED_OVER tells the other fields."""
+        missing = [name for name in _WITHOUT_RESULT if name not in values]
+        told = json.loads(os.environ[HANDED_OVER]) if missing else {}
+        return cls(**{name: told[name] for name in missing}, **values)

@@ -100,7 +100,11 @@ def test_wrong_overrides_are_named(override, message):
 
 def test_text_is_taken_as_it_is_written():
     config = make_config(
-        "data", "root", "demo", ["train.init_from=010", "train.backbone=null", "evaluation.sets=[2024, lfw]"]
+        "data",
+        "root",
+        "demo",
+        ["train.init_from=010", "train.backbone=null", "evaluation.sets=[2024, lfw]"],
+        here=False,
     )
     assert (config.train.init_from, config.train.backbone) == ("010", "null")
     assert config.evaluation.sets == ("2024", "lfw")
@@ -162,3 +166,63 @@ def test_unknown_preset():
 def test_setting_names_cover_all_sections():
     names = setting_names()
     assert {"ingest.seed", "train.workers", "evaluation.sets"} <= set(names)
+
+
+def _training_run(folder, weights="one"):
+    """A training run's folder, as far as a configuration looks into it."""
+    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+    pixels = {"colour": "bgr", "mean": 127.5, "scale": 127.5}
+    model = {"options": {}, "backbone": "iresnet_tiny", "embedding_dim": 64, "pixel_format": pixels}
+    (folder / "model.json").write_text(json.dumps(model))
+    (folder / "checkpoint" / "model.index").write_text(weights)
+    return str(folder)
+
+
+def test_a_start_by_flag_and_by_setting_is_the_same(tmp_path):
+    run = _training_run(tmp_path / "run")
+    by_flag = make_config("data", "root", "demo", ["train.steps=0"], run)
+    assert make_config("data", "root", "demo", [f"train.init_from={run}", "train.steps=0"]) == by_flag
+    assert (by_flag.train.init_from, by_flag.train.embedding_dim, by_flag.train.colour) == (run, 64, "bgr")
+    _training_run(tmp_path / "run", "two")
+    other = make_config("data", "root", "demo", [f"train.init_from={run}"])
+    assert len({"", by_flag.init_digest, other.init_digest}) == 3
+    with pytest.raises(ConfigError, match="no setting that --init-from decides. Received: train.init_from="):
+        make_config("data", "root", "demo", [f"train.init_from={run}"], run)
+    assert make_config("data", "root", "demo", ["train.init_from="]).init_digest == ""
+
+
+def test_a_start_without_a_checkpoint_is_named(tmp_path):
+    run = _training_run(tmp_path / "run")
+    (tmp_path / "run" / "checkpoint" / "model.index").unlink()
+    with pytest.raises(ConfigError, match=r"run/checkpoint: expected the checkpoint of .* Received: no files"):
+        make_config("data", "root", "demo", [f"train.init_from={run}"])
+
+
+def test_a_start_on_another_machine_is_taken_as_it_is():
+    config = make_config("gs://b/d", "gs://b/r", "demo", ["train.init_from=/mnt/run"], here=False)
+    assert (config.train.init_from, config.init_digest) == ("/mnt/run", "")
+
+
+@pytest.mark.parametrize("root", ["/runs/[v1]", "runs/a*", "/r?", "/r]", "/a\\b", "/a\nb", "/a\x7f"])
+@pytest.mark.parametrize("here", [True, False])
+def test_a_root_that_would_be_taken_for_a_pattern_is_refused(root, here):
+    with pytest.raises(DataError, match="--root must be a path without .* Received: '"):
+        make_config("data", root, "demo", here=here)
+
+
+@pytest.mark.parametrize(("data", "here"), [("s3://faces/[v1]", True), ("gs://b/v*", True), ("/mnt/faces [v1]", False)])
+def test_a_data_set_that_others_look_for_by_patterns_is_refused(data, here):
+    with pytest.raises(DataError, match="--data must be a path without .* Received: '"):
+        make_config(data, "/root", "demo", here=here)
+
+
+def test_other_names_are_taken():
+    assert make_config("faces [v1]*?", "/runs/a b,c#d%41{é}'$!", "demo").data == "faces [v1]*?"
+    with pytest.raises(DataError, match="--root must be a folder on this machine. Received: 'gs://b/r'"):
+        make_config("data", "gs://b/r", "demo")
+
+
+@pytest.mark.parametrize("name", ["l*w", "../lfw", "lfw[1]", "a b", ""])
+def test_names_of_sets_are_no_patterns_and_no_paths(name):
+    with pytest.raises(ConfigError, match="evaluation.sets must be names of <set>.bin files"):
+        make_config("data", "root", "demo", [f"evaluation.sets=['{name}']"])
