@@ -11,7 +11,7 @@ from trainer_module.features import PixelFormat
 Strategy = Literal["mirrored", "central"]
 
 # Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
-_WITHOUT_RESULT = ("init_from", "start_timeout_s", "log_every", "holdout_every")
+_WITHOUT_RESULT = ("init_from", "join_cluster", "check_memory", "start_timeout_s", "log_every", "holdout_every")
 HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
 
 
