@@ -24,10 +24,10 @@ setup: ## Make the environment that the product runs on (.venv)
 setup-dev: ## Add what tests and checks need, and the oracle's environment (.venv-mxnet)
 	@$(SETUP) dev mxnet
 
-# SYNTH and RUN add options, such as RUN="--set train.steps=2".
+# DEMO_SYNTH and DEMO_RUN add options, such as DEMO_RUN="--set train.steps=2".
 demo: setup ## Make a small data set, train on it, evaluate, bless and push a model: build/demo
-	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces $(SYNTH)
-	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo $(RUN)
+	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces $(DEMO_SYNTH)
+	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo $(DEMO_RUN)
 
 # A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
 test: setup-dev ## Run all tests

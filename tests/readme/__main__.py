@@ -40,7 +40,7 @@ def small(command: str) -> str:
     for words, others in STAND_INS.items():
         command = command.replace(words, others)
     if command == "make demo":
-        return f'make demo SYNTH="--identities 8 --images 4 --pairs 40" RUN="{_flags(_SETTINGS)}"'
+        return f'make demo DEMO_SYNTH="--identities 8 --images 4 --pairs 40" DEMO_RUN="{_flags(_SETTINGS)}"'
     if "arcface-tfx run " in command:
         settings = {k: v for k, v in _SETTINGS.items() if f"{k}=0" not in command}
         if "--init-from" not in command:
