@@ -4,17 +4,27 @@ Nothing here may run an op: TensorFlow's threads would be missing in the forks, 
 """
 
 import contextlib
+import importlib
 import os
 import warnings
 
 from trainer_module.console import noise_to
 
+MODULES = (
+    "tensorflow",
+    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
+    "tfx.orchestration.local.local_dag_runner",
+    "evaluator_custom.executor",
+    "evaluator_custom.report",
+    "pipeline.create",
+    "pipeline.evaluate",
+    "serving.local",
+    "trainer_module.run_fn",
+)
+
 with noise_to(os.devnull), warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    # A module that is gone is an error of the command that needs it, not of all.
-    with contextlib.suppress(ImportError):
-        import tensorflow  # noqa: F401
-        from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor  # noqa: F401
-        from tfx.orchestration.local import local_dag_runner  # noqa: F401
-
-        import trainer_module.run_fn  # noqa: F401
+    for module in MODULES:
+        # What cannot be imported is an error of the commands that need it, not of all.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
