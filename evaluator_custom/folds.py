@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from evaluator_custom.verification_result import CUTS, Cut
+from evaluator_custom.conditions import CUTS, Cut
 from evaluator_custom.verification_statistics import ProtocolError
 
 # Entries are the products i * 0.01 of the source, not the nearest decimals: the one for 0.57 is 0.5700000000000001.

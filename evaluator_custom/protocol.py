@@ -145,11 +145,12 @@ def _evaluate(
 ) -> VerificationResult:
     """The protocol, with `fold_distances` (one float64 [N] a fold) for accuracy and `distances` for all else."""
     same = checked_flags(is_same, distances.size, "is_same")
-    xnorm = None if norms is None else float(np.mean(_checked_norms(norms, distances.size)))
+    lengths = None if norms is None else _checked_norms(norms, distances.size)
     if not 0 < far_target <= 1:
         raise ProtocolError(f"Expected far_target above 0 and at most 1. Received: far_target={far_target}")
     undefined: dict[str, str] = {}
     values: dict[str, Any]
+    xnorm = float(np.mean(lengths)) if lengths is not None and lengths.size else None
     if xnorm is not None and not np.isfinite(xnorm):
         xnorm, undefined["xnorm"] = None, "embeddings that are not finite"
     if reason := support.whole_set(distances, same):

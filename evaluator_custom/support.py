@@ -4,13 +4,14 @@ A rate that rests on too few pairs, on none, or on a threshold that ties put out
 So such a figure is None, and a sentence says why.
 """
 
+import collections
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from evaluator_custom.conditions import Cut
 from evaluator_custom.folds import FoldFigures, RatesAtFar
-from evaluator_custom.verification_result import Cut
 from evaluator_custom.verification_statistics import allowed, describe_indices
 
 MIN_PAIRS = 10  # as many as the protocol has folds; a rate over fewer moves by more than 0.1 with each of them
@@ -154,3 +155,21 @@ def folds_without(fold_of: np.ndarray, of_kind: np.ndarray, folds: int) -> list[
       folds: how many there are.
     """
     return (np.flatnonzero(np.bincount(fold_of[of_kind], minlength=folds) == 0) + 1).tolist()
+
+
+def reason_lines(undefined: Mapping[str, Mapping[str, str]], shown: Mapping[str, str]) -> list[str]:
+    """One line a reason, for those who meet a dash, e.g. "TAR@FAR=1e-3 of lfw: needs 1,000 pairs …".
+
+    Args:
+      undefined: set -> figure -> reason.
+      shown: figure -> what people see it called; others are left out.
+    """
+    sets_of: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    for name, reasons in undefined.items():
+        labels_of: dict[str, list[str]] = collections.defaultdict(list)
+        for figure, label in shown.items():
+            if figure in reasons:
+                labels_of[reasons[figure]].append(label)
+        for reason, labels in labels_of.items():
+            sets_of[", ".join(labels), reason].append(name)
+    return [f"{labels} of {', '.join(sets)}: {reason}" for (labels, reason), sets in sets_of.items()]

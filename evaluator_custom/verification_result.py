@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Cut = Literal["contiguous", "stratified"]
-CUTS: tuple[Cut, ...] = ("contiguous", "stratified")
+from evaluator_custom.conditions import Cut
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from components.record_example_gen.settings import IngestSettings
-from evaluator_custom.conditions import Condition, parse_all, sets_of
+from evaluator_custom.conditions import CUTS, Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args
 from trainer_module.features import VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
@@ -33,15 +33,21 @@ class EvaluationConfig:
       sets: verification sets, each a `<set>.bin` in the data set's folder, which must be there; none means those of
         the usual four that are there, and all that a condition names.
       conditions: what a model must fulfil to be pushed, see `evaluator_custom.conditions`; at least one.
+      folds: "contiguous" cuts them in file order, as InsightFace does; "stratified" cuts each kind of pairs by itself,
+        for sets that are sorted by kind.
 
     Raises:
-      ValueError: a set that comes twice, no condition, or one that cannot be read or is on a set that isn't evaluated.
+      ValueError: other folds, a set that comes twice, no condition, or one that cannot be read or is on a set that
+        isn't evaluated.
     """
 
     sets: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
+    folds: Cut = "contiguous"
 
     def __post_init__(self) -> None:
+        if self.folds not in CUTS:
+            raise ValueError(f"evaluation.folds must be of {CUTS}. Received: folds={self.folds!r}")
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
         try:

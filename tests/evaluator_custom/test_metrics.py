@@ -26,7 +26,7 @@ def _thresholds(has_baseline):
 def test_config_asks_for_every_figure_and_bounds_what_conditions_name():
     config = metrics.make_eval_config(parse_all(CONDITIONS))
     names = [metric.config for spec in config.metrics_specs for metric in spec.metrics]
-    assert names[: len(FIGURES)] == [f'{{"name": "{figure}"}}' for figure in FIGURES]
+    assert names[: len(FIGURES)] == [f'{{"name": "{figure}", "folds": "contiguous"}}' for figure in FIGURES]
     values = {("accuracy", False): ["lfw"], ("tar_gap_group", False): ["cfp_fp"], ("pairs", False): ["lfw", "cfp_fp"]}
     assert _thresholds(has_baseline=True) == {**values, ("accuracy_change", True): ["lfw"]}
     # A first model is held against no change, and yet to every set that a condition names.
@@ -46,7 +46,7 @@ def test_combiner_orders_pairs_before_folds_are_cut():
     groups = rng.choice(["a", "b"], 200).tolist()
     expected = protocol.evaluate(distances, same, norms)
     key = metric_types.MetricKey(name="result")
-    combiner = metrics.CollectPairs(key)
+    combiner = metrics.CollectPairs(key, "contiguous")
     rows = [
         (i, int(s), d, n, (f"group={g}", "x=y=z") if i else ())
         for i, (d, s, n, g) in enumerate(zip(distances, same, norms, groups, strict=True))
@@ -59,6 +59,16 @@ def test_combiner_orders_pairs_before_folds_are_cut():
 
 
 def test_no_pairs_at_all():
-    combiner = metrics.CollectPairs(metric_types.MetricKey(name="result"))
+    combiner = metrics.CollectPairs(metric_types.MetricKey(name="result"), "contiguous")
     (table,) = combiner.extract_output(combiner.create_accumulator()).values()
     assert table.figure("pairs") == 0
+
+
+def test_the_cut_of_the_folds_reaches_every_metric():
+    config = metrics.make_eval_config(parse_all(CONDITIONS), "stratified")
+    assert all('"folds": "stratified"' in metric.config for spec in config.metrics_specs for metric in spec.metrics)
+    combiner = metrics.CollectPairs(metric_types.MetricKey(name="result"), "stratified")
+    rows = [(i, int(i < 20), 0.5 if i < 20 else 1.5, 1.0, ()) for i in range(40)]
+    (table,) = combiner.extract_output(rows).values()
+    assert table.result.folds == "stratified"
+    assert table.result.warnings == ()

@@ -95,6 +95,8 @@ def test_all_pairs_and_the_split(faces):
         "0.1      -        -",
         "0.01     -        -",
         "0.001    -        -",
+        "-  TAR@FAR=0.001: needs 1,000 pairs of different people; there are 970",
+        "-  TPIR@FPIR=0.1: needs 10 probes of unknowns; there are 5",
     ]
     values = json.loads(json.dumps(figures.to_dict()))
     assert values["identification"]["rank_rates"]["1"] == 1
