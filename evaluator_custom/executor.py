@@ -254,7 +254,11 @@ def _write_report(folder: str, sets: list[EvaluatedSet], facts: dict[str, str], 
             write_report(os.path.join(local, REPORT_FILE), sets, facts, **more)
             for name in sorted(os.listdir(local)):
                 source, target = os.path.join(local, name), os.path.join(folder, name)
-                shutil.copy(source, target) if _is_local(folder) else tf.io.gfile.copy(source, target, overwrite=True)
+                if _is_local(folder):
+                    shutil.copyfile(source, target)
+                    shutil.copymode(source, target)
+                else:
+                    tf.io.gfile.copy(source, target, overwrite=True)
     except Exception as error:
         traceback.print_exc()  # into the run's log
         say(f"WARNING no report, the verdict stands without it: {type(error).__name__}: {error}")
