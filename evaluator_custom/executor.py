@@ -168,9 +168,9 @@ def _stand_back(blessing: types.Artifact, input_dict: _Artifacts) -> None:
     The Resolver finds a model's blessing by this property, and takes the latest. It is an input of this node, so
     that a new one on each run would keep the node from the cache for ever.
     """
-    models = [input_dict.get(standard_component_specs.MODEL_KEY), input_dict.get(LATEST_BLESSING_KEY)]
-    baseline = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
-    if all(models) and baseline and models[0] and models[0][0].id == baseline[0].id:
+    keys = (standard_component_specs.MODEL_KEY, standard_component_specs.BASELINE_MODEL_KEY, LATEST_BLESSING_KEY)
+    model, baseline, latest = (input_dict.get(key) for key in keys)
+    if model and baseline and latest and model[0].id == baseline[0].id:
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, 0)
 
 

@@ -1,9 +1,12 @@
 """The protocol as TFMA metrics: folds never depend on the order in which Beam delivers."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import config_pb2
 
 from evaluator_custom import metrics, protocol
 from evaluator_custom.conditions import FIGURES, parse_all
@@ -72,3 +75,21 @@ def test_the_cut_of_the_folds_reaches_every_metric():
     (table,) = combiner.extract_output(rows).values()
     assert table.result.folds == "stratified"
     assert table.result.warnings == ()
+
+
+def test_bounds_point_the_way_that_conditions_say():
+    conditions = parse_all(["lfw.accuracy >= 0.9", "lfw.far <= 0.01", "lfw.accuracy change >= -0.02", *CONDITIONS[2:]])
+    found = {}
+    for spec in metrics.make_eval_config(conditions).metrics_specs:
+        for metric in spec.metrics:
+            for bound in metric.per_slice_thresholds:
+                found[json.loads(metric.config)["name"]] = bound.threshold
+    assert found["accuracy"].value_threshold.lower_bound.value == 0.9
+    assert found["far"].value_threshold.upper_bound.value == 0.01
+    assert found["tar_gap_group"].value_threshold.upper_bound.value == 0.1
+    assert found["pairs"].value_threshold.lower_bound.value == 1
+    change = found["accuracy_change"].change_threshold
+    assert (change.absolute.value, change.direction) == (-0.02, config_pb2.MetricDirection.HIGHER_IS_BETTER)
+    for name, upper in (("accuracy", False), ("far", True), ("tar_gap_group", True), ("pairs", False)):
+        assert found[name].value_threshold.HasField("upper_bound") == upper
+        assert found[name].value_threshold.HasField("lower_bound") != upper

@@ -86,3 +86,19 @@ def test_noise_is_no_change_and_a_real_one_is():
     disagreeing = int(np.sum(better != worse.result.correct))
     assert loss.p_value == pytest.approx(binomtest(int(only.sum()), disagreeing).pvalue)
     assert compare(table, worse).significant == pytest.approx(-loss.difference)
+
+
+def test_a_distance_on_the_threshold_is_no_accept():
+    same = np.arange(40) < 20
+    (found,) = slice_figures(np.full(40, 1.4), same, 1.4, {"group": ["x"] * 40})
+    assert (found.accuracy, found.tar, found.far) == (0.5, 0, 0)
+    (found,) = slice_figures(np.full(40, np.nextafter(1.4, 0)), same, 1.4, {"group": ["x"] * 40})
+    assert (found.accuracy, found.tar, found.far) == (0.5, 1, 1)
+
+
+@pytest.mark.parametrize(("count", "known"), [(9, False), (10, True)])
+def test_ten_pairs_are_enough(count, known):
+    (found,) = slice_figures(np.zeros(2 * count), np.arange(2 * count) < count, 1.0, {"group": ["x"] * 2 * count})
+    assert (found.tar == 1.0, found.far == 1.0) == (known, known)
+    (found,) = slice_figures(np.zeros(count), np.ones(count, bool), 1.0, {"group": ["x"] * count})
+    assert (found.accuracy == 1.0) == known

@@ -173,3 +173,21 @@ def test_what_a_rate_needs_is_what_admits_one_error(target, trials):
     assert support.needs(target, trials).startswith(f"needs {trials + 1:,} pairs")
     assert support.needs(target, trials + 1) is None
     assert (allowed(target, trials), allowed(target, trials + 1)) == (0, 1)
+
+
+def test_the_training_part_of_fewest_impostors_decides():
+    distances, same = faces(2200, block=1)
+    same[:219] = False  # 1,210 of different people; 991 of them outside the first fold
+    reason = evaluate(distances, same).undefined["tar"]
+    assert reason == "needs 1,000 pairs of different people in each training part; there are 991"
+
+
+@pytest.mark.parametrize(("tied", "near"), [(6, True), (60, False)])
+def test_how_many_pairs_may_tie(tied, near):
+    distances, same = faces(6000)
+    impostors = np.flatnonzero(~same)
+    # Duplicates of some pair of different people, nearer than all others: 6 of 3,000 are twice the target.
+    chosen = np.random.default_rng(0).permutation(impostors)[:tied]
+    distances[impostors] = np.maximum(distances[impostors], 1.2)
+    distances[chosen] = 0.7
+    assert (evaluate(distances, same).tar is not None) == near
