@@ -184,7 +184,8 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
     if summary.ingest:
         click.echo("\n".join(ingest_lines(summary.ingest)))
     if summary.verification:
-        click.echo("\n" + verification_table(summary.verification["sets"]) + "\n")
+        found = summary.verification
+        click.echo("\n" + verification_table(found["sets"], found["undefined"]) + "\n")
         click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
     if summary.holdout:
         click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")

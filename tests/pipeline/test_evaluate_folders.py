@@ -96,6 +96,8 @@ def test_all_pairs_and_the_split(faces):
         "0.1      -        -",
         "0.01     -        -",
         "0.001    -        -",
+        "-  TAR@FAR=0.001: needs 1,000 pairs of different people; there are 970",
+        "-  TPIR@FPIR=0.1: needs 10 probes of unknowns; there are 5",
     ]
     values = json.loads(json.dumps(figures.to_dict()))
     assert values["identification"]["rank_rates"]["1"] == 1
@@ -289,3 +291,16 @@ def test_by_the_command_line(tmp_path, faces):
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())
     assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
+
+
+def test_a_photo_of_another_size_is_named_and_may_be_resized(faces):
+    path = faces / "p03" / "0.jpg"
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 480), (9, 99, 199)).save(buffer, "JPEG")
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match=rf"{path}: expected an aligned face of 112x112 pixels, or --resize.* 640x480"):
+        evaluate_folder(Pixels(), str(faces))
+    with pytest.raises(DataError, match="expected an aligned face of 112x112 pixels"):
+        evaluate_gallery(Pixels(), str(faces), str(faces))
+    assert evaluate_folder(Pixels(), str(faces), resize=True).verification.genuine == 20
+    assert evaluate_gallery(Pixels(), str(faces), str(faces), resize=True).identification.mated == 45
