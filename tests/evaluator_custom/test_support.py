@@ -177,9 +177,9 @@ def test_what_a_rate_needs_is_what_admits_one_error(target, trials):
 
 def test_the_training_part_of_fewest_impostors_decides():
     distances, same = faces(2200, block=1)
-    same[:219] = False  # 1,210 of different people; 991 of them outside the first fold
+    same[:219] = False  # 1,210 of different people, 990 of them outside the first fold
     reason = evaluate(distances, same).undefined["tar"]
-    assert reason == "needs 1,000 pairs of different people in each training part; there are 991"
+    assert reason == "needs 1,000 pairs of different people in each training part; there are 990"
 
 
 @pytest.mark.parametrize(("tied", "near"), [(6, True), (60, False)])
