@@ -50,7 +50,7 @@ def test_a_root_survives_what_happens_to_roots(tmp_path):
         while not (root / "run.lock").exists() or not (root / "run.lock").read_text():
             assert run.poll() is None
             time.sleep(0.01)
-        second = cli(*_arguments(data, root))
+        second = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert second.returncode == 2, second.stderr
         assert f"error: {root}: expected no other run in this root" in second.stderr
         assert f"Received: process {run.pid} on " in second.stderr
