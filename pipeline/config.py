@@ -17,7 +17,7 @@ from pipeline.beam_runners import beam_args
 from pipeline.overrides import ConfigError, assign, names_in, parse_override
 from pipeline.places import check_places
 from trainer_module.errors import DataError, did_you_mean, parse_json_object
-from trainer_module.features import VERIFICATION_SETS
+from trainer_module.features import MAX_SET_MB, VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
 
 _SET_NAME = re.compile(r"\w[\w.-]*")
@@ -31,16 +31,21 @@ class EvaluationConfig:
       sets: verification sets, each a `<set>.bin` in the data set's folder, which must be there; none means those of
         the usual four that are there, and all that a condition names.
       conditions: what a model must fulfil to be pushed, see `evaluator_custom.conditions`; at least one.
+      max_set_mb: MiB of images that a set may become: a file of 1 MB can name one image in a million pairs, each of
+        which is written with its own.
 
     Raises:
-      ValueError: a set that comes twice or is no file's name, no condition, or one that cannot be read or is on a set
-        that isn't evaluated.
+      ValueError: a set that comes twice or is no file's name, a size that isn't positive, no condition, or one that
+        cannot be read or is on a set that isn't evaluated.
     """
 
     sets: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
+    max_set_mb: int = MAX_SET_MB
 
     def __post_init__(self) -> None:
+        if not self.max_set_mb >= 1:
+            raise ValueError(f"evaluation.max_set_mb must be at least 1. Received: max_set_mb={self.max_set_mb!r}")
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
         for name in self.sets:

@@ -58,6 +58,8 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     pair_examples = PairExampleGen(
         config.data,
         config.evaluation.evaluated_sets,
+        max_image_pixels=config.ingest.max_image_pixels,
+        max_set_mb=config.evaluation.max_set_mb,
         work=config.work_dir,
         code_version=code_version("components.pair_example_gen.executor"),
     )

@@ -58,7 +58,8 @@ def synth(
 def inspect(folder: str, write_index: bool, as_json: bool) -> None:
     """Say what is in DIR, a folder as InsightFace publishes it, and what is wrong with it.
 
-    Every record is read, no image decoded. Exit code 1 says that something is damaged, 2 that DIR is no such folder.
+    Every record is read and checked as a run checks it, by header, size and end. Exit code 1 says that a run would
+    stop, or judge by images that it was trained on; 2 that DIR is no such folder.
     """
     from components import inspection
 

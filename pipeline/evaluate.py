@@ -36,7 +36,7 @@ def evaluate_set(embedder: Embedder, name: str, path: str) -> EvaluatedSet:
     Raises:
       DataError: not a verification set, an image in it is broken, or attributes that don't fit it.
     """
-    pairs, _ = read_fitted(path)
+    pairs = read_fitted(path).pairs
     attributes = _attributes(path, name, len(pairs))
     with progress(total=len(set(pairs.images)), description=f"embedding {name}", unit="img") as bar:
         try:

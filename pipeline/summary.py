@@ -111,7 +111,17 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
 
 def _ingest(examples: metadata_store_pb2.Artifact) -> dict[str, Any]:
     """What RecordExampleGen counted."""
-    names = ("records", "identities", "bytes", "quarantined", "left_out_identities", "left_out_images")
+    names = (
+        "records",
+        "train_records",
+        "holdout_records",
+        "identities",
+        "bytes",
+        "quarantined",
+        "turned",
+        "left_out_identities",
+        "left_out_images",
+    )
     counts: dict[str, Any] = {name: int(examples.custom_properties[name].int_value) for name in names}
     path = os.path.join(examples.uri, QUARANTINE, QUARANTINE_LIST)
     return {**counts, "quarantine": path if counts["quarantined"] else None}

@@ -29,6 +29,9 @@ IDENTITY_VOCABULARY = "identity"
 IMAGE_SIZE = 112
 CHANNELS = 3
 IMAGE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how a JPEG and a PNG begin
+MAX_IMAGE_PIXELS = 2**24  # 16.8 million, 50 MB decoded: a phone's 12 million pass
+MAX_PIXELS_SETTING = "ingest.max_image_pixels"  # by which a run is told another limit
+MAX_SET_MB = 1024  # of images that a verification set becomes as pairs; LFW's 6,000 pairs take 90
 
 # Names in the exported signatures (serving/signatures.py).
 IMAGE_BYTES = "image_bytes"
