@@ -16,12 +16,13 @@ from typing import Any
 import click
 
 from components.filesystem import is_local
+from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.config import PRESETS, PipelineConfig, make_config
 from pipeline.data_commands import convert, echo_json, inspect, synth
 from pipeline.endings import Commands
 from pipeline.evaluate_command import evaluate
-from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
+from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, make_private
 from pipeline.quiet import quiet
 from trainer_module.console import say
 from trainer_module.errors import DataError
@@ -157,14 +158,15 @@ def run(
     as_json: bool,
 ) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
-    from pipeline.preflight import check_dataset
+    from pipeline.preflight import check_run
 
     data = os.path.abspath(data) if is_local(data) else data
     config = make_config(data, os.path.abspath(root) if is_local(root) else root, preset, overrides, init_from)
-    config = dataclasses.replace(check_dataset(config), beam_args=beam_args(beam_runner, beam_given))
+    config = dataclasses.replace(check_run(config), beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
-    os.makedirs(os.path.dirname(log), exist_ok=True)
+    for folder in (os.path.dirname(log), config.pipeline_root, config.work_dir):  # they hold faces
+        make_private(folder)
     say(f"preset {preset}: {PRESETS[preset].about}")
     with quiet(log):
         from pipeline.local_runner import run_local
@@ -228,6 +230,7 @@ def compile_(
 ) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
     config = make_config(data, root, preset, overrides, here=False)
+    check_backbone(config.train, here=False)
     config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=False)
     with quiet():
@@ -292,4 +295,9 @@ def presets(as_json: bool) -> None:
     for name, preset in PRESETS.items():
         click.echo(f"{name}: {preset.about}")
         for setting, value in preset.settings.items():
-            click.echo(f"    {setting}={value}")
+            click.echo(f"    {setting}={_as_yaml(value)}")
+
+
+def _as_yaml(value: Any) -> str:
+    """A setting's value as `--set` reads it back."""
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)

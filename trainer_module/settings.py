@@ -11,7 +11,7 @@ from trainer_module.features import PixelFormat
 Strategy = Literal["mirrored", "central"]
 
 # Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
-_WITHOUT_RESULT = ("init_from", "start_timeout_s", "log_every", "holdout_every")
+_WITHOUT_RESULT = ("init_from", "join_cluster", "check_memory", "start_timeout_s", "log_every", "holdout_every")
 HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
 
 
@@ -48,6 +48,7 @@ class TrainSettings:
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
       join_cluster: with several workers, be the one of them that the environment's TF_CONFIG names, and wait for the
         others on its other hosts, in place of starting all of them here.
+      check_memory: refuse to begin where this machine's memory surely doesn't hold the training.
       start_timeout_s: how long the workers may take to find each other before all are stopped.
       shuffle_buffer: encoded records that are shuffled; 4,096 of 7 KB are 29 MB.
       log_every: steps between two points in TensorBoard.
@@ -82,6 +83,7 @@ class TrainSettings:
     strategy: Strategy = "mirrored"
     workers: int = 1
     join_cluster: bool = False
+    check_memory: bool = True
     start_timeout_s: float = 300.0
     shuffle_buffer: int = 4096
     log_every: int = 20
