@@ -27,7 +27,9 @@ IDENTITY_VOCABULARY = "identity"
 # InsightFace's alignment template is 112 x 112 pixels, square.
 IMAGE_SIZE = 112
 CHANNELS = 3
-IMAGE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how a JPEG and a PNG begin
+JPEG_MAGIC, PNG_MAGIC = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # how a JPEG and a PNG begin
+IMAGE_MAGICS = (JPEG_MAGIC, PNG_MAGIC)
+MAX_IMAGE_PIXELS = 2**24  # decoded at most, where no setting says otherwise: a photograph of 4096x4096, 50 MB
 
 # Names in the exported signatures (serving/signatures.py).
 IMAGE_BYTES = "image_bytes"

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal, Self
 
-from trainer_module.features import PixelFormat
+from trainer_module.features import MAX_IMAGE_PIXELS, PixelFormat
 
 Strategy = Literal["mirrored", "central"]
 
@@ -37,6 +37,8 @@ class TrainSettings:
       colour: channel order that the network is trained with.
       pixel_mean: subtracted from each pixel.
       pixel_scale: divides the difference.
+      max_image_pixels: width x height of an image that the exported model decodes at most; it refuses a larger one by
+        its header, before memory is taken. 2^24 pixels are 50 MB.
       strategy: "mirrored" (one replica a GPU, or one on the CPU) or "central" (variables on the CPU).
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
       start_timeout_s: how long the workers may take to find each other before all are stopped.
@@ -70,6 +72,7 @@ class TrainSettings:
     colour: Literal["rgb", "bgr"] = "rgb"
     pixel_mean: float = 127.5
     pixel_scale: float = 128.0
+    max_image_pixels: int = MAX_IMAGE_PIXELS
     strategy: Strategy = "mirrored"
     workers: int = 1
     start_timeout_s: float = 300.0
@@ -81,6 +84,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         positive = (
             "batch_size",
+            "max_image_pixels",
             "learning_rate",
             "scale",
             "workers",

@@ -60,7 +60,7 @@ class RecordCheck:
         from trainer_module import images
 
         try:
-            images.decode(tf.constant(payload))
+            images.decode_stored(tf.constant(payload))
         except tf.errors.InvalidArgumentError as error:
             return f"an image that decodes. Received: {error.message}"
         return None
