@@ -41,7 +41,7 @@ def decode(image_bytes: tf.Tensor, max_pixels: int = MAX_IMAGE_PIXELS) -> tf.Ten
       tf.errors.InvalidArgumentError: the bytes are no image or of more pixels, which the header tells before memory is
         taken (when the op runs).
     """
-    return _decode_upright(image_bytes, orientations(image_bytes[tf.newaxis])[0], max_pixels)
+    return _decode_upright(image_bytes, orientations(tf.expand_dims(image_bytes, 0))[0], max_pixels)
 
 
 def image_size(image_bytes: tf.Tensor) -> tf.Tensor:
