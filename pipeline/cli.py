@@ -28,6 +28,9 @@ from trainer_module.console import say
 from trainer_module.errors import DataError
 
 _DEFAULT_ROOT = os.path.join("build", "run")
+_RESIZE = click.option(
+    "--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear); their faces must be aligned."
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -186,7 +189,8 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
     if summary.ingest:
         click.echo("\n".join(ingest_lines(summary.ingest)))
     if summary.verification:
-        click.echo("\n" + verification_table(summary.verification["sets"]) + "\n")
+        found = summary.verification
+        click.echo("\n" + verification_table(found["sets"], found["undefined"]) + "\n")
         click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
     if summary.holdout:
         click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")
@@ -243,12 +247,13 @@ def compile_(
 @click.argument("model", type=InputFolder())
 @click.argument("images", nargs=-1, required=True, type=InputFile())
 @click.option("--output", type=OutputFile(), help="Write float32 [N, D] as .npy instead of JSON.")
-def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
+@_RESIZE
+def embed(model: str, images: tuple[str, ...], output: str | None, resize: bool) -> None:
     """Embed aligned 112x112 faces with MODEL, a pushed version or the folder of versions."""
     with quiet():
         from serving.local import LocalModel
 
-        answer = LocalModel(model).embed(images)
+        answer = LocalModel(model).embed(images, resize=resize)
     if output:
         import numpy as np
 
@@ -267,14 +272,15 @@ def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
 @click.argument("b", type=InputFile())
 @click.option("--set", "name", help="Take the threshold of this verification set; the first evaluated one by default.")
 @click.option("--threshold", type=Number(0, 4), help="Squared distance, 0..4, below which two faces are one person.")
+@_RESIZE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, as_json: bool) -> None:
-    """Say whether two aligned faces are one person, at the threshold that the evaluation found."""
+def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, resize: bool, as_json: bool) -> None:
+    """Say whether two aligned 112x112 faces are one person, at the threshold that the evaluation found."""
     with quiet():
         from serving.local import LocalModel
 
         loaded = LocalModel(model)
-        verdict = loaded.verify(a, b, loaded.threshold(name) if threshold is None else threshold)
+        verdict = loaded.verify(a, b, loaded.threshold(name) if threshold is None else threshold, resize=resize)
     if as_json:
         echo_json(verdict.to_dict())
     else:

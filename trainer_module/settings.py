@@ -6,7 +6,7 @@ import math
 import os
 from typing import Any, Literal, Self
 
-from trainer_module.features import PixelFormat
+from trainer_module.features import MAX_IMAGE_PIXELS, PixelFormat
 
 Strategy = Literal["mirrored", "central"]
 
@@ -44,6 +44,8 @@ class TrainSettings:
       colour: channel order that the network is trained with.
       pixel_mean: subtracted from each pixel.
       pixel_scale: divides the difference.
+      max_image_pixels: width x height of an image that the exported model decodes at most; it refuses a larger one by
+        its header, before memory is taken. 2^24 pixels are 50 MB.
       strategy: "mirrored" (one replica a GPU, or one on the CPU) or "central" (variables on the CPU).
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
       join_cluster: with several workers, be the one of them that the environment's TF_CONFIG names, and wait for the
@@ -80,6 +82,7 @@ class TrainSettings:
     colour: Literal["rgb", "bgr"] = "rgb"
     pixel_mean: float = 127.5
     pixel_scale: float = 128.0
+    max_image_pixels: int = MAX_IMAGE_PIXELS
     strategy: Strategy = "mirrored"
     workers: int = 1
     join_cluster: bool = False
@@ -96,6 +99,7 @@ class TrainSettings:
             self._require(field.name, not isinstance(value, float) or math.isfinite(value), "be a finite number")
         positive = (
             "batch_size",
+            "max_image_pixels",
             "learning_rate",
             "scale",
             "workers",
