@@ -152,7 +152,7 @@ def test_an_option_that_no_model_would_mind_is_refused(run):
     [
         (["--output", "nothing"], r"expected --output to name one. Received: nothing, of v"),
         (["--layout", "nhwc"], "expected --layout nchw or nhwc"),
-        (["--scale", "0"], "scale must be positive"),
+        (["--scale", "0"], "0.0 is not in the range x>0"),
         (
             ["--sets", "lfw,nothing"],
             "nothing.bin: expected a verification set. Received: no such file; there are cfp_fp",
