@@ -2,13 +2,18 @@
 PYTHON ?= python3
 SETUP = $(PYTHON) -m tools.setup
 BIN = .venv/bin
-SOURCES = pipeline components trainer_module evaluator_custom serving tools tests benchmarks
+PYTEST = $(BIN)/python -m pytest
+FAST = "not slow and not e2e"
+# Where floats are compared that TensorFlow's kernels made.
+NUMERIC = tests/trainer_module tests/evaluator_custom tests/serving
+PRODUCT = pipeline components trainer_module evaluator_custom serving
+SOURCES = $(PRODUCT) tools tests benchmarks
 # The platform is that of the wheels, not of the host: see tools/setup.py.
-COMPILE = .venv-tools/bin/uv pip compile --quiet --upgrade --python-platform x86_64-manylinux_2_39 --generate-hashes \
+COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --python-platform x86_64-manylinux_2_39 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast lint format typecheck lock clean
+.PHONY: help setup setup-dev demo test test-fast test-numeric readme lint format typecheck lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -19,19 +24,31 @@ setup: ## Make the environment that the product runs on (.venv)
 setup-dev: ## Add what tests and checks need, and the oracle's environment (.venv-mxnet)
 	@$(SETUP) dev mxnet
 
+# DEMO_SYNTH and DEMO_RUN add options, such as DEMO_RUN="--set train.steps=2".
 demo: setup ## Make a small data set, train on it, evaluate, bless and push a model: build/demo
-	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces
-	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo
+	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces $(DEMO_SYNTH)
+	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo $(DEMO_RUN)
 
+# A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
 test: setup-dev ## Run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST) --numprocesses logical --maxprocesses 4 --dist loadfile --durations 25
 
 test-fast: setup-dev ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not e2e"
+	$(PYTEST) -m $(FAST)
 
-lint: setup-dev ## Check style and formatting
+test-numeric: setup-dev ## Run the fast tests of networks and figures as on a lesser machine: AVX2 alone, one thread
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m $(FAST) $(NUMERIC)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+		$(PYTEST) -m $(FAST) $(NUMERIC)
+
+readme: setup-dev ## Run every command of README.md in an environment of the runtime alone
+	$(BIN)/python -m tests.readme
+
+lint: setup-dev ## Check style, formatting, and that every import is of a declared dependency
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry --no-ansi $(PRODUCT)
+	$(BIN)/deptry --no-ansi --config requirements/dev-imports.toml tests tools benchmarks
 
 format: setup-dev ## Reformat
 	$(BIN)/ruff check --fix .
@@ -40,7 +57,7 @@ format: setup-dev ## Reformat
 typecheck: setup-dev ## Check types
 	$(BIN)/mypy
 
-lock: ## Renew every lock from its .in file
+lock: ## Bring the locks to their .in files; UPGRADE=1 renews every version, too
 	@$(SETUP) tools
 	cd requirements && ../$(COMPILE) --python-version 3.9 tools.in -o tools.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in runtime.in -o runtime.lock

@@ -3,13 +3,14 @@
 import collections
 import dataclasses
 import hashlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
+from components.identity_folders import find_identities, identity_name
+from components.image_header import ImageError
+from components.image_pixels import decode, read_file
 from evaluator_custom.identification import (
     IdentificationFigures,
     PairFigures,
@@ -21,15 +22,21 @@ from evaluator_custom.identification import (
 )
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
-from trainer_module.features import IMAGE_MAGICS
+from trainer_module.features import IMAGE_SIZE
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.embedder import Embedder
 
 _IMAGES_AT_A_TIME = 512  # 4 MB of JPEG bytes of 7 KB; the rest of a folder stays on disk
-_HIDDEN_BY_WINDOWS = ("thumbs.db", "desktop.ini")
 _GALLERY = "gallery"
 _UNKNOWN_EVERY = 5
+_NAMES = {
+    "auc": "AUC",
+    "eer": "EER",
+    "tar_at_far": "TAR@FAR=",
+    "rank_rates": "rank-",
+    "tpir_at_fpir": "TPIR@FPIR=",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +55,8 @@ class Faces:
 
     @property
     def identities(self) -> list[str]:
-        """Name of the sub-folder of each image."""
-        return [path.parent.name for path in self.paths]
+        """Name of the sub-folder of each image, in one Unicode form."""
+        return [identity_name(path.parent.name) for path in self.paths]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +97,11 @@ class FolderFigures:
             f"{search.nonmated:,} of unknowns ({self.unknowns})",
             rates,
             *_rows("FPIR", "TPIR", search.tpir_at_fpir, search.threshold_at_fpir),
+            *_reasons(pairs.undefined | search.undefined),
         ]
 
 
-def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
+def evaluate_folder(embedder: "Embedder", folder: str, *, resize: bool = False) -> FolderFigures:
     """1:1 figures of all pairs of a folder's images, and 1:N figures of a split of them.
 
     The split, from names alone: an identity's gallery image is the first whose name contains "gallery", or else its
@@ -102,7 +110,8 @@ def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
 
     Args:
       embedder: the loaded model.
-      folder: one sub-folder of JPEG or PNG images an identity; what is hidden is left alone.
+      folder: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
+      resize: see `read_faces`.
 
     Returns:
       The figures.
@@ -110,7 +119,7 @@ def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
     Raises:
       DataError: fewer than 2 identities, no identity with two images, or what `read_faces` refuses.
     """
-    faces = read_faces(folder)
+    faces = read_faces(folder, resize=resize)
     names, labels, sizes = np.unique(faces.identities, return_inverse=True, return_counts=True)
     if names.size < 2 or sizes.max() < 2:
         raise DataError(
@@ -132,14 +141,17 @@ def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
     )
 
 
-def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: Template = "mean") -> FolderFigures:
+def evaluate_gallery(
+    embedder: "Embedder", gallery: str, probes: str, template: Template = "mean", *, resize: bool = False
+) -> FolderFigures:
     """1:1 and 1:N figures of one folder's images against the identities of another.
 
     Args:
       embedder: the loaded model.
-      gallery: the known: one sub-folder of JPEG or PNG images an identity; what is hidden is left alone.
+      gallery: the known: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
       probes: the same; a sub-folder whose name is not in the gallery is of an unknown.
       template: how an identity's images become its score, "mean" or "best" (see `score_gallery`).
+      resize: see `read_faces`.
 
     Returns:
       The figures; the pairs of the 1:1 ones are each probe with each identity of the gallery.
@@ -147,7 +159,7 @@ def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: 
     Raises:
       DataError: fewer than 2 identities in the gallery, no probe of any of them, or what `read_faces` refuses.
     """
-    known, asked = read_faces(gallery), read_faces(probes)
+    known, asked = read_faces(gallery, resize=resize), read_faces(probes, resize=resize)
     names = set(known.identities)
     if len(names) < 2 or names.isdisjoint(asked.identities):
         raise DataError(
@@ -174,32 +186,25 @@ def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: 
     )
 
 
-def read_faces(folder: str) -> Faces:
+def read_faces(folder: str, *, resize: bool = False) -> Faces:
     """Finds a folder's images, and decodes each once to see that it is whole: 4,000 a second. Shows progress.
 
     Args:
-      folder: one sub-folder of JPEG or PNG images an identity; hidden files and folders are left alone.
+      folder: one sub-folder of JPEG or PNG images an identity, as `identity_folders` reads it.
+      resize: admit images of other sizes than 112x112, which the network's input will squeeze.
 
     Returns:
       The images.
 
     Raises:
-      DataError: no such folder, no sub-folder, one without images, a file beside them, or one that is no whole image.
+      DataError: what `find_identities` refuses, an image that isn't whole, or one of another size.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise DataError(f"{folder}: expected a folder with one sub-folder an identity. Received: no such folder")
-    paths: list[Path] = []
-    for identity in _visible(root):
-        if not identity.is_dir():
-            raise DataError(f"{identity}: expected nothing beside the identities' folders. Received: a file")
-        images = _visible(identity)
-        if not images:
-            raise DataError(f"{identity}: expected a folder of images. Received: an empty one")
-        paths += images
-    if not paths:
-        raise DataError(f"{folder}: expected one sub-folder an identity. Received: none")
-    digests = tuple(_digest(path) for path in progress(paths, description="reading", unit="img"))
+    found = find_identities(root)
+    if line := found.left_out_line():
+        say(f"{folder}: {line}")
+    paths = found.images
+    digests = tuple(_digest(path, resize) for path in progress(paths, description="reading", unit="img"))
     return Faces(root, tuple(paths), digests)
 
 
@@ -233,27 +238,18 @@ def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _visible(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted by name, without what is hidden, be it only by Windows."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name.lower() not in _HIDDEN_BY_WINDOWS
-    )
-
-
-def _digest(path: Path) -> bytes:
-    """SHA-256 of a whole JPEG or PNG."""
-    if path.is_dir():
-        raise DataError(f"{path}: expected images only in an identity's folder. Received: a folder")
-    data = path.read_bytes()
-    if not data.startswith(IMAGE_MAGICS):
-        raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {data[:8].hex(' ') or 'none'}")
+def _digest(path: Path, resize: bool) -> bytes:
+    """SHA-256 of a whole JPEG or PNG, of 112x112 pixels unless it may be resized."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: expected a whole JPEG or PNG. Received: {error}") from error
+        data = read_file(path)
+        height, width, _ = decode(data).shape
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error
+    if not resize and (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
+        raise DataError(
+            f"{path}: expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, or --resize for aligned faces of "
+            f"another size. Received: {width}x{height}"
+        )
     return hashlib.sha256(data).digest()
 
 
@@ -282,6 +278,15 @@ def _warn_of_duplicates(*folders: Faces) -> None:
 def _rows(target: str, rate: str, rates: dict[float, float | None], thresholds: dict[float, float | None]) -> list[str]:
     lines = [f"{target:<8} {rate:<8} cosine threshold"]
     return lines + [f"{key:<8g} {_shown(value):<8} {_shown(thresholds[key])}" for key, value in rates.items()]
+
+
+def _reasons(undefined: dict[str, str]) -> list[str]:
+    """One line for each kind of dash, that of its first figure: what the easiest target or rank needs."""
+    first: dict[str, str] = {}
+    for figure, reason in undefined.items():
+        kind, _, target = figure.partition(" ")
+        first.setdefault(kind, f"-  {_NAMES[kind]}{target}: {reason}")
+    return list(first.values())
 
 
 def _shown(value: float | None, digits: int = 4) -> str:

@@ -104,10 +104,10 @@ class LocalModel:
         """The squared distance that the evaluation chose.
 
         Args:
-          name: of the verification set; the first one that was evaluated if None.
+          name: of the verification set; the first one that has a threshold if None.
 
         Raises:
-          DataError: the model was never evaluated and pushed, or not on that set.
+          DataError: the model was never evaluated and pushed, or not on that set, or its pairs bear no threshold.
         """
         path = os.path.join(self.path, EXTRA, VERIFICATION_FILE)
         if not tf.io.gfile.exists(path):
@@ -117,12 +117,13 @@ class LocalModel:
         try:
             with tf.io.gfile.GFile(path) as f:
                 sets = json.load(f)["sets"]
-        except (ValueError, KeyError, TypeError) as error:
+            found = {key: figures["threshold"] for key, figures in sets.items() if figures["threshold"] is not None}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: expected the figures of an evaluation. Received: {error!r}") from error
-        name = next(iter(sets)) if name is None else name
-        if name not in sets:
-            raise DataError(f"{path}: expected a set of {sorted(sets)}. Received: {name!r}")
-        return float(sets[name]["threshold"])
+        name = next(iter(found), None) if name is None else name
+        if name not in found:
+            raise DataError(f"{path}: expected a set of {sorted(found)}, which have a threshold. Received: {name!r}")
+        return float(found[name])
 
     def verify(self, a: str, b: str, threshold: float, *, resize: bool = False) -> Verdict:
         """Compares two faces as the verification protocol does: image and mirror together.

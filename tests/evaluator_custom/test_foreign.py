@@ -87,6 +87,27 @@ def test_a_fixed_batch_is_filled(mbf, tmp_path, batch):
     _assert_close(load_embedder(path, EmbedderOptions(pixels=PIXELS)).embed(IMAGES), expected)
 
 
+def test_an_open_batch_behind_a_fixed_reshape_is_fed_one_by_one_and_that_is_said(mbf, tmp_path, capsys):
+    model = onnx.load(mbf)
+    reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 512], np.int64), "shape"))
+    reshape.input[1] = "shape"
+    path = str(tmp_path / "fixed.onnx")
+    onnx.save(model, path)
+    embedder = load_embedder(path, EmbedderOptions(pixels=PIXELS))
+    _assert_close(embedder.embed(IMAGES), load_embedder(mbf, EmbedderOptions(pixels=PIXELS)).embed(IMAGES))
+    said = capsys.readouterr().err
+    assert said.count(f"{path}: declares an open batch, and takes one image a call: slower") == 1
+
+
+def test_what_is_not_what_it_says_is_refused_before_onnxruntime(mbf, tmp_path):
+    model = onnx.load(mbf)
+    model.graph.initializer[0].dims[0] += 1
+    (tmp_path / "short.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(DataError, match=r"short\.onnx: tensor 'w0': expected .* bytes for dims"):
+        load_embedder(str(tmp_path / "short.onnx"), EmbedderOptions(pixels=PIXELS))
+
+
 def _linear_onnx(path, shape, outputs=("embedding",), inputs=("image",), dtype=TensorProto.FLOAT):
     """One matrix over the flattened pixels for each output; only the first input is used."""
     width = int(np.prod([3, 112, 112] if None in shape[1:] else shape[1:]))
@@ -124,6 +145,12 @@ def test_open_axes_need_a_layout_and_may_be_given_a_size(tmp_path):
         load_embedder(path, EmbedderOptions())
     expected = _by_onnxruntime(path, _pixels(IMAGES), 127.5, 128)
     _assert_close(load_embedder(path, EmbedderOptions(layout="nchw")).embed(IMAGES), expected)
+
+
+def test_a_network_that_takes_no_such_image_is_refused_at_once(tmp_path):
+    path = _linear_onnx(tmp_path / "m.onnx", [None, None, None, None])
+    with pytest.raises(DataError, match=r"m\.onnx: expected a network that takes images\. Received: .*MatMul"):
+        load_embedder(path, EmbedderOptions(layout="nchw", size=96))
 
 
 def test_a_layout_that_the_shape_contradicts_is_refused(mbf):
@@ -165,7 +192,7 @@ def test_whole_numbers_are_fed_as_they_are(tmp_path):
 
 def test_files_of_another_kind_are_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"not a model")
-    with pytest.raises(DataError, match=r"m\.onnx: expected an ONNX file that onnxruntime opens"):
+    with pytest.raises(DataError, match=r"m\.onnx: expected an ONNX model"):
         load_embedder(str(tmp_path / "m.onnx"), EmbedderOptions())
     (tmp_path / "m.params").write_bytes(b"x")
     with pytest.raises(DataError, match=r"m\.params: expected a SavedModel's folder or a file \*\.onnx"):

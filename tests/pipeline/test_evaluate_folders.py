@@ -2,8 +2,7 @@
 
 import io
 import json
-import subprocess
-import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.evaluate_command import evaluate
+from pipeline.cli import main
 from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
 from tests.helpers import jpeg
+from tests.processes import cli
 from trainer_module.errors import DataError
 from trainer_module.features import PixelFormat
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Pixels:
@@ -95,6 +93,8 @@ def test_all_pairs_and_the_split(faces):
         "0.1      -        -",
         "0.01     -        -",
         "0.001    -        -",
+        "-  TAR@FAR=0.001: needs 1,000 pairs of different people; there are 970",
+        "-  TPIR@FPIR=0.1: needs 10 probes of unknowns; there are 5",
     ]
     values = json.loads(json.dumps(figures.to_dict()))
     assert values["identification"]["rank_rates"]["1"] == 1
@@ -143,14 +143,21 @@ def test_gallery_against_probes(tmp_path, template):
     assert figures.lines()[0] == f"1:1, 25 probes with 10 identities of 20 images ({template}): 5 same, 245 different"
 
 
-def test_what_is_hidden_is_left_alone(faces):
+def test_what_tools_leave_behind_is_left_out_and_said(faces, capfd):
     expected = read_faces(str(faces))
-    (faces / ".DS_Store").write_bytes(b"x")
+    assert "left out" not in capfd.readouterr().err
     (faces / ".git").mkdir()
-    (faces / "p00" / ".DS_Store").write_bytes(b"x")
     (faces / "p00" / "Thumbs.db").write_bytes(b"x")
     assert read_faces(str(faces)) == expected
+    assert f"{faces}: left out, no images: 2 (.git/, p00/Thumbs.db)" in capfd.readouterr().err
     assert expected.identities[:3] == ["p00", "p00", "p01"]
+
+
+def test_an_identity_is_known_in_another_unicode_form(tmp_path):
+    gallery = write(tmp_path / "g", {unicodedata.normalize("NFC", "Zoé"): person(1), "Bo": person(2)})
+    probes = write(tmp_path / "p", {unicodedata.normalize("NFD", "Zoé"): {"x.png": darker(jpeg(1))}})
+    search = evaluate_gallery(Pixels(), str(gallery), str(probes)).identification
+    assert (search.mated, search.nonmated, search.rank_rates[1]) == (1, 0, 1)
 
 
 def test_embeddings_are_those_of_all_images_in_order_whatever_is_embedded_at_a_time(faces, monkeypatch):
@@ -172,25 +179,21 @@ def refused(folder: Path, pattern: str) -> None:
 def test_bad_folders_are_named(tmp_path, faces):
     refused(tmp_path / "nowhere", "nowhere: expected a folder")
     (tmp_path / "none").mkdir()
-    refused(tmp_path / "none", "none: expected one sub-folder an identity. Received: none")
+    refused(tmp_path / "none", "none: expected one folder an identity with JPEG or PNG files. Received: no such file")
     write(tmp_path / "one", {"Ann": person(1)})
     refused(tmp_path / "one", "one: expected 2 identities or more.* Received: identities of 2 images")
     write(tmp_path / "single", {"Ann": person(1, 1), "Bo": person(2, 1)})
     refused(tmp_path / "single", "one of them with 2 images or more. Received: identities of 1, 1 images")
-    (faces / "p07" / "more").mkdir()
-    refused(faces, "p07/more: expected images only.* Received: a folder")
-    (faces / "a").mkdir()
-    refused(faces, "faces/a: expected a folder of images. Received: an empty one")
-    (faces / "README.txt").write_text("x")
-    refused(faces, "README.txt: expected nothing beside the identities' folders. Received: a file")
+    (faces / "loose.png").write_bytes(darker(jpeg(1)))
+    refused(faces, "loose.png: expected images in one folder an identity. Received: an image beside them")
 
 
 @pytest.mark.parametrize(
     ("name", "data", "pattern"),
     [
-        ("notes.txt", b"notes", "expected a JPEG or PNG image. Received: bytes 6e 6f 74 65 73"),
+        ("notes.jpg", b"notes", "expected a JPEG or PNG image. Received: bytes 6e 6f 74 65 73"),
         ("empty.jpg", b"", "expected a JPEG or PNG image. Received: bytes none"),
-        ("half.jpg", jpeg(1)[:900], "expected a whole JPEG or PNG. Received: "),
+        ("half.jpeg", jpeg(1)[:900], "expected a whole JPEG or PNG. Received: "),
         ("half.png", darker(jpeg(1))[:900], "expected a whole JPEG or PNG. Received: "),
     ],
 )
@@ -257,7 +260,7 @@ def test_an_image_without_an_embedding_is_named(faces, value):
     ],
 )
 def test_the_command_refuses_what_it_would_ignore(arguments, message):
-    result = CliRunner().invoke(evaluate, [".", *arguments])
+    result = CliRunner().invoke(main, ["evaluate", ".", *arguments])
     assert result.exit_code == 2
     assert message in result.output
 
@@ -271,17 +274,27 @@ def test_by_the_command_line(tmp_path, faces):
     metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
 
-    def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipeline", "evaluate", str(model), "--json", str(tmp_path / "out.json")]
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
-
-    result = cli("--folders", str(faces))
+    command = ["evaluate", str(model), "--json", str(tmp_path / "out.json")]
+    result = cli(*command, "--folders", str(faces))
     assert result.returncode == 0, result.stderr
     assert "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different" in result.stdout
     values = json.loads((tmp_path / "out.json").read_text())
     assert 0 < values["verification"]["auc"] <= 1
     assert values["identification"]["nonmated"] == 5
-    result = cli("--gallery", str(faces), "--probes", str(faces), "--template", "best")
+    result = cli(*command, "--gallery", str(faces), "--probes", str(faces), "--template", "best")
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())
     assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
+
+
+def test_a_photo_of_another_size_is_named_and_may_be_resized(faces):
+    path = faces / "p03" / "0.jpg"
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 480), (9, 99, 199)).save(buffer, "JPEG")
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match=rf"{path}: expected an aligned face of 112x112 pixels, or --resize.* 640x480"):
+        evaluate_folder(Pixels(), str(faces))
+    with pytest.raises(DataError, match="expected an aligned face of 112x112 pixels"):
+        evaluate_gallery(Pixels(), str(faces), str(faces))
+    assert evaluate_folder(Pixels(), str(faces), resize=True).verification.genuine == 20
+    assert evaluate_gallery(Pixels(), str(faces), str(faces), resize=True).identification.mated == 45

@@ -125,17 +125,20 @@ def test_check_admits_the_rounding_of_kernels_and_no_more(model_dir, tmp_path):
 
 def test_push_appears_whole_under_a_new_number(model_dir, tmp_path):
     verification = tmp_path / "verification.json"
-    verification.write_text(json.dumps({"sets": {"lfw": {"threshold": 1.5}, "cfp_fp": {"threshold": 1.7}}}))
+    verification.write_text(
+        json.dumps({"sets": {"one_kind": {"threshold": None}, "lfw": {"threshold": 1.5}, "cfp_fp": {"threshold": 1.7}}})
+    )
     base = tmp_path / "serving" / "arcface"
-    versions = [pusher.push(model_dir, str(base), str(verification)) for _ in range(2)]
-    assert versions[0] != versions[1]
-    assert sorted(path.name for path in base.iterdir()) == sorted(versions)
+    version = pusher.push(model_dir, str(base), str(verification))
+    assert [path.name for path in base.iterdir()] == [version]
     model = local.LocalModel(str(base))
-    assert model.path.endswith(max(versions))
+    assert model.path.endswith(version)
     assert model.threshold() == 1.5
     assert model.threshold("cfp_fp") == 1.7
     with pytest.raises(DataError, match="Received: 'agedb_30'"):
         model.threshold("agedb_30")
+    with pytest.raises(DataError, match=r"a set of \['cfp_fp', 'lfw'\], which have a threshold. Received: 'one_kind'"):
+        model.threshold("one_kind")
 
 
 def test_local_model_embeds_and_verifies(model_dir, tmp_path):

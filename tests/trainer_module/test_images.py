@@ -91,7 +91,7 @@ def test_a_batch_equals_its_images():
 
 
 def test_no_image_is_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
         images.decode(tf.constant(b"no image"))
 
 
