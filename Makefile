@@ -2,9 +2,10 @@
 PYTHON ?= python3
 SETUP = $(PYTHON) -m tools.setup
 BIN = .venv/bin
-SOURCES = pipeline components trainer_module evaluator_custom serving tools tests benchmarks
+PRODUCT = pipeline components trainer_module evaluator_custom serving
+SOURCES = $(PRODUCT) tools tests benchmarks
 # The platform is that of the wheels, not of the host: see tools/setup.py.
-COMPILE = .venv-tools/bin/uv pip compile --quiet --upgrade --python-platform x86_64-manylinux_2_39 --generate-hashes \
+COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --python-platform x86_64-manylinux_2_39 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
@@ -29,9 +30,11 @@ test: setup-dev ## Run all tests
 test-fast: setup-dev ## Run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not e2e"
 
-lint: setup-dev ## Check style and formatting
+lint: setup-dev ## Check style, formatting, and that every import is of a declared dependency
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry --no-ansi $(PRODUCT)
+	$(BIN)/deptry --no-ansi --config requirements/dev-imports.toml tests tools benchmarks
 
 format: setup-dev ## Reformat
 	$(BIN)/ruff check --fix .
@@ -40,7 +43,7 @@ format: setup-dev ## Reformat
 typecheck: setup-dev ## Check types
 	$(BIN)/mypy
 
-lock: ## Renew every lock from its .in file
+lock: ## Bring the locks to their .in files; UPGRADE=1 renews every version, too
 	@$(SETUP) tools
 	cd requirements && ../$(COMPILE) --python-version 3.9 tools.in -o tools.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in runtime.in -o runtime.lock

@@ -5,11 +5,12 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.components.example_validator import component, executor
-from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto.orchestration import execution_result_pb2
-from tfx.types import artifact_utils
-from tfx.types.standard_component_specs import ANOMALIES_KEY
-from tfx.utils import io_utils
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ExecutionParameter
+from tfx.types.standard_component_specs import ANOMALIES_KEY, ExampleValidatorSpec
+from tfx.utils import io_utils, json_utils
 
 from trainer_module.errors import DataError
 
@@ -46,7 +47,32 @@ class AnomalyGateExecutor(executor.Executor):
         return result
 
 
+class AnomalyGateSpec(ExampleValidatorSpec):
+    """ExampleValidator's spec and a digest of our source files: TFX hashes a node's properties, not its code."""
+
+    PARAMETERS = {**ExampleValidatorSpec.PARAMETERS, "code_version": ExecutionParameter(type=str)}
+
+
 class AnomalyGate(component.ExampleValidator):
     """ExampleValidator with the gate; name the nodes that must wait for it as downstream of it."""
 
+    SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(AnomalyGateExecutor)
+
+    def __init__(self, statistics: types.BaseChannel, schema: types.BaseChannel, code_version: str) -> None:
+        """Makes the component.
+
+        Args:
+          statistics: of the examples.
+          schema: what they should be like.
+          code_version: digest of the source files behind the executor.
+        """
+        spec = AnomalyGateSpec(
+            statistics=statistics,
+            schema=schema,
+            exclude_splits=json_utils.dumps([]),
+            code_version=code_version,
+            anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
+        )
+        # ExampleValidator's own initializer would build the stock spec, which has no room for our parameter.
+        base_component.BaseComponent.__init__(self, spec=spec)

@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 
 from components import filesystem
-from trainer_module.console import progress
+from trainer_module.console import progress, say
+from trainer_module.errors import DataError
 
 _CHUNK_BYTES = 1 << 26  # hashed by one thread at a time
 _PIECE_BYTES = 1 << 18  # read at a time, into one buffer a thread: it stays in the core's cache
@@ -35,8 +36,11 @@ def content_digest(paths: Sequence[str], memo: str | None = None) -> str:
       32 hexadecimal digits.
 
     Raises:
+      DataError: no file at all: such a digest would stand for any input.
       OSError: a file cannot be read.
     """
+    if not paths:
+        raise DataError("expected files to take a digest of. Received: none")
     known = _Memo(memo)
     total = hashlib.sha256()
     for path in sorted(paths, key=os.path.basename):
@@ -79,9 +83,16 @@ class _Memo:
     _changed: bool = False
 
     def __post_init__(self) -> None:
-        if self.path and os.path.exists(self.path):
-            with open(self.path) as f:
-                self._known = json.load(f)
+        if not self.path or not os.path.exists(self.path):
+            return
+        try:
+            with open(self.path, encoding="utf-8") as f:
+                known = json.load(f)
+            if not isinstance(known, dict) or not all(isinstance(entry, list) for entry in known.values()):
+                raise ValueError("no table of digests")
+            self._known = known
+        except ValueError as error:
+            say(f"{self.path}: damaged, and thrown away; the files are read again ({error})")
 
     def digest(self, path: str) -> str:
         """Digest of a local file, read only if it isn't known."""

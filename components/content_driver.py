@@ -17,19 +17,26 @@ from tfx.utils import proto_utils
 
 from components import filesystem
 from components.content_digest import content_digest
+from trainer_module.errors import DataError
 
 
 def input_files(input_base: str, input_config: str) -> list[str]:
-    """The files that an ExampleGen's input is made of.
+    """The files that an ExampleGen's input is made of, sorted.
 
     Args:
-      input_base: the data set's folder.
-      input_config: JSON of `example_gen_pb2.Input`, whose splits name globs.
+      input_base: the data set's folder; its name is taken as it is, with brackets and asterisks.
+      input_config: JSON of `example_gen_pb2.Input`, whose splits name files, of which some may not be there.
+
+    Raises:
+      DataError: none is there.
     """
     config = example_gen_pb2.Input()
     proto_utils.json_to_proto(input_config, config)
-    found = {path for split in config.splits for path in filesystem.find(os.path.join(input_base, split.pattern))}
-    return sorted(found)
+    paths = sorted({os.path.join(input_base, split.pattern) for split in config.splits})
+    found = [path for path in paths if filesystem.exists(path)]
+    if not found:
+        raise DataError(f"{' or '.join(paths)}: expected a file. Received: no such file")
+    return found
 
 
 def memo_path(work: str) -> str | None:

@@ -17,6 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 from components import verification_bin
+from components.identity_folders import SUFFIXES, FileNames, IdentityFolders, find_identities
+from components.image_header import UPRIGHT, ImageError, check_header
+from components.image_pixels import decode, read_file, to_png
 from components.recordio import write_layout
 from trainer_module import features
 from trainer_module.console import progress
@@ -24,7 +27,6 @@ from trainer_module.errors import DataError
 
 IDENTITIES = "identities.txt"  # lines "label TAB folder"
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _SIDES = (features.IMAGE_SIZE, features.IMAGE_SIZE)
 _SIZE = f"{features.IMAGE_SIZE}x{features.IMAGE_SIZE}"
 _JPEG_QUALITY = 95
@@ -60,8 +62,8 @@ class ConversionReport:
       identities: folders with images, each a label.
       images: images in `train.rec`.
       resized: images, of `train.rec` and of the set, that had another size and were encoded anew.
-      left_out: files and folders that are no image of an identity, the first few by name.
-      left_out_count: how many there are.
+      turned: such images that were turned as their EXIF orientation says; those of 112x112 are PNGs now.
+      left_out: says which files and folders are no image of an identity; None where all are.
       set_name: the verification set, or None.
       pairs: its pairs.
       same: those of one identity.
@@ -71,9 +73,9 @@ class ConversionReport:
 
     identities: int
     images: int
-    resized: int
-    left_out: tuple[str, ...]
-    left_out_count: int
+    resized: int = 0
+    turned: int = 0
+    left_out: str | None = None
     set_name: str | None = None
     pairs: int = 0
     same: int = 0
@@ -88,9 +90,10 @@ class ConversionReport:
             lines.append(f"{self.set_name}.bin: {self.pairs:,} pairs: {self.same:,} same, {different:,} different")
         if self.resized:
             lines.append(f"images resized to {_SIZE}, JPEG quality {_JPEG_QUALITY}: {self.resized:,}")
-        if self.left_out_count:
-            more = ", ..." if self.left_out_count > len(self.left_out) else ""
-            lines.append(f"left out, no images: {self.left_out_count:,} ({', '.join(self.left_out)}{more})")
+        if self.turned:
+            lines.append(f"images turned as their EXIF orientation says: {self.turned:,}")
+        if self.left_out:
+            lines.append(self.left_out)
         if self.known:
             lines.append(
                 f"warning: {self.known:,} of the {self.set_images:,} images of {self.set_name}.bin are in train.rec, "
@@ -109,11 +112,11 @@ def convert(
     """Writes `train.rec`, `train.idx`, `property`, `identities.txt` and maybe a verification set into a new folder.
 
     Labels follow the sorted names of the identities' folders, keys the sorted names of the files. An image of 112x112
-    pixels is copied byte for byte (it is decoded once, to see that it is whole). The folder appears complete or not at
-    all: it is written beside its place and renamed.
+    pixels that lies upright is copied byte for byte (it is decoded once, to see that it is whole). The folder appears
+    complete or not at all: it is written beside its place and renamed.
 
     Args:
-      folder: one folder an identity, with JPEG or PNG files; hidden files are left alone.
+      folder: one folder an identity, with JPEG or PNG files, as `identity_folders` reads it.
       out: the folder to make.
       pairs: a list of pairs whose files lie in `folder`.
       resize: resize images of another size bilinearly and encode them as JPEG of quality 95.
@@ -129,11 +132,12 @@ def convert(
     folder, out = Path(folder), Path(out)
     if os.path.lexists(out):
         raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder with one folder an identity. Received: no such folder")
     if folder.resolve() in out.resolve().parents:
         raise DataError(f"{out}: expected a folder outside of {folder}. Received: one in it")
-    found = _find(folder)
+    found = find_identities(folder)
+    for name in found.identities:
+        if any(x in name for x in "\t\r\n"):
+            raise DataError(f"{folder}: expected folder names without tab and newline. Received: {name!r}")
     listed = _read_pairs(Path(pairs.path), folder) if pairs else []
     images = _Images(resize)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -142,101 +146,60 @@ def convert(
         _write_train(partial, found, images)
         report = ConversionReport(
             identities=len(found.identities),
-            images=sum(map(len, found.identities.values())),
-            resized=0,
-            left_out=tuple(found.left_out[:5]),
-            left_out_count=len(found.left_out),
+            images=len(found.images),
+            left_out=found.left_out_line(),
         )
         if pairs:
             report = _write_pairs(partial / f"{pairs.name}.bin", listed, images, found, report)
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return dataclasses.replace(report, resized=len(images.resized))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """The identities' images, sorted, and what else lies there."""
-
-    identities: dict[str, list[Path]]
-    left_out: list[str]
-
-
-def _find(folder: Path) -> _Found:
-    identities: dict[str, list[Path]] = {}
-    left_out: list[str] = []
-    for entry in _visible(folder):
-        if not entry.is_dir():
-            if entry.suffix.lower() in _SUFFIXES:
-                raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
-            left_out.append(entry.name)
-            continue
-        if any(x in entry.name for x in "\t\r\n"):
-            raise DataError(f"{folder}: expected folder names without tab and newline. Received: {entry.name!r}")
-        files: list[Path] = []
-        for path in _visible(entry):
-            if path.suffix.lower() in _SUFFIXES and path.is_file():
-                files.append(path)
-            else:
-                left_out.append(f"{entry.name}/{path.name}")
-        if files:
-            identities[entry.name] = files
-        else:
-            left_out.append(f"{entry.name}/")
-    if not identities:
-        raise DataError(f"{folder}: expected one folder an identity with JPEG or PNG files. Received: no such file")
-    return _Found(identities, left_out)
-
-
-def _visible(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted by name, without the hidden."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return dataclasses.replace(report, resized=len(images.resized), turned=len(images.turned))
 
 
 class _Images:
     """Reads single images, in the form in which they are stored.
 
     Attributes:
-      resized: paths of those that were encoded anew.
+      resized: paths of those that were encoded anew in another size.
+      turned: paths of those that were turned as their EXIF orientation says.
     """
 
     def __init__(self, resize: bool) -> None:
         self._resize = resize
         self.resized: set[Path] = set()
+        self.turned: set[Path] = set()
 
     def read(self, path: Path) -> bytes:
-        """Encoded 112x112 pixels, the file's own bytes where it has that size.
+        """Encoded 112x112 pixels; the file's own bytes where it has that size and is upright.
 
         Raises:
           DataError: no whole JPEG or PNG, or one of another size that may not be resized.
         """
-        data = path.read_bytes()
-        if not data.startswith(features.IMAGE_MAGICS):
-            raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {data[:8].hex(' ') or 'none'}")
         try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                if image.size != _SIDES and not self._resize:
-                    raise DataError(
-                        f"{path}: expected {_SIZE} pixels (--resize accepts others). "
-                        f"Received: {image.width}x{image.height}"
-                    )
-                image.load()
-                return data if image.size == _SIDES else self._encode(image, path)
-        except DataError:
-            raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path}: expected a whole JPEG or PNG. Received: {error}") from error
-
-    def _encode(self, image: Image.Image, path: Path) -> bytes:
-        buffer = io.BytesIO()
-        pixels = image.convert("RGB").resize(_SIDES, Image.Resampling.BILINEAR)
-        pixels.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+            data = read_file(path)
+            header = check_header(data)
+            fits = (header.width, header.height) == _SIDES
+            if not fits and not self._resize:
+                received = f"{header.width}x{header.height}"
+                raise ImageError(f"expected {_SIZE} pixels (--resize accepts others). Received: {received}")
+            pixels = decode(data)
+        except ImageError as error:
+            raise DataError(f"{path}: {error}") from error
+        if header.orientation != UPRIGHT:
+            self.turned.add(path)
+            if fits:
+                return to_png(pixels)  # which loses nothing
+        if fits:
+            return data
         self.resized.add(path)
+        buffer = io.BytesIO()
+        resized = Image.fromarray(pixels).resize(_SIDES, Image.Resampling.BILINEAR)
+        resized.save(buffer, "JPEG", quality=_JPEG_QUALITY)
         return buffer.getvalue()
 
 
-def _write_train(folder: Path, found: _Found, images: _Images) -> None:
+def _write_train(folder: Path, found: IdentityFolders, images: _Images) -> None:
     """The training set, and `identities.txt`."""
     counts = [len(files) for files in found.identities.values()]
     with progress(total=sum(counts), description="convert", unit="img") as bar:
@@ -252,7 +215,7 @@ def _write_train(folder: Path, found: _Found, images: _Images) -> None:
 
 
 def _write_pairs(
-    path: Path, pairs: list[tuple[Path, Path, bool]], images: _Images, found: _Found, report: ConversionReport
+    path: Path, pairs: list[tuple[Path, Path, bool]], images: _Images, found: IdentityFolders, report: ConversionReport
 ) -> ConversionReport:
     """The verification set, in the list's order; an image that several pairs share is read once."""
     paths = list(dict.fromkeys(x for pair in pairs for x in pair[:2]))
@@ -277,9 +240,10 @@ def _read_pairs(path: Path, folder: Path) -> list[tuple[Path, Path, bool]]:
     if not lines:
         raise DataError(f"{path}: expected a list of pairs. Received: no line")
     number, first = lines[0]
-    if not (len(first) <= 2 and all(x.isdecimal() for x in first)):
-        return [_plain_pair(path, n, fields, folder) for n, fields in lines]
-    pairs = [_lfw_pair(path, n, fields, folder) for n, fields in lines[1:]]
+    names = FileNames()
+    if not (len(first) <= 2 and all(map(_is_number, first))):
+        return [_plain_pair(path, n, fields, folder, names) for n, fields in lines]
+    pairs = [_lfw_pair(path, n, fields, folder, names) for n, fields in lines[1:]]
     each = int(first[-1]) * (int(first[0]) if len(first) == 2 else 1)
     kinds = collections.Counter(same for *_, same in pairs)
     if (kinds[True], kinds[False]) != (each, each) or not pairs:
@@ -303,30 +267,34 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, [x.strip() for x in line.strip().split("\t")] if "\t" in line.strip() else line.split()
 
 
-def _plain_pair(path: Path, number: int, fields: list[str], folder: Path) -> tuple[Path, Path, bool]:
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
+
+
+def _plain_pair(path: Path, number: int, fields: list[str], folder: Path, names: FileNames) -> tuple[Path, Path, bool]:
     if len(fields) != 3 or fields[2] not in ("0", "1"):
         expected = '"path_a path_b 0|1" (a list in LFW\'s form begins with a line such as "10 300")'
         raise DataError(f"{path}, line {number}: expected {expected}. Received: {' '.join(fields)[:120]!r}")
-    a, b = (_existing(path, number, [folder / x]) for x in fields[:2])
+    a, b = (_existing(path, number, [folder / x], names) for x in fields[:2])
     return a, b, fields[2] == "1"
 
 
-def _lfw_pair(path: Path, number: int, fields: list[str], folder: Path) -> tuple[Path, Path, bool]:
-    if len(fields) not in (3, 4) or not all(x.isdecimal() for x in (fields[1], fields[-1])):
+def _lfw_pair(path: Path, number: int, fields: list[str], folder: Path, names: FileNames) -> tuple[Path, Path, bool]:
+    if len(fields) not in (3, 4) or not all(map(_is_number, (fields[1], fields[-1]))):
         expected = '"name n1 n2" or "name1 n1 name2 n2"'
         raise DataError(f"{path}, line {number}: expected {expected}. Received: {' '.join(fields)[:120]!r}")
     people = (fields[0], fields[-2] if len(fields) == 4 else fields[0])
     a, b = (
-        _existing(path, number, [folder / name / f"{name}_{int(n):04d}{suffix}" for suffix in _SUFFIXES])
+        _existing(path, number, [folder / name / f"{name}_{int(n):04d}{suffix}" for suffix in SUFFIXES], names)
         for name, n in zip(people, (fields[1], fields[-1]), strict=True)
     )
     return a, b, len(fields) == 3
 
 
-def _existing(path: Path, number: int, candidates: list[Path]) -> Path:
-    """The first candidate that exists."""
+def _existing(path: Path, number: int, candidates: list[Path], names: FileNames) -> Path:
+    """The first candidate that exists, be it in another case or Unicode form."""
     for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+        if (found := names.existing(candidate)) is not None:
+            return found
     others = "".join(f" or {x.suffix}" for x in candidates[1:])
     raise DataError(f"{path}, line {number}: expected a file {candidates[0]}{others}. Received: no such file")

@@ -14,12 +14,13 @@ from tfx.utils import io_utils
 
 @component
 def CuratedSchema(  # noqa: N802 - a component is named like a class
-    schema: OutputArtifact[standard_artifacts.Schema], text: Parameter[str]
+    schema: OutputArtifact[standard_artifacts.Schema], text: Parameter[str], code_version: Parameter[str]
 ) -> None:
     """Writes the schema's text as an artifact.
 
     Args:
       schema: receives `schema.pbtxt`.
       text: a tensorflow_metadata Schema in text format.
+      code_version: digest of this module's source, for the cache key alone.
     """
     io_utils.write_string_file(os.path.join(schema.uri, "schema.pbtxt"), text)

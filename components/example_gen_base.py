@@ -47,19 +47,18 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
     DRIVER_CLASS = content_driver.ContentDriver
 
     def __init__(
-        self, input_base: str, patterns: dict[str, str], options: dict[str, Any], *, work: str, code_version: str
+        self, input_base: str, files: Sequence[str], options: dict[str, Any], *, work: str, code_version: str
     ) -> None:
         """Makes the spec.
 
         Args:
           input_base: the data set's folder.
-          patterns: name -> glob of the files that the cache key stands for, relative to `input_base`; a file that isn't
-            there is left out.
+          files: names of the files in `input_base` that the cache key stands for; one that isn't there is left out.
           options: JSON-ready values for the executor.
           work: folder that outlives a run; "" for none.
           code_version: digest of the source files behind the executor.
         """
-        splits = [example_gen_pb2.Input.Split(name=name, pattern=pattern) for name, pattern in patterns.items()]
+        splits = [example_gen_pb2.Input.Split(name=name, pattern=name) for name in files]
         spec = FolderExampleGenSpec(
             input_base=input_base,
             input_config=example_gen_pb2.Input(splits=splits),

@@ -117,7 +117,7 @@ def size(path: str) -> int:
     """
     if is_local(path):
         return os.path.getsize(path)
-    (result,) = beam_filesystems().match([path])
+    (result,) = beam_filesystems().match([glob.escape(path)])
     if not result.metadata_list:
         raise FileNotFoundError(f"{path}: expected a file. Received: no such file")
     return int(result.metadata_list[0].size_in_bytes)
@@ -132,12 +132,18 @@ def checksum(path: str) -> str:
     return str(beam_filesystems().checksum(path))
 
 
-def find(pattern: str) -> list[str]:
-    """The files that match a glob, sorted."""
-    if is_local(pattern):
-        return sorted(glob.glob(pattern))
-    (result,) = beam_filesystems().match([pattern])
-    return sorted(metadata.path for metadata in result.metadata_list)
+def files_below(folder: str) -> list[str]:
+    """All files in a folder and its sub-folders, sorted; none where there is no such folder."""
+    return sorted(times_below(folder))
+
+
+def times_below(folder: str) -> dict[str, float]:
+    """All files in a folder and its sub-folders, and when each was last written, in seconds since 1970."""
+    if is_local(folder):
+        paths = [os.path.join(path, name) for path, _, names in os.walk(folder) for name in names]
+        return {path: os.stat(path).st_mtime for path in paths}
+    (result,) = beam_filesystems().match([f"{glob.escape(folder.rstrip('/'))}/**"])
+    return {metadata.path: metadata.last_updated_in_seconds for metadata in result.metadata_list}
 
 
 def make_folder(path: str) -> None:
@@ -157,7 +163,7 @@ def remove_folder(path: str) -> None:
     """Removes a folder and all in it, if it exists."""
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
-    elif files := find(f"{path.rstrip('/')}/**"):
+    elif files := files_below(path):
         beam_filesystems().delete(files)
 
 

@@ -1,7 +1,7 @@
 """What is in a folder as InsightFace publishes it, and what is wrong with it. numpy and Pillow only.
 
-One pass over `train.rec` in the order of its byte offsets: every record is read, every image's header is parsed, no
-pixel is decoded. So a JPEG whose data are cut behind a good header is not noticed here.
+One pass over `train.rec` in the order of its byte offsets: every record is read and checked as ingest checks it, by
+label, header, size and end; no pixel is decoded. Of the verification sets, images of other sizes are.
 
 Memory: an image leaves a digest (16 bytes) and a label (4 bytes) in numpy arrays, beside its index entry as it is and
 by offset (34 bytes); the search for duplicates takes copies, an order and group starts (64 bytes). So about 118 bytes
@@ -11,18 +11,18 @@ for LFW's 6,000 pairs).
 
 import collections
 import hashlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from components import recordio, verification_bin
-from components.image_header import image_size
+from components import pair_attributes, recordio, verification_bin
+from components.image_header import UPRIGHT, check_end, check_header
 from components.inspection_report import DamagedRecord, DatasetReport, PerIdentity, SetReport
+from components.record_example_gen.checks import wrong_label
+from components.verification_resize import check_pair_bytes, fit_images
 from trainer_module import features
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
@@ -38,42 +38,47 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
     Without `train.idx`, the index is first rebuilt by one scan of `train.rec`.
 
     Args:
-      folder: with `train.rec`, and maybe `train.idx` and verification sets `<name>.bin`.
+      folder: with `train.rec` and maybe `train.idx`, or verification sets `<name>.bin`, or both.
       write_index: keep the rebuilt index as `train.idx`, if the layout that it gives is whole.
 
     Returns:
       The report; a record that cannot be read is in it, and the pass goes on at the next entry of the index.
 
     Raises:
-      DataError: no such folder, no `train.rec`, a broken `train.idx`, none beside a `train.rec` that a scan cannot get
-        through, or one that `write_index` would overwrite.
+      DataError: no such folder, neither `train.rec` nor a set, a broken `train.idx`, none beside a `train.rec` that a
+        scan cannot get through, or one that `write_index` would overwrite.
     """
     folder = Path(folder)
     rec, idx = folder / recordio.REC_FILE, folder / recordio.IDX_FILE
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder as InsightFace publishes it. Received: no such folder")
     if not rec.is_file():
-        raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
+        if write_index or not _set_files(folder):
+            raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
+        return DatasetReport(str(folder), sets=tuple(_inspect_sets(folder, np.empty(0, _DIGEST))))
     if write_index and idx.exists():
         raise DataError(f"{idx}: expected no index, which --write-index would overwrite. Received: an existing file")
     had_index = idx.exists()
     with _WatchedReader(rec) as reader:
-        index = recordio.read_index(str(idx)) if had_index else recordio.rebuild_index(reader)
+        rec_bytes = rec.stat().st_size
+        index = recordio.read_index(str(idx), rec_bytes=rec_bytes) if had_index else recordio.rebuild_index(reader)
         layout, layout_error = None, None
         try:
             layout = recordio.read_layout(reader, index)
         except recordio.RecordError as error:  # the records themselves can be counted all the same
             layout_error = str(error)
-        keep = write_index and layout is not None  # an index that makes no sense is not worth keeping
+        keep = write_index and layout is not None and _has_all(layout, index)
         if keep:
             _write_aside(idx, index)
-        elif not had_index and not write_index:
+        elif write_index:
+            say(f"{idx} is not written: not every record of {rec.name} has a place in the layout")
+        elif not had_index:
             say(f"{idx} is missing: rebuilt for this look by a scan of {rec.name}; --write-index keeps it")
         records = _Pass(reader, index, layout)
         records.run()
     return DatasetReport(
         path=str(folder),
-        rec_bytes=rec.stat().st_size,
+        rec_bytes=rec_bytes,
         index="kept" if keep else "there" if had_index else "missing",
         layout_error=layout_error,
         has_header=records.has_header,
@@ -81,6 +86,12 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
         **records.figures(),
         sets=tuple(_inspect_sets(folder, records.digests())),
     )
+
+
+def _has_all(layout: recordio.DatasetLayout, index: recordio.Index) -> bool:
+    """Whether each record is an image, an identity record or the header: of a scan, one with a damaged id is not."""
+    header = layout.num_identities is not None
+    return layout.num_images + len(layout.identity_keys) + header == len(index)
 
 
 class _WatchedReader(recordio.RecordReader):
@@ -120,6 +131,7 @@ class _Pass:
         self._digests = np.zeros(len(order), _DIGEST)
         self._seen = np.zeros(len(order), np.bool_)  # positions that turned out to be readable images
         self._image_bytes = 0
+        self._turned = 0
         self._formats: collections.Counter[str] = collections.Counter()
         self._bad: dict[str, list[DamagedRecord]] = {"damaged": [], "label_errors": []}
         self._bad_counts: collections.Counter[str] = collections.Counter()
@@ -132,7 +144,8 @@ class _Pass:
             try:
                 self._look_at(position, key, offset)
             except DataError as error:
-                self._note("damaged", key, offset, "expected" + str(error).partition(": expected")[2])
+                place, _, reason = f": {error}".partition(": expected")
+                self._note("damaged", key, offset, f"expected{reason}" if reason else place[2:])
 
     def _look_at(self, position: int, key: int, offset: int) -> None:
         record = self._reader.read(offset, key=key)
@@ -140,16 +153,18 @@ class _Pass:
         if not self._is_image[position] or (self._layout is None and without_image):
             self.has_header |= key == 0 and without_image
             return
-        self._formats[_image_header(record.payload)] += 1
+        header = check_header(record.payload, setting=features.MAX_PIXELS_SETTING)
+        check_end(record.payload)
+        kind = "JPEG" if record.payload.startswith(features.IMAGE_MAGICS[0]) else "PNG"
+        self._formats[f"{kind} {header.width}x{header.height}"] += 1
+        self._turned += header.orientation != UPRIGHT
         self._image_bytes += len(record.payload)
         self._digests[position] = _digest(record.payload)
         self._seen[position] = True
-        end = self._layout.num_identities if self._layout else None
-        if 0 <= record.label < (2**31 if end is None else end) and record.label == int(record.label):
+        if (wrong := wrong_label(record.label)) is None:
             self._labels[position] = int(record.label)
         else:
-            expected = "a label that is an identity 0, 1, 2 ..." if end is None else f"a label of 0 .. {end - 1}"
-            self._note("label_errors", key, offset, f"expected {expected}. Received: {record.label}")
+            self._note("label_errors", key, offset, wrong)
 
     def _note(self, kind: str, key: int, offset: int, reason: str) -> None:
         self._bad_counts[kind] += 1
@@ -166,7 +181,14 @@ class _Pass:
         shared, examples = _shared(keys, labels, digests)
         known = labels[labels != _NO_LABEL]
         per_label = np.unique(known, return_counts=True)[1]
+        remarks: tuple[str, ...] = ()
+        if self._layout is not None:
+            labelled = labels != _NO_LABEL
+            differences = recordio.label_remarks(self._layout, keys[labelled], known, len(per_label))
+            remarks = (*self._layout.remarks, *differences)
         return {
+            "remarks": remarks,
+            "turned": self._turned,
             "images": len(keys),
             "identities": len(per_label),
             "image_bytes": self._image_bytes,
@@ -183,18 +205,6 @@ class _Pass:
 
 def _digest(image: bytes) -> np.void:
     return np.frombuffer(hashlib.blake2b(image, digest_size=16).digest(), _DIGEST)[0]
-
-
-def _image_header(payload: bytes) -> str:
-    """Format and size, e.g. "JPEG 112x112", from an encoded image's header; raises DataError if it is none."""
-    if not payload.startswith(features.IMAGE_MAGICS):
-        raise DataError(f"record: expected a JPEG or PNG image. Received: bytes {payload[:8].hex(' ') or 'none'}")
-    try:
-        with Image.open(io.BytesIO(payload), formats=("JPEG", "PNG")) as image:
-            return f"{image.format} {image.width}x{image.height}"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        received = f"{len(payload)} bytes that begin like one"
-        raise DataError(f"record: expected a whole header of a JPEG or PNG. Received: {received}") from error
 
 
 def _shared(keys: np.ndarray, labels: np.ndarray, digests: np.ndarray) -> tuple[int, tuple[tuple[int, ...], ...]]:
@@ -214,18 +224,33 @@ def _shared(keys: np.ndarray, labels: np.ndarray, digests: np.ndarray) -> tuple[
     return len(several), groups
 
 
+def _set_files(folder: Path) -> list[Path]:
+    """The verification sets, by name; `._lfw.bin`, say, is what macOS leaves on other file systems."""
+    return sorted(path for path in folder.glob("*.bin") if path.is_file() and not path.name.startswith("."))
+
+
 def _inspect_sets(folder: Path, training: np.ndarray) -> Iterator[SetReport]:
     """What each set holds, and how many of its images the training images' digests contain."""
-    for path in progress(sorted(folder.glob("*.bin")), description="verification sets", unit="set"):
+    for path in progress(_set_files(folder), description="verification sets", unit="set"):
         try:
-            found = verification_bin.read(path)
-        except verification_bin.VerificationSetError as error:
+            yield _inspect_set(path, training)
+        except DataError as error:
             yield SetReport(path.stem, 0, 0, error=str(error))
-            continue
-        images = set(found.images)
-        sizes = [image_size(image) for image in images]
-        resized = sum(
-            size is None or (size.width, size.height) != (features.IMAGE_SIZE, features.IMAGE_SIZE) for size in sizes
-        )
-        trained_on = int(np.isin(np.array([_digest(image) for image in images]), training).sum())
-        yield SetReport(path.stem, len(found), int(found.is_same.sum()), len(images), resized, trained_on)
+
+
+def _inspect_set(path: Path, training: np.ndarray) -> SetReport:
+    """Reads a set as evaluation does, with its attributes.
+
+    Raises:
+      DataError: what a run would refuse.
+    """
+    found = verification_bin.read(path)
+    fitted = fit_images(found, str(path))
+    check_pair_bytes(fitted.pairs, str(path))
+    attributes = path.with_name(pair_attributes.attributes_file(path.stem))
+    if attributes.exists():
+        pair_attributes.read_pair_attributes(attributes, len(found))
+    images = set(found.images)
+    trained_on = int(np.isin(np.array([_digest(image) for image in images]), training).sum())
+    same = int(found.is_same.sum())
+    return SetReport(path.stem, len(found), same, len(images), fitted.resized, fitted.turned, trained_on)

@@ -6,6 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from trainer_module.features import IMAGE_SIZE
+
+_SIZE = f"{IMAGE_SIZE}x{IMAGE_SIZE}"
 _SHOWN = 5  # places of one kind in the text
 _BAR = 40  # characters of the histogram's longest bar
 
@@ -29,8 +32,9 @@ class SetReport:
       same: how many of one identity.
       images: different ones.
       resized: images that are not 112x112, which evaluation resizes as InsightFace's reader does.
+      turned: images that are turned as their EXIF orientation says.
       trained_on: images that are, byte for byte, in `train.rec` too.
-      error: why the set cannot be read, or None.
+      error: why the set cannot be used, or None.
     """
 
     name: str
@@ -38,6 +42,7 @@ class SetReport:
     same: int
     images: int = 0
     resized: int = 0
+    turned: int = 0
     trained_on: int = 0
     error: str | None = None
 
@@ -68,15 +73,17 @@ class DatasetReport:
 
     Attributes:
       path: the folder.
-      rec_bytes: size of `train.rec`.
+      rec_bytes: size of `train.rec`; 0 where the folder has none, and is one of verification sets alone.
       index: "there", "missing" (it was rebuilt to look), or "kept" (rebuilt and written).
       layout_error: why header and identity records cannot be made sense of, or None.
       has_header: InsightFace's form with a header record; else im2rec's plain images.
       announced_identities: as the header record says, or None.
+      remarks: where index, header, identity records and labels differ; nothing that ingest refuses.
       images: readable ones.
       identities: different labels of them.
       image_bytes: encoded, without the records' headers.
       formats: "JPEG 112x112" -> images, the commonest first.
+      turned: images that ingest turns as their EXIF orientation says.
       per_identity: images per identity.
       shared: pictures that occur, byte for byte, under more than one identity.
       shared_keys: the keys of the first of them.
@@ -88,23 +95,30 @@ class DatasetReport:
     """
 
     path: str
-    rec_bytes: int
-    index: str
-    layout_error: str | None
-    has_header: bool
-    announced_identities: int | None
-    images: int
-    identities: int
-    image_bytes: int
-    formats: dict[str, int]
-    per_identity: PerIdentity
-    shared: int
-    shared_keys: tuple[tuple[int, ...], ...]
-    damaged: int
-    first_damaged: tuple[DamagedRecord, ...]
-    label_errors: int
-    first_label_errors: tuple[DamagedRecord, ...]
-    sets: tuple[SetReport, ...]
+    rec_bytes: int = 0
+    index: str = "missing"
+    layout_error: str | None = None
+    has_header: bool = False
+    announced_identities: int | None = None
+    remarks: tuple[str, ...] = ()
+    images: int = 0
+    identities: int = 0
+    image_bytes: int = 0
+    formats: dict[str, int] = dataclasses.field(default_factory=dict)
+    turned: int = 0
+    per_identity: PerIdentity = PerIdentity(0, 0.0, 0, ())
+    shared: int = 0
+    shared_keys: tuple[tuple[int, ...], ...] = ()
+    damaged: int = 0
+    first_damaged: tuple[DamagedRecord, ...] = ()
+    label_errors: int = 0
+    first_label_errors: tuple[DamagedRecord, ...] = ()
+    sets: tuple[SetReport, ...] = ()
+
+    @property
+    def other_sizes(self) -> int:
+        """Images that are not 112x112."""
+        return sum(count for name, count in self.formats.items() if not name.endswith(f" {_SIZE}"))
 
     @property
     def problems(self) -> list[str]:
@@ -116,9 +130,9 @@ class DatasetReport:
             found.append(_count(self.damaged, "damaged record"))
         if self.label_errors:
             found.append(_count(self.label_errors, "label") + " out of range")
-        if self.announced_identities not in (None, self.identities):
-            found.append(f"{self.announced_identities} identities announced but {self.identities} with images")
-        found += [f"{x.name}.bin is no verification set" for x in self.sets if x.error]
+        if self.other_sizes:
+            found.append(f"{_count(self.other_sizes, 'image')} not {_SIZE} (--set ingest.any_size=true takes them)")
+        found += [f"{x.name}.bin is no usable verification set" for x in self.sets if x.error]
         found += [f"{x.name}.bin shares images with train.rec" for x in self.sets if x.trained_on]
         return found
 
@@ -131,6 +145,24 @@ class DatasetReport:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
+        if self.rec_bytes:
+            yield from self._record_lines()
+        else:
+            yield f"{self.path}: verification sets alone, no train.rec"
+        yield from self._set_lines()
+        if not self.rec_bytes:
+            return
+        yield f"duplicates    {_count(self.shared, 'picture')} under more than one identity"
+        for keys in self.shared_keys[:_SHOWN]:
+            yield f"{'':13} keys {' = '.join(map(str, keys[:_SHOWN]))}{' = ...' if len(keys) > _SHOWN else ''}"
+        for remark in self.remarks:
+            yield f"remark        {remark}"
+        if self.layout_error:
+            yield f"layout        {self.layout_error}"
+        yield from _places("damaged", self.damaged, self.first_damaged)
+        yield from _places("label error", self.label_errors, self.first_label_errors)
+
+    def _record_lines(self) -> Iterator[str]:
         form = "header record" if self.has_header else "im2rec's plain images, no header record"
         if self.layout_error:
             form = "broken header or identity records"
@@ -143,22 +175,21 @@ class DatasetReport:
         formats = [f"{name}: {count:,}" for name, count in self.formats.items()]
         yield f"formats       {', '.join(formats[:_SHOWN])}{', ...' if len(formats) > _SHOWN else ''}"
         yield f"per identity  min {per.least:,}, median {per.median:,g}, max {per.most:,}"
+        if self.turned:
+            yield f"turned        {_count(self.turned, 'image')}, as their EXIF orientation says"
         yield from self._histogram()
+
+    def _set_lines(self) -> Iterator[str]:
         for found in self.sets:
             figures = f"{found.pairs:,} pairs: {found.same:,} same, {found.pairs - found.same:,} different"
             yield f"{found.name + '.bin':13} {found.error or figures}"
             if found.resized:
-                yield f"{'':13} {_count(found.resized, 'image')} of {found.images:,} not 112x112: resized (bicubic)"
+                yield f"{'':13} {_count(found.resized, 'image')} of {found.images:,} not {_SIZE}: resized (bicubic)"
+            if found.turned:
+                yield f"{'':13} {_count(found.turned, 'image')} of {found.images:,} turned by EXIF orientation"
             if found.trained_on:
                 shared = f"{_count(found.trained_on, 'image')} of {found.images:,}"
                 yield f"{'':13} WARNING: {shared} are in train.rec, too: figures on this set say nothing of new faces"
-        yield f"duplicates    {_count(self.shared, 'picture')} under more than one identity"
-        for keys in self.shared_keys[:_SHOWN]:
-            yield f"{'':13} keys {' = '.join(map(str, keys[:_SHOWN]))}{' = ...' if len(keys) > _SHOWN else ''}"
-        if self.layout_error:
-            yield f"layout        {self.layout_error}"
-        yield from _places("damaged", self.damaged, self.first_damaged)
-        yield from _places("label error", self.label_errors, self.first_label_errors)
 
     def _histogram(self) -> Iterator[str]:
         most = max((count for *_, count in self.per_identity.histogram), default=0)

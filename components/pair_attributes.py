@@ -107,7 +107,7 @@ def _by_image(path: str, header: list[str], rows: list[tuple[int, list[str]]], i
     for line, row in rows:
         if len(row) != len(header):
             raise PairAttributesError(f"{path}, line {line}: expected {len(header)} values. Received: {row}")
-        if not row[place].strip().isdecimal() or int(row[place]) >= images:
+        if not row[place].strip().isdecimal() or len(row[place]) > 20 or int(row[place]) >= images:
             raise PairAttributesError(
                 f"{path}, line {line}: expected the position of an image, 0..{images - 1}. Received: {row[place]!r}"
             )

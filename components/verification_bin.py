@@ -1,26 +1,20 @@
 """Verification sets as InsightFace publishes them: a `.bin` is a pickle of (list of 2N images, list of N is_same).
 
-The files come from strangers, and a pickle can run code. So no global that a file names is ever looked up: the few
-names that honest files use (`_codecs.encode`, numpy's array and scalar constructors, under the module names of numpy 1
-and 2) are answered by functions of this module that build bytes, arrays of integers and bools; all else is refused.
-numpy and the standard library only.
+The files come from strangers: `data_pickle` reads them. numpy and the standard library only.
 """
 
 import dataclasses
-import math
 import os
 import pickle
-from collections.abc import Callable, Sequence
-from typing import Any, Never
+from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 
+from components import data_pickle
 from components.recordio.records import OpenFile, open_local
 from trainer_module.errors import DataError
-
-_JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_DTYPES = frozenset(("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "b1"))
+from trainer_module.features import IMAGE_MAGICS
 
 
 class VerificationSetError(DataError):
@@ -45,10 +39,12 @@ class VerificationSet:
 
 
 def read(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> VerificationSet:
-    """Reads a `.bin` that Python 2 or 3 pickled, with images as bytes or as uint8 arrays, without running its code.
+    """Reads a `.bin` that Python 2 or 3 pickled, without running its code.
+
+    Images are bytes or uint8 arrays, [N] or [N, 1]; is_same are bools or the numbers 0 and 1, in a list or an array.
 
     Args:
-      path: the file; all of it is read (75 MB for the 6,000 pairs of LFW).
+      path: the file; all of it is read (75 MB for the 6,000 pairs of LFW), and twice that in memory for a moment.
       open_file: opens a path on another file system.
 
     Returns:
@@ -61,18 +57,19 @@ def read(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> V
     """
     path = os.fspath(path)
     with open_file(path) as file:
-        try:
-            content = _DataUnpickler(file, encoding="bytes").load()
-        except OSError:
-            raise
-        except Exception as error:  # a damaged pickle raises what its damaged opcode happens to raise, of any type
-            raise VerificationSetError(
-                f"{path}: expected a whole pickle of images and bools and nothing else. "
-                f"Received: {type(error).__name__}: {error}"
-            ) from error
+        data = file.read()
+    try:
+        content = data_pickle.load(data)
+    except Exception as error:  # a damaged pickle raises what its damaged opcode happens to raise, of any type
+        raise VerificationSetError(
+            f"{path}: expected a whole pickle of images and bools and nothing else. "
+            f"Received: {type(error).__name__}: {str(error)[:200]}"
+        ) from error
+    content = _plain(content)
     if not isinstance(content, list | tuple) or len(content) != 2:
         raise VerificationSetError(f"{path}: expected (images, is_same). Received: {_describe(content)}")
-    return _validated(path, *(_plain(x) for x in content))
+    images, is_same = (_plain(x) for x in content)
+    return _validated(path, images, _flags(is_same))
 
 
 def write(path: str | os.PathLike[str], images: Sequence[bytes], is_same: Sequence[bool] | np.ndarray) -> None:
@@ -102,16 +99,35 @@ def _validated(path: str, images: object, is_same: object) -> VerificationSet:
             f"{path}: expected 2 images for each of at least one pair. "
             f"Received: {len(images)} images, {len(is_same)} pairs"
         )
+    known: dict[int, bytes] = {}  # an array that many pairs share becomes bytes once
+    for position, image in enumerate(images):
+        if id(image) not in known:
+            known[id(image)] = _image(path, position, _plain(image))
     return VerificationSet(
-        images=[_image(path, position, _plain(image)) for position, image in enumerate(images)],
+        images=[known[id(image)] for image in images],
         is_same=np.array([_flag(path, pair, _plain(flag)) for pair, flag in enumerate(is_same)], np.bool_),
     )
 
 
+def _plain(value: object) -> object:
+    """The array itself, where the unpickler left its stand-in."""
+    return value.value if isinstance(value, data_pickle.PickledArray) else value
+
+
+def _is_flat(value: object) -> TypeGuard[np.ndarray]:
+    """Whether it is an array of one dimension, or of several of which all but one are 1."""
+    return isinstance(value, np.ndarray) and value.ndim > 0 and value.size == max(value.shape)
+
+
+def _flags(value: object) -> object:
+    """A list of is_same, where it is an array."""
+    return value.ravel().tolist() if _is_flat(value) and value.dtype.kind in "biuf" else value
+
+
 def _image(path: str, position: int, image: object) -> bytes:
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 1:
+    if _is_flat(image) and image.dtype == np.uint8:
         image = image.tobytes()
-    if isinstance(image, bytes) and image.startswith((_JPEG, _PNG)):
+    if isinstance(image, bytes) and image.startswith(IMAGE_MAGICS):
         return image
     raise VerificationSetError(
         f"{path}: pair {position // 2}, {'second' if position % 2 else 'first'} image: expected an encoded JPEG or PNG "
@@ -120,7 +136,7 @@ def _image(path: str, position: int, image: object) -> bytes:
 
 
 def _flag(path: str, pair: int, flag: object) -> bool:
-    if isinstance(flag, bool | int | np.bool_ | np.integer) and flag in (0, 1):
+    if isinstance(flag, bool | int | float | np.bool_ | np.number) and flag in (0, 1):
         return bool(flag)
     raise VerificationSetError(f"{path}: pair {pair}: expected is_same to be a bool. Received: {_describe(flag)}")
 
@@ -133,116 +149,3 @@ def _describe(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"{type(value).__name__} of {len(value)}"
     return f"{type(value).__name__} {str(value)[:40]!r}"
-
-
-def _text(value: object) -> str:
-    """A str, which Python 2 pickled as bytes."""
-    return value.decode("ascii") if isinstance(value, bytes) else str(value)
-
-
-class _Dtype:
-    """Stands for a `numpy.dtype` while a pickle builds it: only integers and bools, of either byte order."""
-
-    def __init__(self, code: object, *_: object) -> None:
-        self._code = _text(code)
-        self._order = "|"
-        if self._code not in _DTYPES:
-            raise pickle.UnpicklingError(f"a dtype {self._code!r:.40} where only integers and bools may be")
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order = _text(state[1])
-        if order not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError(f"a dtype of byte order {order!r:.40}")
-        self._order = order
-
-    def array(self, data: object, shape: object, fortran: bool) -> np.ndarray:
-        """The array that `data` spells out; numpy checks nothing that comes from the file before this."""
-        dtype = np.dtype(self._order + self._code)
-        sides = (shape,) if isinstance(shape, int) else shape
-        if not isinstance(data, bytes | bytearray) or not isinstance(sides, tuple):
-            raise pickle.UnpicklingError("an array without plain data")
-        if not all(isinstance(x, int) and x >= 0 for x in sides) or math.prod(sides) * dtype.itemsize != len(data):
-            raise pickle.UnpicklingError(f"an array of shape {sides!r:.40} in {len(data)} bytes")
-        return np.frombuffer(bytes(data), dtype).reshape(sides, order="F" if fortran else "C")
-
-
-class _Array:
-    """Stands for a `numpy.ndarray` while a pickle builds it."""
-
-    def __init__(self, value: np.ndarray | None = None) -> None:
-        self.value = value
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, data = state
-        self.value = _dtype(dtype).array(data, shape, bool(fortran))
-
-
-def _plain(value: object) -> object:
-    """The array itself, where the unpickler left its stand-in."""
-    if isinstance(value, _Array):
-        value = value.value
-    return list(value) if isinstance(value, np.ndarray) and value.dtype == np.bool_ and value.ndim == 1 else value
-
-
-def _dtype(value: object) -> _Dtype:
-    if not isinstance(value, _Dtype):
-        raise pickle.UnpicklingError(f"a {type(value).__name__} where a dtype must be")
-    return value
-
-
-def _encode(text: object, encoding: object) -> bytes:
-    if not isinstance(text, str) or _text(encoding) not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"_codecs.encode to {encoding!r:.40}")
-    return text.encode("latin-1")
-
-
-def _empty_bytes() -> bytes:
-    return b""
-
-
-def _reconstruct(*_: object) -> _Array:
-    return _Array()
-
-
-def _scalar(dtype: object, data: object) -> object:
-    return _dtype(dtype).array(data, (), False)[()]
-
-
-def _from_buffer(data: object, dtype: object, shape: object, order: object) -> _Array:
-    return _Array(_dtype(dtype).array(data, shape, _text(order) == "F"))
-
-
-class _Name:
-    """A name that a pickle may call, and to which it can do nothing else (`BUILD` sets attributes of plain ones)."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., object]) -> None:
-        self._function = function
-
-    def __call__(self, *args: object) -> object:
-        return self._function(*args)
-
-    def __setstate__(self, state: object) -> Never:
-        raise pickle.UnpicklingError("an attempt to change a function")
-
-
-_NAMES: dict[tuple[str, str], Callable[..., object]] = {
-    ("_codecs", "encode"): _encode,
-    ("__builtin__", "bytes"): _empty_bytes,
-    ("builtins", "bytes"): _empty_bytes,
-    ("numpy", "dtype"): _Dtype,
-    ("numpy", "ndarray"): _reconstruct,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
-}
-
-
-class _DataUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Callable[..., object]:
-        """The stand-in of an admitted name; nothing is imported, whatever the file asks for."""
-        function = _NAMES.get((module, name))
-        if function is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}"[:120] + ", which is no image data")
-        return _Name(function)

@@ -1,66 +1,107 @@
-"""Images of a verification set that are not 112x112, resized as InsightFace's reader does.
+"""Images of a verification set as they are evaluated: upright, and of 112x112 pixels, resized as InsightFace does.
 
-That reader (`load_bin` of `recognition/arcface_mxnet/verification.py`, deepinsight/insightface) calls
-`mx.image.resize_short(image, 112)`, which is OpenCV's bicubic resize without antialiasing. Published figures of such
-sets rest on it.
+InsightFace's reader (`load_bin` of `recognition/arcface_mxnet/verification.py`, deepinsight/insightface) decodes by
+OpenCV, which turns an image as its EXIF orientation says, and calls `mx.image.resize_short(image, 112)`, which is
+OpenCV's bicubic resize without antialiasing. Published figures of such sets rest on it.
 """
 
 import functools
-import io
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from components.image_header import image_size
+from components.image_header import UPRIGHT, ImageError, ImageHeader, check_end, check_header
+from components.image_pixels import decode, to_png
 from components.recordio.records import OpenFile, open_local
 from components.verification_bin import VerificationSet, VerificationSetError, read
 from trainer_module.console import say
-from trainer_module.features import IMAGE_SIZE
+from trainer_module.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING, MAX_SET_MB
 
 
-def read_fitted(path: str, *, open_file: OpenFile = open_local) -> tuple[VerificationSet, int]:
-    """`verification_bin.read`, then `fit_images`, with a line to the console if any image was resized."""
-    pairs, resized = fit_images(read(path, open_file=open_file), path)
-    if resized:
-        images = len(set(pairs.images))
-        say(f"{path}: {resized} of {images} images resized to {IMAGE_SIZE}x{IMAGE_SIZE} (bicubic, as InsightFace does)")
-    return pairs, resized
+class FittedSet(NamedTuple):
+    """A set whose images are all upright and of 112x112 pixels.
+
+    Attributes:
+      pairs: the set; what was changed is a PNG now, which loses nothing more.
+      resized: how many different images had another size.
+      turned: how many different images were turned as their EXIF orientation says.
+    """
+
+    pairs: VerificationSet
+    resized: int
+    turned: int
 
 
-def fit_images(pairs: VerificationSet, path: str) -> tuple[VerificationSet, int]:
-    """The set with all images of 112x112 pixels; those that are stay as they are.
+def read_fitted(path: str, *, open_file: OpenFile = open_local, max_pixels: int = MAX_IMAGE_PIXELS) -> FittedSet:
+    """`verification_bin.read`, then `fit_images`, with a line to the console for what was changed."""
+    fitted = fit_images(read(path, open_file=open_file), path, max_pixels)
+    images = len(set(fitted.pairs.images))
+    if fitted.resized:
+        size = f"{IMAGE_SIZE}x{IMAGE_SIZE}"
+        say(f"{path}: {fitted.resized} of {images} images resized to {size} (bicubic, as InsightFace does)")
+    if fitted.turned:
+        say(f"{path}: {fitted.turned} of {images} images turned as their EXIF orientation says")
+    return fitted
+
+
+def fit_images(pairs: VerificationSet, path: str, max_pixels: int = MAX_IMAGE_PIXELS) -> FittedSet:
+    """The set with all images upright and of 112x112 pixels; those that are stay as they are.
 
     Args:
       pairs: the set.
       path: where it was read, for error messages.
-
-    Returns:
-      The set, and how many different images were resized; they are PNGs now, which lose nothing more.
+      max_pixels: width times height of an image at most.
 
     Raises:
-      VerificationSetError: an image that is not square, which InsightFace's reader takes no more than we do, or that
-        doesn't decode.
+      VerificationSetError: an image that is cut short, has too many pixels, is not square, which InsightFace's reader
+        takes no more than we do, or is to be changed and doesn't decode.
     """
-    fitted: dict[bytes, bytes] = {}
+    seen: dict[bytes, bytes] = {}
+    resized = turned = 0
     for position, image in enumerate(pairs.images):
-        size = image_size(image)
-        if image in fitted or (size is not None and size.width == size.height == IMAGE_SIZE):
+        if image in seen:
             continue
-        where = f"{path}: pair {position // 2}, {'second' if position % 2 else 'first'} image"
-        if size is None or size.width != size.height:
-            received = "no size in its header" if size is None else f"{size.width}x{size.height}"
-            raise VerificationSetError(f"{where}: expected a square image. Received: {received}")
         try:
-            with Image.open(io.BytesIO(image), formats=("JPEG", "PNG")) as opened:
-                pixels = np.asarray(opened.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise VerificationSetError(f"{where}: expected an image that decodes. Received: {error}") from error
-        buffer = io.BytesIO()
-        Image.fromarray(resize_cubic(pixels)).save(buffer, "PNG")
-        fitted[image] = buffer.getvalue()
-    if not fitted:
-        return pairs, 0
-    return VerificationSet([fitted.get(image, image) for image in pairs.images], pairs.is_same), len(fitted)
+            header = _checked(image, max_pixels)
+            other_size = header.width != IMAGE_SIZE
+            upright = header.orientation == UPRIGHT
+            seen[image] = image if upright and not other_size else _changed(image, other_size, max_pixels)
+        except ImageError as error:
+            where = f"{path}: pair {position // 2}, {'second' if position % 2 else 'first'} image"
+            raise VerificationSetError(f"{where}: {error}") from error
+        resized += other_size
+        turned += not upright
+    if not resized and not turned:
+        return FittedSet(pairs, 0, 0)
+    return FittedSet(VerificationSet([seen[image] for image in pairs.images], pairs.is_same), resized, turned)
+
+
+def check_pair_bytes(pairs: VerificationSet, path: str, max_set_mb: int = MAX_SET_MB) -> int:
+    """How many bytes of images the set becomes when each pair is written with its own.
+
+    Raises:
+      VerificationSetError: more than `max_set_mb` MiB.
+    """
+    image_bytes = sum(map(len, pairs.images))
+    if image_bytes > max_set_mb << 20:
+        raise VerificationSetError(
+            f"{path}: expected images that take up to {max_set_mb:,} MiB when each pair is written with its own "
+            f"(evaluation.max_set_mb). Received: {image_bytes / 2**20:,.0f} MiB of {len(pairs):,} pairs"
+        )
+    return image_bytes
+
+
+def _checked(image: bytes, max_pixels: int) -> ImageHeader:
+    header = check_header(image, max_pixels, MAX_PIXELS_SETTING)
+    if header.width != header.height:
+        raise ImageError(f"expected a square image. Received: {header.width}x{header.height}")
+    check_end(image)
+    return header
+
+
+def _changed(image: bytes, other_size: bool, max_pixels: int) -> bytes:
+    pixels = decode(image, max_pixels, MAX_PIXELS_SETTING)
+    return to_png(resize_cubic(pixels) if other_size else pixels)
 
 
 def resize_cubic(pixels: np.ndarray) -> np.ndarray:

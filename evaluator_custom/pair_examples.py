@@ -80,7 +80,8 @@ def read_pair_examples(split_uri: str, name: str) -> PairExamples:
       The set.
     """
     rows = []
-    for path in sorted(tf.io.gfile.glob(f"{split_uri.rstrip('/')}/*")):
+    for file in sorted(tf.io.gfile.listdir(split_uri)):
+        path = os.path.join(split_uri, file)
         offset = _HEAD_BYTES
         records = tf.data.TFRecordDataset(path).as_numpy_iterator()
         for record in progress(records, total=None, description=f"digest {name}", unit="pair"):

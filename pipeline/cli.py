@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `--help` must answer at once, and Tens
 import dataclasses
 import functools
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -17,8 +18,10 @@ import click
 from components.filesystem import is_local
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.config import PRESETS, PipelineConfig, make_config
-from pipeline.data_commands import convert, echo_json, input_errors, inspect, synth
+from pipeline.data_commands import convert, echo_json, inspect, synth
+from pipeline.endings import Commands
 from pipeline.evaluate_command import evaluate
+from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
 from pipeline.quiet import quiet
 from trainer_module.console import say
 from trainer_module.errors import DataError
@@ -26,7 +29,7 @@ from trainer_module.errors import DataError
 _DEFAULT_ROOT = os.path.join("build", "run")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="arcface-tfx")
 def main() -> None:
     """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
@@ -43,9 +46,9 @@ def _import_command(name: str, example: str) -> Callable[..., Any]:
 
 def _write_import(read: Callable[[], Any], out: str) -> None:
     """Reads, writes, and says where each array went."""
+    if os.path.lexists(out):
+        raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
     with quiet():
-        if os.path.exists(out):
-            raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
         from pipeline.imports import MAPPING_FILE, write_import
 
         imported = read()
@@ -60,25 +63,24 @@ def _write_import(read: Callable[[], Any], out: str) -> None:
 @_import_command("import-mxnet", "models/model-r100-ii/model 0 build/r100")
 @click.argument("prefix")
 @click.argument("epoch", type=click.IntRange(min=0))
-@click.argument("out", type=click.Path(file_okay=False))
+@click.argument("out", type=OutputFolder())
 @click.option("--output", help="Node that gives the embedding, e.g. fc1; the symbol's own output by default.")
 def import_mxnet(prefix: str, epoch: int, out: str, output: str | None) -> None:
     """Read InsightFace's MXNet checkpoint PREFIX-symbol.json and PREFIX-EPOCH.params into OUT."""
+    for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
+        InputFile().check(path)
 
     def read() -> Any:
         from trainer_module.weights import import_mxnet as reader
 
-        for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
-            if not os.path.isfile(path):
-                raise DataError(f"{path}: expected a file of an MXNet checkpoint. Received: no such file")
         return reader.import_mxnet(prefix, epoch, output=output)
 
     _write_import(read, out)
 
 
 @_import_command("import-onnx", "models/w600k_r50.onnx build/w600k_r50")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.argument("out", type=click.Path(file_okay=False))
+@click.argument("file", type=InputFile())
+@click.argument("out", type=OutputFolder())
 def import_onnx(file: str, out: str) -> None:
     """Read an ONNX export of InsightFace's iresnet or MobileFaceNet into OUT."""
 
@@ -104,9 +106,7 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = with_settings
     for option in (
-        click.option(
-            "--holdout", type=click.FloatRange(0, 0.5), help="Share of each identity's images to keep out of training."
-        ),
+        click.option("--holdout", type=Number(0, 0.5), help="Share of each identity's images to keep out of training."),
         click.option(
             "--min-images-per-identity", type=click.IntRange(min=1), help="Leave out identities with fewer images."
         ),
@@ -136,13 +136,14 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
 @click.option("--data", required=True, type=click.Path(), help="Folder with train.rec, train.idx and the .bin sets.")
-@click.option("--root", default=_DEFAULT_ROOT, show_default=True, type=click.Path(), help="Where results go.")
+@click.option("--root", default=_DEFAULT_ROOT, show_default=True, type=OutputFolder(), help="Where results go.")
 @click.option(
     "--init-from",
-    type=click.Path(exists=True, file_okay=False),
+    type=InputFolder(),
     help="Start from the backbone of a training run or an import; with --set train.steps=0, judge it as it is.",
 )
 @pipeline_options
+@click.option("--wait", is_flag=True, help="Wait for another run in the same root, instead of ending.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
     data: str,
@@ -152,23 +153,23 @@ def run(
     overrides: tuple[str, ...],
     beam_runner: str,
     beam_given: tuple[str, ...],
+    wait: bool,
     as_json: bool,
 ) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
     from pipeline.preflight import check_dataset
 
-    with input_errors():
-        data = os.path.abspath(data) if is_local(data) else data
-        config = make_config(data, os.path.abspath(root), preset, overrides, init_from)
-        config = dataclasses.replace(check_dataset(config), beam_args=beam_args(beam_runner, beam_given))
-        check_with_beam(config.beam_args, here=True)
+    data = os.path.abspath(data) if is_local(data) else data
+    config = make_config(data, os.path.abspath(root) if is_local(root) else root, preset, overrides, init_from)
+    config = dataclasses.replace(check_dataset(config), beam_args=beam_args(beam_runner, beam_given))
+    check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
     os.makedirs(os.path.dirname(log), exist_ok=True)
     say(f"preset {preset}: {PRESETS[preset].about}")
     with quiet(log):
         from pipeline.local_runner import run_local
 
-        summary = run_local(config)
+        summary = run_local(config, wait)
     if as_json:
         echo_json({**summary.to_dict(), "log": log})
     else:
@@ -190,13 +191,15 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
         click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")
     model = _shown(summary.pushed or summary.model)
     click.echo(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
+    if summary.already_served:
+        click.echo(f"             already served as version {os.path.basename(summary.pushed)}")
     if summary.report:
         click.echo(f"report       {_shown(summary.report)}")
     if summary.tensorboard:
         click.echo(f"tensorboard  {_shown(summary.tensorboard)}")
     click.echo(f"log          {_shown(log)}")
     command = "arcface-tfx" if shutil.which("arcface-tfx") else f"{os.path.relpath(sys.executable)} -m pipeline"
-    click.echo(f"\nask it:      {command} embed {model} IMAGE.jpg")
+    click.echo(f"\nask it:      {command} embed {shlex.quote(model)} IMAGE.jpg")
 
 
 def _shown(path: str) -> str:
@@ -208,7 +211,7 @@ def _shown(path: str) -> str:
 @main.command(
     "compile", epilog="Example: arcface-tfx compile --data gs://b/ms1m --root gs://b/runs --image repo/arcface"
 )
-@click.option("--output", required=True, type=click.Path(dir_okay=False), help="The YAML file to write.")
+@click.option("--output", required=True, type=OutputFile(), help="The YAML file to write.")
 @click.option("--data", required=True, help="The data set's folder as the cluster's pods see it.")
 @click.option("--root", required=True, help="Where results go, as the pods see it.")
 @click.option("--image", required=True, help="Container image with this project installed (see the Dockerfile).")
@@ -224,10 +227,9 @@ def compile_(
     beam_given: tuple[str, ...],
 ) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
-    with input_errors():
-        config = make_config(data, root, preset, overrides)
-        config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
-        check_with_beam(config.beam_args, here=False)
+    config = make_config(data, root, preset, overrides, here=False)
+    config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
+    check_with_beam(config.beam_args, here=False)
     with quiet():
         from pipeline.kubeflow_runner import compile_pipeline
 
@@ -236,9 +238,9 @@ def compile_(
 
 
 @main.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface face.jpg --output embeddings.npy")
-@click.argument("model", type=click.Path(exists=True, file_okay=False))
-@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
-@click.option("--output", type=click.Path(dir_okay=False), help="Write float32 [N, D] as .npy instead of JSON.")
+@click.argument("model", type=InputFolder())
+@click.argument("images", nargs=-1, required=True, type=InputFile())
+@click.option("--output", type=OutputFile(), help="Write float32 [N, D] as .npy instead of JSON.")
 def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
     """Embed aligned 112x112 faces with MODEL, a pushed version or the folder of versions."""
     with quiet():
@@ -258,11 +260,11 @@ def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
 
 
 @main.command(epilog="Example: arcface-tfx verify build/demo/serving/arcface a.jpg b.jpg")
-@click.argument("model", type=click.Path(exists=True, file_okay=False))
-@click.argument("a", type=click.Path(exists=True, dir_okay=False))
-@click.argument("b", type=click.Path(exists=True, dir_okay=False))
+@click.argument("model", type=InputFolder())
+@click.argument("a", type=InputFile())
+@click.argument("b", type=InputFile())
 @click.option("--set", "name", help="Take the threshold of this verification set; the first evaluated one by default.")
-@click.option("--threshold", type=float, help="Squared distance, 0..4, below which two faces are one person.")
+@click.option("--threshold", type=Number(0, 4), help="Squared distance, 0..4, below which two faces are one person.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, as_json: bool) -> None:
     """Say whether two aligned faces are one person, at the threshold that the evaluation found."""

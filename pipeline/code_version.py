@@ -1,74 +1,156 @@
-"""A digest of the source files behind a node.
+"""A digest of the source code behind a node.
 
 TFX keys its cache by a node's properties, not by the code that runs: an edited `run_fn` would stay cached, and the old
-model would be pushed. So each node of ours carries this digest as a property.
+model would be pushed. So each node of ours carries this digest as a property. It is made of syntax trees, so that a
+reworded docstring or comment doesn't train a model again.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import pathlib
+from collections.abc import Iterator
+
+from trainer_module.errors import DataError
 
 PACKAGES = ("components", "evaluator_custom", "pipeline", "serving", "trainer_module")
+# They show how work goes, say what is wrong and end processes: no result of a node depends on them.
+_WITHOUT_RESULT = frozenset(f"trainer_module.{name}" for name in ("console", "errors", "processes"))
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def code_version(*modules: str) -> str:
-    """Digest of some modules' source and of every module of this project that they import, directly or not.
+def code_version(*modules: str, backbone: str = "") -> str:
+    """Digest of some modules' code and of every module of this project that they import, directly or not.
+
+    A module that asks `importlib.resources` counts with the data files in its folder.
 
     Args:
       *modules: dotted names, e.g. "trainer_module.run_fn".
+      backbone: `train.backbone`; of an own one, "package.module:function", the module counts, with what it imports from
+        its own top-level package, or its own folder where it is in none. A module that isn't there has no code.
 
     Returns:
       16 hexadecimal digits.
 
     Raises:
       ModuleNotFoundError: no such module.
+      DataError: a module is no Python.
     """
+    files = source_files(*modules)
+    own, colon, _ = backbone.partition(":")
+    if colon and _own_places(own):
+        files |= source_files(own, own=own)
     digest = hashlib.sha256()
-    for name, path in sorted(source_files(*modules).items()):
-        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0{_read(path.read_bytes(), str(path))[0]}\0".encode())
+        for data in _data_files(path):
+            digest.update(f"{data.relative_to(path.parent)}\0".encode() + data.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def source_files(*modules: str) -> dict[str, pathlib.Path]:
+def source_files(*modules: str, own: str = "") -> dict[str, pathlib.Path]:
     """Name -> file of some modules and of all of this project's that they need, found without importing any.
+
+    Args:
+      *modules: dotted names.
+      own: dotted name of a user's module, whose package, or folder, counts as one of this project's.
 
     Raises:
       ModuleNotFoundError: no such module.
+      DataError: a module is no Python.
     """
     found: dict[str, pathlib.Path] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name in found:
+        if not name or name in found or name in _WITHOUT_RESULT:
             continue
-        path = _source(name)
+        path = _source(name, own)
         if path is None:
             if name in modules:
                 raise ModuleNotFoundError(f"expected a module of {PACKAGES}. Received: {name!r}")
-            continue  # `from package.module import name` where the name is no module
+            continue  # `from package.module import name` where the name is no module, or another project's
         found[name] = path
-        todo += _imports(path)
+        todo += _imports(path, name)
         todo += [name.rpartition(".")[0]] if "." in name else []
     return found
 
 
-def _source(name: str) -> pathlib.Path | None:
+def _source(name: str, own: str) -> pathlib.Path | None:
+    """The file of a module or a package, None where it is none of this project's or of the user's."""
     package, *rest = name.split(".")
-    spec = importlib.util.find_spec(package) if package in PACKAGES else None
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    base = pathlib.Path(next(iter(spec.submodule_search_locations)), *rest)
-    candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))
-    return next((path for path in candidates if path.is_file()), None)
+    places = _package_folders(package) if package in PACKAGES else _own_places(own, package) if own else []
+    for place in places:
+        base = place.joinpath(*rest)
+        for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+            if path.is_file():
+                return path
+    return None
 
 
-def _imports(path: pathlib.Path) -> list[str]:
-    """Names that the module imports from this project's packages, inside functions too."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _package_folders(package: str) -> list[pathlib.Path]:
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # `__main__`, say
+        return []
+    return [pathlib.Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+
+
+def _own_places(own: str, package: str = "") -> list[pathlib.Path]:
+    """Where a top-level name lies as far as it belongs to the user's module: its own package, or its own folder.
+
+    Args:
+      own: the user's module.
+      package: a top-level name; that of `own` if empty.
+    """
+    top = own.partition(".")[0]
+    package = package or top
+    if folders := _package_folders(top):
+        return folders if package == top else []
+    spec = importlib.util.find_spec(top)
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return []
+    folder = pathlib.Path(spec.origin).parent
+    # What pip installs beside a module is no part of it.
+    return [folder / package] if package == top or folder.name not in ("site-packages", "dist-packages") else []
+
+
+@functools.cache
+def _read(source: bytes, path: str) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
+    """A module's syntax tree without docstrings, as text, and its imports, those inside functions too.
+
+    Raises:
+      DataError: it's no Python.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: expected a Python module. Received: {error}") from error
+    imports = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree), imports
+
+
+def _imports(path: pathlib.Path, name: str) -> Iterator[str]:
+    """Names that the module imports."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in _read(path.read_bytes(), str(path))[1]:
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [n for n in names if n.partition(".")[0] in PACKAGES]
+            yield from (alias.name for alias in node.names)
+        else:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def _data_files(path: pathlib.Path) -> list[pathlib.Path]:
+    """The data files in the folder of a module that reads some by `importlib.resources`."""
+    if b"importlib.resources" not in path.read_bytes() and b"importlib import resources" not in path.read_bytes():
+        return []
+    files = (file for file in path.parent.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return sorted(file for file in files if file.suffix not in (".py", ".pyc"))

@@ -4,25 +4,23 @@ Imports no TensorFlow, so that `--help` and a wrong flag are answered at once.
 """
 
 import dataclasses
-import glob
 import hashlib
-import json
 import os
-import typing
+import re
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
+from components.filesystem import files_below
 from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.conditions import CUTS, Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args
-from trainer_module.features import VERIFICATION_SETS
+from pipeline.overrides import ConfigError, assign, names_in, parse_override
+from pipeline.places import check_places
+from trainer_module.errors import DataError, did_you_mean, parse_json_object
+from trainer_module.features import MAX_SET_MB, VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
 
-
-class ConfigError(ValueError):
-    """A setting that doesn't exist or whose value is not allowed."""
+_SET_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,27 +33,42 @@ class EvaluationConfig:
       conditions: what a model must fulfil to be pushed, see `evaluator_custom.conditions`; at least one.
       folds: "contiguous" cuts them in file order, as InsightFace does; "stratified" cuts each kind of pairs by itself,
         for sets that are sorted by kind.
+      max_set_mb: MiB of images that a set may become: a file of 1 MB can name one image in a million pairs, each of
+        which is written with its own.
 
     Raises:
-      ValueError: other folds, a set that comes twice, no condition, or one that cannot be read or is on a set that
-        isn't evaluated.
+      ValueError: other folds, a set that comes twice or is no file's name, a size that isn't positive, no condition, or
+        one that cannot be read or is on a set that isn't evaluated.
     """
 
     sets: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
     folds: Cut = "contiguous"
+    max_set_mb: int = MAX_SET_MB
 
     def __post_init__(self) -> None:
         if self.folds not in CUTS:
             raise ValueError(f"evaluation.folds must be of {CUTS}. Received: folds={self.folds!r}")
+        if not self.max_set_mb >= 1:
+            raise ValueError(f"evaluation.max_set_mb must be at least 1. Received: max_set_mb={self.max_set_mb!r}")
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
+        for name in self.sets:
+            if not _SET_NAME.fullmatch(name):
+                raise ValueError(f"evaluation.sets must be names of <set>.bin files. Received: {name!r}")
         try:
             conditions = self.parsed_conditions
         except ValueError as error:
             raise ValueError(f"evaluation.conditions: {error}") from error
         for name in sets_of(conditions):
+            if not _SET_NAME.fullmatch(name):
+                raise ValueError(f"evaluation.conditions must name sets, each a <set>.bin. Received: {name!r}")
             if self.sets and name not in self.sets:
+                strange = [
+                    given for given in self.sets if given not in VERIFICATION_SETS and did_you_mean(given, [name])
+                ]
+                if strange:
+                    raise ValueError(f"evaluation.sets: did you mean {name!r}? Received: {strange[0]!r}")
                 raise ValueError(f"evaluation.conditions must name sets of {self.sets}. Received: {name!r}")
 
     @property
@@ -85,7 +98,7 @@ class PipelineConfig:
       ingest: see IngestSettings.
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
-      init_digest: digest of the checkpoint that `train.init_from` names, so that another one is another cache key.
+      init_digest: digest of the checkpoint that `train.init_from` names: it stands for that folder in the cache key.
       beam_args: Beam's options, see `beam_runners`. They are part of a node's cache key: another spelling re-runs it.
     """
 
@@ -168,7 +181,13 @@ PRESETS: dict[str, Preset] = {
 
 
 def make_config(
-    data: str, root: str, preset: str, overrides: Iterable[str] = (), init_from: str | None = None
+    data: str,
+    root: str,
+    preset: str,
+    overrides: Iterable[str] = (),
+    init_from: str | None = None,
+    *,
+    here: bool = True,
 ) -> PipelineConfig:
     """A configuration from a preset and the command line's overrides.
 
@@ -177,21 +196,37 @@ def make_config(
       root: folder of everything the pipeline writes.
       preset: a name in PRESETS.
       overrides: "section.name=value" each, the value as YAML; a dict's entry is "section.name.key=value".
-      init_from: folder of a training run or an import to start from; it decides the backbone and its pixels.
+      init_from: folder of a training run or an import to start from; it decides the backbone and its pixels. The
+        override `train.init_from` is the same.
+      here: the pipeline runs on this machine; else paths are those of the machines that it is compiled for, and a
+        folder that `train.init_from` names is not looked into.
 
     Returns:
       The configuration.
 
     Raises:
       ConfigError: an unknown preset or setting, or a value that is not allowed; names it.
+      DataError: a path that TFX would take for a pattern.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}")
-    values: dict[str, dict[str, Any]] = {"ingest": {}, "train": {}, "evaluation": {}}
-    given = [_parse_override(text) for text in overrides]
+        raise ConfigError(
+            f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}{did_you_mean(preset, PRESETS)}"
+        )
+    check_places(data, root, here)
+    given = [parse_override(text) for text in overrides]
+    if here:
+        init_from, given = _one_init_from(init_from, given)
+    values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    for name, value in PRESETS[preset].settings.items():
+        assign(values, _SECTIONS, name, value)
     initial = initial_settings(init_from) if init_from else {}
-    for name, value in [*PRESETS[preset].settings.items(), *initial.items(), *given]:
-        _assign(values, name, value)
+    for name, value in initial.items():
+        try:
+            assign(values, _SECTIONS, name, value)
+        except ConfigError as error:
+            raise ConfigError(f"{init_from}: expected the model.json of a training run: {error}") from error
+    for name, text in given:
+        assign(values, _SECTIONS, name, text, written=True)
     for name, _ in given:
         if name in initial or ".".join(name.split(".")[:2]) in initial:
             raise ConfigError(f"expected no setting that --init-from decides. Received: {name}")
@@ -208,43 +243,62 @@ def make_config(
         raise ConfigError(str(error)) from error
 
 
+def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple[str | None, list[tuple[str, str]]]:
+    """Takes `--init-from` and `--set train.init_from` for the same, and that setting out of those that were given."""
+    asked: dict[str, dict[str, Any]] = {"train": {}}
+    for name, text in given:
+        if name == "train.init_from":
+            assign(asked, _SECTIONS, name, text, written=True)
+    folder = asked["train"].get("init_from")
+    if init_from and folder:
+        raise ConfigError(f"expected no setting that --init-from decides. Received: train.init_from={folder}")
+    return init_from or folder, [entry for entry in given if entry[0] != "train.init_from"]
+
+
 def initial_settings(folder: str) -> dict[str, Any]:
     """What the `model.json` of a training run or an import decides: the backbone, its options, its pixels.
 
     Raises:
-      ConfigError: the folder holds no `model.json`.
+      DataError: the folder holds no `model.json`, or a broken one.
     """
     path = os.path.join(folder, "model.json")
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise ConfigError(f"{path}: expected the folder of a training run or an import. Received: no such file")
-    with open(path) as f:
-        model = json.load(f)
-    options = dict(model["options"])
-    return {
-        "train.init_from": os.path.abspath(folder),
-        "train.backbone": model["backbone"],
-        "train.norm": options.pop("norm", "batch"),
-        "train.embedding_dim": options.pop("embedding_dim", model["embedding_dim"]),
-        "train.backbone_options": options,
-        "train.colour": model["pixel_format"]["colour"],
-        "train.pixel_mean": model["pixel_format"]["mean"],
-        "train.pixel_scale": model["pixel_format"]["scale"],
-    }
+    with open(path, encoding="utf-8", errors="replace") as f:
+        model = parse_json_object(f.read(), path)
+    try:
+        options, pixels = dict(model["options"]), dict(model["pixel_format"])
+        return {
+            "train.init_from": os.path.abspath(folder),
+            "train.backbone": model["backbone"],
+            "train.norm": options.pop("norm", "batch"),
+            "train.embedding_dim": options.pop("embedding_dim", model["embedding_dim"]),
+            "train.backbone_options": options,
+            "train.colour": pixels["colour"],
+            "train.pixel_mean": pixels["mean"],
+            "train.pixel_scale": pixels["scale"],
+        }
+    except KeyError as error:
+        raise DataError(f"{path}: expected an entry {error}. Received: none") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: expected objects as options and pixel_format. Received: {error}") from error
 
 
 def _checkpoint_digest(folder: str) -> str:
+    """Digest of a checkpoint's files.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    checkpoint = os.path.join(folder, "checkpoint")
+    files = files_below(checkpoint)
+    if not files:
+        raise ConfigError(f"{checkpoint}: expected the checkpoint of a training run or an import. Received: no files")
     digest = hashlib.sha256()
-    for path in sorted(glob.glob(os.path.join(folder, "checkpoint", "*"))):
+    for path in files:
         with open(path, "rb") as f:
             digest.update(hashlib.file_digest(f, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def _parse_override(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--set expects section.name=value, e.g. train.steps=200. Received: {text!r}")
-    return name.strip(), yaml.safe_load(value)
 
 
 _SECTIONS: dict[str, type] = {"ingest": IngestSettings, "train": TrainSettings, "evaluation": EvaluationConfig}
@@ -252,46 +306,4 @@ _SECTIONS: dict[str, type] = {"ingest": IngestSettings, "train": TrainSettings, 
 
 def setting_names() -> list[str]:
     """All names that `--set` knows."""
-    return [f"{section}.{f.name}" for section, kind in _SECTIONS.items() for f in dataclasses.fields(kind)]
-
-
-def _assign(values: dict[str, dict[str, Any]], name: str, value: Any) -> None:
-    """Puts a value where its dotted name says, converted to the field's type."""
-    section, _, rest = name.partition(".")
-    field, _, key = rest.partition(".")
-    hints = typing.get_type_hints(_SECTIONS[section]) if section in _SECTIONS else {}
-    if field not in hints:
-        raise ConfigError(f"expected a setting of {setting_names()}. Received: {name!r}")
-    kind = hints[field]
-    if key:
-        if typing.get_origin(kind) is not dict:
-            raise ConfigError(f"{section}.{field} has no entries of its own. Received: {name!r}")
-        defaults = {} if field in values[section] else getattr(_SECTIONS[section](), field)
-        entry = _converted(name, typing.get_args(kind)[1], value)
-        values[section][field] = {**defaults, **values[section].get(field, {}), key: entry}
-    else:
-        values[section][field] = _converted(name, kind, value)
-
-
-def _converted(name: str, kind: Any, value: Any) -> Any:
-    """The value in the field's type; YAML reads 1e-3 as text and 1 as an int."""
-    origin = typing.get_origin(kind)
-    try:
-        if origin is tuple:
-            return tuple(str(v).strip() for v in (str(value).split(",") if isinstance(value, str) else value))
-        if origin is dict:
-            entry = float if typing.get_args(kind)[1] is float else lambda v: v
-            return {str(k): entry(v) for k, v in value.items()}
-        if kind is Any:
-            return value
-        if origin is typing.Literal:
-            return str(value)
-        if kind is bool:
-            if not isinstance(value, bool):
-                raise ValueError
-            return value
-        if kind is int and (isinstance(value, bool) or float(value) != int(value)):
-            raise ValueError
-        return kind(value)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{name} expects a value of type {kind}. Received: {value!r}") from error
+    return names_in(_SECTIONS)

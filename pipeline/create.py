@@ -8,6 +8,7 @@ from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata, pipeline
@@ -28,6 +29,12 @@ from trainer_module import features
 def schema_text(name: str) -> str:
     """A curated schema that ships with the package: "examples", "statistics" or "pairs"."""
     return (importlib.resources.files("trainer_module") / "schema" / f"{name}.pbtxt").read_text()
+
+
+def _schema(name: str) -> BaseNode:
+    """The node that holds a curated schema."""
+    node = CuratedSchema(text=schema_text(name), code_version=code_version("components.curated_schema"))
+    return node.with_id({"examples": "ExampleSchema", "statistics": "StatisticsSchema", "pairs": "PairSchema"}[name])
 
 
 def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) -> pipeline.Pipeline:
@@ -51,6 +58,8 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     pair_examples = PairExampleGen(
         config.data,
         config.evaluation.evaluated_sets,
+        max_image_pixels=config.ingest.max_image_pixels,
+        max_set_mb=config.evaluation.max_set_mb,
         work=config.work_dir,
         code_version=code_version("components.pair_example_gen.executor"),
     )
@@ -59,14 +68,16 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         examples=record_examples.outputs["examples"],
         stats_options=tfdv.StatsOptions(feature_allowlist=[features.LABEL, features.KEY]),
     )
-    example_schema = CuratedSchema(text=schema_text("examples")).with_id("ExampleSchema")
+    example_schema = _schema("examples")
     # A second schema, without the image: the first one would report it as dropped.
-    statistics_schema = CuratedSchema(text=schema_text("statistics")).with_id("StatisticsSchema")
-    pair_schema = CuratedSchema(text=schema_text("pairs")).with_id("PairSchema")
+    statistics_schema = _schema("statistics")
+    pair_schema = _schema("pairs")
     # Anomalies stop the pipeline here, before an hour of training.
-    gate = AnomalyGate(statistics=statistics.outputs["statistics"], schema=statistics_schema.outputs["schema"]).with_id(
-        "ExampleValidator"
-    )
+    gate = AnomalyGate(
+        statistics=statistics.outputs["statistics"],
+        schema=statistics_schema.outputs["schema"],
+        code_version=code_version("components.anomaly_gate"),
+    ).with_id("ExampleValidator")
     # Counts the identities and maps each to a class index; images pass through undecoded and are not materialized.
     transform = Transform(
         examples=record_examples.outputs["examples"],
@@ -90,10 +101,13 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
             splits=[features.HOLDOUT_SPLIT if config.ingest.holdout else features.TRAIN_SPLIT]
         ),
         custom_config={
-            "settings": config.train.to_dict(),
+            # A local run hands the other settings over by the environment; a container has its properties alone.
+            "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),
             "any_size": config.ingest.any_size,
             "init_digest": config.init_digest,
-            "code_version": code_version("trainer_module.run_fn", "trainer_module.worker"),
+            "code_version": code_version(
+                "trainer_module.run_fn", "trainer_module.worker", backbone=config.train.backbone
+            ),
         },
     )
     # What the candidate is compared with; the blessing remembers the best model so far.

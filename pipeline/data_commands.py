@@ -1,17 +1,12 @@
-"""The commands that make and look at data sets; they never import TensorFlow.
+"""The commands that make and look at data sets; they never import TensorFlow. And JSON on the screen, for all."""
 
-What all commands share and needs nothing heavy is here too: bad input's exit code, JSON on the screen.
-"""
-
-import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from pipeline.config import ConfigError
+from pipeline.paths import InputFile, InputFolder, OutputFile, OutputFolder
 from trainer_module.errors import DataError
 
 
@@ -20,25 +15,14 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-@contextlib.contextmanager
-def input_errors(*more: type[Exception]) -> Iterator[None]:
-    """Bad input, and `more` where it is told so by these, ends with its message and exit code 2."""
-    kinds: tuple[type[Exception], ...] = (DataError, ConfigError, *more)
-    try:
-        yield
-    except kinds as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-
-
 @click.command(epilog="Example: arcface-tfx synth build/demo/data")
-@click.argument("out", type=click.Path(file_okay=False))
+@click.argument("out", type=OutputFolder())
 @click.option("--identities", type=click.IntRange(min=1), help="Identities of the training set.")
 @click.option("--images", type=click.IntRange(min=1), help="Images of each identity.")
 @click.option("--pairs", type=click.IntRange(min=1), help="Pairs of each verification set, a multiple of 20.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed, other faces.")
-@click.option("--sheet", type=click.Path(dir_okay=False), help="Also write a contact sheet (PNG), one row an identity.")
-@click.option("--samples", type=click.Path(file_okay=False), help="Also write single faces to try a model on.")
+@click.option("--sheet", type=OutputFile(), help="Also write a contact sheet (PNG), one row an identity.")
+@click.option("--samples", type=OutputFolder(), help="Also write single faces to try a model on.")
 def synth(
     out: str,
     identities: int | None,
@@ -53,30 +37,33 @@ def synth(
     from components.synthetic.sheet import write_samples, write_sheet
 
     given = {"identities": identities, "images_per_identity": images, "pairs": pairs, "seed": seed}
-    with input_errors(FileExistsError, ValueError):
+    try:
         spec = SyntheticSpec(**{name: value for name, value in given.items() if value is not None})
-        click.echo(f"{out}: {write_dataset(out, spec)}")
-        if sheet:
-            write_sheet(sheet, spec)
-            click.echo(f"{sheet}: written")
-        if samples:
-            write_samples(samples, spec)
-            click.echo(f"{samples}: written")
+        written = write_dataset(out, spec)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    click.echo(f"{out}: {written}")
+    if sheet:
+        write_sheet(sheet, spec)
+        click.echo(f"{sheet}: written")
+    if samples:
+        write_samples(samples, spec)
+        click.echo(f"{samples}: written")
 
 
 @click.command(epilog="Example: arcface-tfx inspect faces/ms1m")
-@click.argument("folder", metavar="DIR", type=click.Path())
+@click.argument("folder", metavar="DIR", type=InputFolder())
 @click.option("--write-index", is_flag=True, help="Rebuild a missing train.idx by one scan, and keep it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(folder: str, write_index: bool, as_json: bool) -> None:
     """Say what is in DIR, a folder as InsightFace publishes it, and what is wrong with it.
 
-    Every record is read, no image decoded. Exit code 1 says that something is damaged, 2 that DIR is no such folder.
+    Every record is read and checked as a run checks it, by header, size and end. Exit code 1 says that a run would
+    stop, or judge by images that it was trained on; 2 that DIR is no such folder.
     """
     from components import inspection
 
-    with input_errors(PermissionError):
-        report = inspection.inspect(folder, write_index=write_index)
+    report = inspection.inspect(folder, write_index=write_index)
     if as_json:
         echo_json(report.to_dict())
     else:
@@ -87,9 +74,9 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: arcface-tfx convert aligned/ faces/mine --pairs pairs.txt --set lfw")
-@click.argument("folder", type=click.Path())
-@click.argument("out", type=click.Path())
-@click.option("--pairs", type=click.Path(dir_okay=False), help="List of pairs: LFW's form, or lines PATH_A PATH_B 0|1.")
+@click.argument("folder", type=InputFolder())
+@click.argument("out", type=OutputFolder())
+@click.option("--pairs", type=InputFile(), help="List of pairs: LFW's form, or lines PATH_A PATH_B 0|1.")
 @click.option("--set", "name", help="Name of the verification set that the pairs become, e.g. lfw.")
 @click.option("--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear, JPEG quality 95).")
 def convert(folder: str, out: str, pairs: str | None, name: str | None, resize: bool) -> None:
@@ -101,7 +88,6 @@ def convert(folder: str, out: str, pairs: str | None, name: str | None, resize: 
 
     if (pairs is None) != (name is None):
         raise click.UsageError("--pairs and --set go together. Received: one of them")
-    with input_errors(PermissionError):
-        listed = conversion.PairList(pairs, name) if pairs is not None and name is not None else None
-        report = conversion.convert(folder, out, pairs=listed, resize=resize)
+    listed = conversion.PairList(pairs, name) if pairs is not None and name is not None else None
+    report = conversion.convert(folder, out, pairs=listed, resize=resize)
     click.echo("\n".join([*report.lines(), f"{out}: written"]))

@@ -39,7 +39,7 @@ def evaluate_set(embedder: Embedder, name: str, path: str, folds: Cut = "contigu
       DataError: not a verification set, an image in it is broken, attributes that don't fit it, or a network that gives
         no embeddings for its images.
     """
-    pairs, _ = read_fitted(path)
+    pairs = read_fitted(path).pairs
     attributes = read_attributes(path, name, len(pairs))
     with progress(total=len(set(pairs.images)), description=f"embedding {name}", unit="img") as bar:
         try:

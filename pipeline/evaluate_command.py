@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from evaluator_custom.conditions import CUTS, Cut
-from pipeline.data_commands import input_errors
+from pipeline.paths import Input, InputFolder, Number, OutputFile
 from pipeline.quiet import quiet
 from trainer_module.errors import DataError
 from trainer_module.features import PixelFormat
@@ -19,8 +19,10 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of its axes, where that is open."),
         click.option("--size", type=click.IntRange(min=1), help="Its height and width, where those are open.  [112]"),
-        click.option("--scale", type=float, help="Pixels are fed as (x - mean) / scale of 0..255.  [128]"),
-        click.option("--mean", type=float, help="See --scale; arcface_torch's ONNX take 127.5 and 127.5.  [127.5]"),
+        click.option(
+            "--scale", type=Number(min=0, min_open=True), help="Pixels are fed as (x - mean) / scale of 0..255.  [128]"
+        ),
+        click.option("--mean", type=Number(), help="See --scale; arcface_torch's ONNX take 127.5 and 127.5.  [127.5]"),
         click.option("--output", help="Name of its embedding, where it has several outputs."),
         click.option("--input", "input_name", help="Name of its image input."),
         click.option("--signature", help="SavedModel's signature, where several take images and none is the default."),
@@ -64,8 +66,8 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
     epilog="Examples: arcface-tfx evaluate build/y1 --data faces/ms1m --sets lfw,agedb_30;  "
     "arcface-tfx evaluate build/r50 --compare w600k_r50.onnx --mean 127.5 --scale 127.5 --data faces/ms1m"
 )
-@click.argument("model", type=click.Path(exists=True))
-@click.option("--data", type=click.Path(exists=True, file_okay=False), help="Folder with <set>.bin.")
+@click.argument("model", type=Input())
+@click.option("--data", type=InputFolder(), help="Folder with <set>.bin.")
 @click.option("--sets", help="Comma-separated names; by default those of the usual four that are there, else all.")
 @click.option(
     "--folds",
@@ -74,17 +76,17 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
     show_default=True,
     help="Contiguous: cut in file order, as published; stratified: for sets that are sorted by kind.",
 )
-@click.option("--compare", metavar="OTHER", type=click.Path(exists=True), help="Judge a second model by the same.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Also write all figures to this file.")
-@click.option("--report", type=click.Path(dir_okay=False), help="Also write an HTML page: curves and worst pairs.")
+@click.option("--compare", metavar="OTHER", type=Input(), help="Judge a second model by the same.")
+@click.option("--json", "json_file", type=OutputFile(), help="Also write all figures to this file.")
+@click.option("--report", type=OutputFile(), help="Also write an HTML page: curves and worst pairs.")
 @click.option(
     "--folders",
     metavar="DIR",
-    type=click.Path(),
+    type=InputFolder(),
     help="In place of --data: all pairs (1:1), and a search (1:N), of images in one sub-folder of DIR an identity.",
 )
-@click.option("--gallery", metavar="DIR", type=click.Path(), help="With --probes: the known, by sub-folder.")
-@click.option("--probes", metavar="DIR", type=click.Path(), help="In place of --data: search these in --gallery.")
+@click.option("--gallery", metavar="DIR", type=InputFolder(), help="With --probes: the known, by sub-folder.")
+@click.option("--probes", metavar="DIR", type=InputFolder(), help="In place of --data: search these in --gallery.")
 @click.option("--template", type=click.Choice(["mean", "best"]), help="Of a known's images, --gallery alone.  [mean]")
 @click.option("--resize", is_flag=True, help="With --folders or --gallery: resize images that are not 112x112.")
 @network_options
@@ -135,8 +137,7 @@ def _evaluate_sets(
     """10-fold verification on each set, of one model or of two."""
     from pipeline.evaluation_sets import find_sets
 
-    with input_errors():
-        paths = find_sets(data, sets)
+    paths = find_sets(data, sets)
     with quiet():
         from evaluator_custom.report import write_report
         from pipeline.evaluate import Comparison, comparison_table, evaluate_set, model_facts

@@ -3,13 +3,14 @@
 import collections
 import dataclasses
 import hashlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
+from components.identity_folders import find_identities, identity_name
+from components.image_header import ImageError
+from components.image_pixels import decode, read_file
 from evaluator_custom.identification import (
     IdentificationFigures,
     PairFigures,
@@ -21,13 +22,12 @@ from evaluator_custom.identification import (
 )
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
-from trainer_module.features import IMAGE_MAGICS, IMAGE_SIZE
+from trainer_module.features import IMAGE_SIZE
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.embedder import Embedder
 
 _IMAGES_AT_A_TIME = 512  # 4 MB of JPEG bytes of 7 KB; the rest of a folder stays on disk
-_HIDDEN_BY_WINDOWS = ("thumbs.db", "desktop.ini")
 _GALLERY = "gallery"
 _UNKNOWN_EVERY = 5
 _NAMES = {
@@ -55,8 +55,8 @@ class Faces:
 
     @property
     def identities(self) -> list[str]:
-        """Name of the sub-folder of each image."""
-        return [path.parent.name for path in self.paths]
+        """Name of the sub-folder of each image, in one Unicode form."""
+        return [identity_name(path.parent.name) for path in self.paths]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ def evaluate_folder(embedder: "Embedder", folder: str, *, resize: bool = False) 
 
     Args:
       embedder: the loaded model.
-      folder: one sub-folder of JPEG or PNG images an identity; what is hidden is left alone.
+      folder: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
       resize: see `read_faces`.
 
     Returns:
@@ -148,7 +148,7 @@ def evaluate_gallery(
 
     Args:
       embedder: the loaded model.
-      gallery: the known: one sub-folder of JPEG or PNG images an identity; what is hidden is left alone.
+      gallery: the known: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
       probes: the same; a sub-folder whose name is not in the gallery is of an unknown.
       template: how an identity's images become its score, "mean" or "best" (see `score_gallery`).
       resize: see `read_faces`.
@@ -190,29 +190,20 @@ def read_faces(folder: str, *, resize: bool = False) -> Faces:
     """Finds a folder's images, and decodes each once to see that it is whole: 4,000 a second. Shows progress.
 
     Args:
-      folder: one sub-folder of JPEG or PNG images an identity; hidden files and folders are left alone.
+      folder: one sub-folder of JPEG or PNG images an identity, as `identity_folders` reads it.
       resize: admit images of other sizes than 112x112, which the network's input will squeeze.
 
     Returns:
       The images.
 
     Raises:
-      DataError: no such folder, no sub-folder, one without images, a file beside them, one that is no whole image, or
-        one of another size.
+      DataError: what `find_identities` refuses, or an image that isn't whole, or is of another size.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise DataError(f"{folder}: expected a folder with one sub-folder an identity. Received: no such folder")
-    paths: list[Path] = []
-    for identity in _visible(root):
-        if not identity.is_dir():
-            raise DataError(f"{identity}: expected nothing beside the identities' folders. Received: a file")
-        images = _visible(identity)
-        if not images:
-            raise DataError(f"{identity}: expected a folder of images. Received: an empty one")
-        paths += images
-    if not paths:
-        raise DataError(f"{folder}: expected one sub-folder an identity. Received: none")
+    found = find_identities(root)
+    if line := found.left_out_line():
+        say(f"{folder}: {line}")
+    paths = found.images
     digests = tuple(_digest(path, resize) for path in progress(paths, description="reading", unit="img"))
     return Faces(root, tuple(paths), digests)
 
@@ -247,35 +238,18 @@ def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _visible(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted by name, without what is hidden, be it only by Windows."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name.lower() not in _HIDDEN_BY_WINDOWS
-    )
-
-
 def _digest(path: Path, resize: bool) -> bytes:
     """SHA-256 of a whole JPEG or PNG, of 112x112 pixels unless it may be resized."""
-    if path.is_dir():
-        raise DataError(f"{path}: expected images only in an identity's folder. Received: a folder")
-    data = path.read_bytes()
-    if not data.startswith(IMAGE_MAGICS):
-        raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {data[:8].hex(' ') or 'none'}")
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-            if not resize and image.size != (IMAGE_SIZE, IMAGE_SIZE):
-                width, height = image.size
-                raise DataError(
-                    f"{path}: expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, or --resize for aligned "
-                    f"faces of another size. Received: {width}x{height}"
-                )
-            image.load()
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: expected a whole JPEG or PNG. Received: {error}") from error
+        data = read_file(path)
+        height, width, _ = decode(data).shape
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error
+    if not resize and (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
+        raise DataError(
+            f"{path}: expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, or --resize for aligned faces of "
+            f"another size. Received: {width}x{height}"
+        )
     return hashlib.sha256(data).digest()
 
 

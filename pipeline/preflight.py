@@ -31,7 +31,8 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         path = os.path.join(config.data, f"{name}.bin")
         if not filesystem.exists(path):
             setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
-            raise DataError(f"{path}: expected a verification set, which {setting} names. Received: no such file")
+            received = _sets_there(config.data)
+            raise DataError(f"{path}: expected a verification set, which {setting} names. Received: {received}")
     for condition in evaluation.parsed_conditions:
         if condition.kind == "gap":
             _check_column(config.data, condition)
@@ -40,6 +41,16 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         if name not in there:
             say(f"{name}.bin is not in {config.data}: skipped")
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
+
+
+def _sets_there(folder: str) -> str:
+    """Says which sets a folder has, with the settings by which one of them is what a model is judged by."""
+    files = sorted(os.listdir(folder)) if filesystem.is_local(folder) else []
+    names = [file.removesuffix(".bin") for file in files if file.endswith(".bin") and not file.startswith(".")]
+    if not names:
+        return "no such file, and no other verification set"
+    conditions = f"--set evaluation.sets={names[0]} --set 'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'"
+    return f"no such file, but {', '.join(names)} (judge by the first with {conditions})"
 
 
 def _check_column(folder: str, condition: Condition) -> None:
@@ -64,7 +75,8 @@ def _check_records(config: PipelineConfig) -> None:
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return
     with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
-        layout = recordio.read_layout(reader, recordio.read_index(idx, open_file=filesystem.open_read))
+        index = recordio.read_index(idx, open_file=filesystem.open_read, rec_bytes=filesystem.size(rec))
+        layout = recordio.read_layout(reader, index)
         if config.ingest.on_bad_record == "quarantine":
             return
         last = layout.image_offsets.argmax()

@@ -6,13 +6,14 @@ import os
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 
 from components.record_example_gen.shards import QUARANTINE, QUARANTINE_LIST
 from pipeline.config import PipelineConfig
+from pipeline.local_artifacts import MODEL_FOLDER, VERIFICATION_FILE, open_store
 
 _TRAIN_EXAMPLES = "TrainExamples"  # RecordExampleGen's, told from PairExampleGen's by what it counts
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+_ALREADY_SERVED = "already_served"  # the Pusher's, which imports TensorFlow
 _STATES = {metadata_store_pb2.Execution.COMPLETE: "ran", metadata_store_pb2.Execution.CACHED: "cached"}
 
 
@@ -24,6 +25,7 @@ class RunSummary:
       nodes: node -> "ran", "cached", "resolved" or "failed".
       verification: `verification.json` of the evaluation, or None.
       pushed: folder of the pushed version, or None if the model was not blessed.
+      already_served: that version held the same model before, and was not pushed again.
       model: folder of the exported SavedModel, or None.
       tensorboard: folder for TensorBoard, or None.
       report: HTML page about the evaluation, or None.
@@ -34,6 +36,7 @@ class RunSummary:
     nodes: dict[str, str]
     verification: dict[str, Any] | None
     pushed: str | None
+    already_served: bool
     model: str | None
     tensorboard: str | None
     report: str | None
@@ -45,39 +48,36 @@ class RunSummary:
         return dataclasses.asdict(self)
 
 
-def summarize(config: PipelineConfig) -> RunSummary:
-    """Reads the executions and artifacts of the latest run.
+def summarize(config: PipelineConfig, run: str) -> RunSummary:
+    """Reads the executions and artifacts of a run.
 
     Args:
       config: of the run.
+      run: its name in ML Metadata.
 
     Returns:
       The summary; what a failed run did not reach is None.
     """
     nodes: dict[str, str] = {}
     artifacts: dict[str, metadata_store_pb2.Artifact] = {}
-    connection = metadata.sqlite_metadata_connection_config(config.metadata_path)
-    with metadata.Metadata(connection) as handle:
-        store = handle.store
-        runs = store.get_contexts_by_type("pipeline_run")
-        if not runs:
-            return RunSummary({}, None, None, None, None, None, None, None)
-        executions = store.get_executions_by_context(max(run.id for run in runs))
-        for execution in sorted(executions, key=lambda e: e.id):
-            contexts = store.get_contexts_by_execution(execution.id)
-            (node,) = [context.name.rpartition(".")[2] for context in contexts if context.type == "node"]
-            state = _STATES.get(execution.last_known_state, "failed")
-            # A Resolver looks things up in ML Metadata, and so has nothing to cache.
-            nodes[node] = "resolved" if execution.type == _RESOLVER else state
-        types = {t.id: t.name for t in store.get_artifact_types()}
-        outputs = [
-            event.artifact_id
-            for event in store.get_events_by_execution_ids([e.id for e in executions])
-            if event.type == metadata_store_pb2.Event.OUTPUT
-        ]
-        for artifact in sorted(store.get_artifacts_by_id(outputs), key=lambda a: a.id):
-            name = types[artifact.type_id]
-            artifacts[_TRAIN_EXAMPLES if "identities" in artifact.custom_properties else name] = artifact
+    store = open_store(config.metadata_path)
+    context = store.get_context_by_type_and_name("pipeline_run", run)
+    executions = store.get_executions_by_context(context.id)
+    for execution in sorted(executions, key=lambda e: e.id):
+        contexts = store.get_contexts_by_execution(execution.id)
+        (node,) = [context.name.rpartition(".")[2] for context in contexts if context.type == "node"]
+        state = _STATES.get(execution.last_known_state, "failed")
+        # A Resolver looks things up in ML Metadata, and so has nothing to cache.
+        nodes[node] = "resolved" if execution.type == _RESOLVER else state
+    types = {t.id: t.name for t in store.get_artifact_types()}
+    outputs = [
+        event.artifact_id
+        for event in store.get_events_by_execution_ids([e.id for e in executions])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    ]
+    for artifact in sorted(store.get_artifacts_by_id(outputs), key=lambda a: a.id):
+        name = types[artifact.type_id]
+        artifacts[_TRAIN_EXAMPLES if "identities" in artifact.custom_properties else name] = artifact
     return _from_artifacts(nodes, artifacts)
 
 
@@ -94,12 +94,14 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
             return json.load(f)
 
     pushed = artifacts.get("PushedModel")
-    destination = pushed.custom_properties["pushed_destination"].string_value if pushed else ""
+    properties = pushed.custom_properties if pushed else {}
+    destination = properties["pushed_destination"].string_value if "pushed_destination" in properties else None
     return RunSummary(
         nodes=nodes,
-        verification=content("ModelEvaluation", "verification.json"),
-        pushed=destination or None,
-        model=uri("Model", "Format-Serving"),
+        verification=content("ModelEvaluation", VERIFICATION_FILE),
+        pushed=destination,
+        already_served=_ALREADY_SERVED in properties and bool(properties[_ALREADY_SERVED].int_value),
+        model=uri("Model", MODEL_FOLDER),
         tensorboard=uri("ModelRun", "tensorboard"),
         report=uri("ModelEvaluation", "report.html"),
         holdout=content("ModelRun", "holdout.json"),
@@ -109,7 +111,17 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
 
 def _ingest(examples: metadata_store_pb2.Artifact) -> dict[str, Any]:
     """What RecordExampleGen counted."""
-    names = ("records", "identities", "bytes", "quarantined", "left_out_identities", "left_out_images")
+    names = (
+        "records",
+        "train_records",
+        "holdout_records",
+        "identities",
+        "bytes",
+        "quarantined",
+        "turned",
+        "left_out_identities",
+        "left_out_images",
+    )
     counts: dict[str, Any] = {name: int(examples.custom_properties[name].int_value) for name in names}
     path = os.path.join(examples.uri, QUARANTINE, QUARANTINE_LIST)
     return {**counts, "quarantine": path if counts["quarantined"] else None}

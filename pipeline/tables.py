@@ -12,6 +12,10 @@ _SHOWN = {"accuracy": "accuracy", "tar_1e2": "TAR@FAR=1e-2", "tar": "TAR@FAR=1e-
 def ingest_lines(ingest: dict[str, Any]) -> list[str]:
     """What was ingested, and what was not."""
     lines = [f"{ingest['records']:,} images of {ingest['identities']:,} identities"]
+    if ingest["holdout_records"]:
+        lines.append(f"{ingest['train_records']:,} of them train, {ingest['holdout_records']:,} are held out")
+    if ingest["turned"]:
+        lines.append(f"{ingest['turned']:,} images turned as their EXIF orientation says")
     if ingest["left_out_identities"]:
         small = f"{ingest['left_out_identities']:,} identities with too few images"
         lines.append(f"{small} ({ingest['left_out_images']:,} images) left out")

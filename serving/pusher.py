@@ -1,5 +1,6 @@
 """Pusher that loads what it is about to push, and makes it visible whole or not at all."""
 
+import hashlib
 import os
 import time
 from typing import Any
@@ -13,6 +14,12 @@ from tfx.utils import io_utils, proto_utils
 
 from serving.check import check_embeddings
 from serving.export import EXTRA, VERIFICATION_FILE
+from trainer_module.console import say
+
+ALREADY_SERVED = "already_served"  # custom property of PushedModel: the newest version held this very model
+_ASIDE = ".pushing-"  # TF Serving ignores names that are no numbers
+# What a SavedModel answers with; fingerprint.pb holds a random number.
+_MODEL_PARTS = ("saved_model.pb", "variables", "assets")
 
 
 class CheckedPusherExecutor(executor.Executor):
@@ -28,10 +35,11 @@ class CheckedPusherExecutor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes, or records that the model was not blessed.
+        """Pushes, or records that the model was not blessed, or that the newest version is this very model.
 
         Raises:
           EmbeddingMismatchError: the model does not give the embeddings that it was exported with.
+          OSError: the copy is not what was to be pushed.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -45,29 +53,91 @@ class CheckedPusherExecutor(executor.Executor):
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         base = destination.filesystem.base_directory
         blessing = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
+        versions = _versions(base)
         version = push(model_path, base, os.path.join(blessing, VERIFICATION_FILE))
         io_utils.copy_dir(os.path.join(base, version), pushed.uri)
+        pushed.set_int_custom_property(ALREADY_SERVED, int(int(version) in versions))
         self._MarkPushed(pushed, pushed_destination=os.path.join(base, version), pushed_version=version)
 
 
 def push(model_path: str, base: str, verification: str) -> str:
-    """Copies a SavedModel to the next version folder.
+    """Copies a SavedModel to the next version folder, unless the newest version is the same model.
+
+    A version that is the same model keeps its number: servers needn't load it again. Its figures are replaced.
 
     Args:
       model_path: the SavedModel.
-      base: folder of versions; TF Serving ignores names in it that are no numbers.
+      base: folder of versions; TF Serving serves the highest number.
       verification: path of the evaluation's figures.
 
     Returns:
-      The version: seconds since 1970, or the next free number.
+      The version: seconds since 1970, or the number above the newest version's where the clock is behind that.
+
+    Raises:
+      OSError: the copy is not what was to be pushed: another push into the same folder disturbed it.
     """
-    version = int(time.time())
-    while tf.io.gfile.exists(os.path.join(base, str(version))):
-        version += 1
-    aside = os.path.join(base, f".pushing-{version}")
-    if tf.io.gfile.exists(aside):
-        tf.io.gfile.rmtree(aside)
+    _remove_leftovers(base)
+    newest = max(_versions(base), default=0)
+    if newest and model_digest(os.path.join(base, str(newest))) == model_digest(model_path):
+        _replace_figures(verification, os.path.join(base, str(newest)))
+        return str(newest)
+    version = str(max(int(time.time()), newest + 1))
+    aside = os.path.join(base, f"{_ASIDE}{version}")
     io_utils.copy_dir(model_path, aside)
-    tf.io.gfile.copy(verification, os.path.join(aside, EXTRA, VERIFICATION_FILE))
-    tf.io.gfile.rename(aside, os.path.join(base, str(version)))
-    return str(version)
+    tf.io.gfile.copy(verification, os.path.join(aside, EXTRA, VERIFICATION_FILE), overwrite=True)
+    if model_digest(aside) != model_digest(model_path):
+        raise OSError(f"{aside}: expected a copy of {model_path}. Received: other files; is another push going on?")
+    tf.io.gfile.rename(aside, os.path.join(base, version))
+    return version
+
+
+def model_digest(model_path: str) -> str:
+    """Digest of the files of a SavedModel that decide its answers, by their names and contents."""
+    total = hashlib.sha256()
+    for part in _MODEL_PARTS:
+        for path in _files(os.path.join(model_path, part)):
+            with tf.io.gfile.GFile(path, "rb") as f:
+                digest = hashlib.sha256()
+                while piece := f.read(1 << 24):
+                    digest.update(piece)
+            total.update(f"{os.path.relpath(path, model_path)}\0{digest.hexdigest()}\0".encode())
+    return total.hexdigest()
+
+
+def _files(path: str) -> list[str]:
+    """The file itself, or all files below a folder, sorted; none where there is neither."""
+    if not tf.io.gfile.isdir(path):
+        return [path] if tf.io.gfile.exists(path) else []
+    return sorted(os.path.join(folder, name) for folder, _, names in tf.io.gfile.walk(path) for name in names)
+
+
+def _names(base: str) -> list[str]:
+    return [name.rstrip("/") for name in tf.io.gfile.listdir(base)] if tf.io.gfile.exists(base) else []
+
+
+def _versions(base: str) -> set[int]:
+    """The numbers of the versions in a folder."""
+    return {int(name) for name in _names(base) if name.isdecimal()}
+
+
+def _remove_leftovers(base: str) -> None:
+    """Removes the unfinished copies that pushes left which didn't come to their end."""
+    for name in _names(base):
+        if name.startswith(_ASIDE):
+            say(f"{os.path.join(base, name)}: left by a push that didn't end; removed")
+            tf.io.gfile.rmtree(os.path.join(base, name))
+
+
+def _replace_figures(verification: str, version: str) -> None:
+    """Puts other figures in a version's place for them, aside first."""
+    path = os.path.join(version, EXTRA, VERIFICATION_FILE)
+    with tf.io.gfile.GFile(verification, "rb") as f:
+        figures = f.read()
+    if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path, "rb") as f:
+            if f.read() == figures:
+                return
+    aside = os.path.join(version, EXTRA, f".{VERIFICATION_FILE}")
+    with tf.io.gfile.GFile(aside, "wb") as f:
+        f.write(figures)
+    tf.io.gfile.rename(aside, path, overwrite=True)

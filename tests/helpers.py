@@ -1,12 +1,16 @@
 """Small data sets in InsightFace's files, for tests of what reads them."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from components import recordio, verification_bin
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def jpeg(seed: int, size: int = 112) -> bytes:
@@ -15,6 +19,24 @@ def jpeg(seed: int, size: int = 112) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(field).resize((size, size), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
+
+
+def exif(orientation: int, order: str = "<", kind: int = 3) -> bytes:
+    """EXIF's TIFF structure with an orientation alone, in either byte order; its type is SHORT (3) or LONG (4)."""
+    value = struct.pack(f"{order}HH" if kind == 3 else f"{order}I", *([orientation, 0][: 2 if kind == 3 else 1]))
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, 1)
+    return head + struct.pack(f"{order}HHI", 0x0112, kind, 1) + value + bytes(4)
+
+
+def with_exif(encoded: bytes, tiff: bytes, place: int | None = None, kind: bytes = b"eXIf") -> bytes:
+    """A JPEG or PNG with EXIF: behind its start, or elsewhere."""
+    if encoded.startswith(b"\xff\xd8"):
+        part = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+        place = 2 if place is None else place
+    else:
+        part = struct.pack(">I", len(tiff)) + kind + tiff + struct.pack(">I", zlib.crc32(kind + tiff))
+        place = 33 if place is None else place
+    return encoded[:place] + part + encoded[place:]
 
 
 def write_records(folder: Path, labels: list[int], identities: int | None = None) -> None:

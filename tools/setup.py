@@ -127,7 +127,9 @@ def tool_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 def _run(command: list[str], what: str) -> None:
     # uv's and pip's own progress goes to the terminal: 820 MiB are on their way the first time.
-    if subprocess.run(command, cwd=ROOT, env=tool_environment(os.environ), stdout=sys.stderr).returncode:
+    environment = tool_environment(os.environ)
+    # close_fds: the child holds the lock, too, see `_alone`.
+    if subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, close_fds=False).returncode:
         raise SetUpError(f"expected {what} to succeed; its own message stands above. Received: {' '.join(command)}")
 
 
@@ -219,8 +221,12 @@ def check_host() -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Waits until no other set-up of this tree runs: the lock is on the tree's folder and ends with the process."""
+    """Waits until no other set-up of this tree runs: the lock is on the tree's folder.
+
+    It ends with this process and the last of its children: a uv that outlives a killed set-up still installs.
+    """
     handle = os.open(ROOT, os.O_RDONLY)
+    os.set_inheritable(handle, True)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

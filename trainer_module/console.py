@@ -6,6 +6,7 @@ travels to child processes in the environment.
 """
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +15,27 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 CONSOLE_FD = "ARCFACE_TFX_CONSOLE_FD"
+LOG = "ARCFACE_TFX_LOG"
 _SECONDS_BETWEEN_LINES = 10.0  # where the console is no terminal, a bar becomes a line now and then
 _stream: TextIO | None = None
+
+
+def open_standard_streams() -> None:
+    """Makes descriptors 0, 1 and 2 and Python's streams usable, whatever the shell left.
+
+    A closed descriptor's number would go to the next file that is opened, and that file would then receive what is
+    printed. A stream whose encoding lacks a character (LC_ALL=C) shows its number in place of ending the program.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number, which is this one
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(fd, "w", closefd=False))
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def console() -> TextIO:
@@ -25,8 +45,13 @@ def console() -> TextIO:
     if fd is None:
         return sys.stderr
     if _stream is None or _stream.fileno() != int(fd):
-        _stream = os.fdopen(int(fd), "w", buffering=1, closefd=False)
+        _stream = os.fdopen(int(fd), "w", buffering=1, errors="backslashreplace", closefd=False)
     return _stream
+
+
+def log_file() -> str | None:
+    """The file that this command's noise is kept in, for what its child processes leave beside it; None if nowhere."""
+    return os.environ.get(LOG)
 
 
 def is_live() -> bool:
@@ -105,23 +130,28 @@ def noise_to(path: str) -> Iterator[None]:
     """Sends everything that would reach standard error to a file, except what goes through `console`.
 
     Args:
-      path: file to append to, or `os.devnull`.
+      path: file to append to, readable by its owner alone where it is new, or `os.devnull`.
     """
     global _stream
     sys.stderr.flush()
+    sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     saved = os.dup(2)
     os.set_inheritable(saved, True)
-    sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    outer = os.environ.get(CONSOLE_FD)
+    outer = {name: os.environ.get(name) for name in (CONSOLE_FD, LOG)}
     os.dup2(sink, 2)
     os.close(sink)
     os.environ.setdefault(CONSOLE_FD, str(saved))
+    if path != os.devnull:
+        os.environ[LOG] = os.path.abspath(path)
     try:
         yield
     finally:
         sys.stderr.flush()
-        if outer is None:
-            del os.environ[CONSOLE_FD]
+        for name, value in outer.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        if outer[CONSOLE_FD] is None:
             _stream = None
         os.dup2(saved, 2)
         os.close(saved)

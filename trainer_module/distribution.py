@@ -1,20 +1,21 @@
 """One worker or many: the strategy of this process, and the processes of a multi-worker run on this host."""
 
-import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import tensorflow as tf
 
-from trainer_module.console import CONSOLE_FD
+from trainer_module.cluster import LOOPBACK, TF_CONFIG, Task, past_proxies
+from trainer_module.console import CONSOLE_FD, log_file
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
-TF_CONFIG = "TF_CONFIG"
-_STARTED = "started"
+_STARTED = "ARCFACE_TFX_STARTED"
 _POLL_S = 0.2
 
 
@@ -26,24 +27,19 @@ def make_strategy(settings: TrainSettings) -> tf.distribute.Strategy:
     """The strategy of this process.
 
     Args:
-      settings: `strategy` and `workers`; with TF_CONFIG set and more than one worker in it, multi-worker.
+      settings: `strategy` and `workers`; with several workers, TF_CONFIG says which of them this process is.
 
     Returns:
-      MultiWorkerMirroredStrategy under TF_CONFIG; CentralStorageStrategy where asked for; MirroredStrategy over the
+      MultiWorkerMirroredStrategy with several workers; CentralStorageStrategy if asked for; MirroredStrategy over the
       GPUs where there are several; else the default one, which costs nothing.
     """
-    if _cluster_size() > 1:
+    if settings.workers > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if settings.strategy == "central":
         devices = [gpu.name for gpu in gpus] or ["/cpu:0"]
         return tf.distribute.experimental.CentralStorageStrategy(compute_devices=devices, parameter_device="/cpu:0")
     return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
-
-
-def _cluster_size() -> int:
-    config = json.loads(os.environ.get(TF_CONFIG) or "{}")
-    return sum(len(tasks) for tasks in config.get("cluster", {}).values())
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -55,60 +51,86 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0 and not has_chief)
 
 
-def mark_started(run_dir: str) -> None:
-    """Tells the supervising process that a first step is done, so that the start's deadline no longer counts."""
-    with open(os.path.join(run_dir, _STARTED), "w"):
-        pass
+def mark_started() -> None:
+    """Tells the supervising process, if there is one, that a first step is done: the start's deadline is over."""
+    path = os.environ.get(_STARTED)
+    if path is not None:
+        with open(path, "w"):
+            pass
 
 
-def run_workers(job: TrainingJob) -> None:
-    """Trains with `settings.workers` processes on this host and waits for them.
+def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
+    """Trains with `settings.workers` processes on this host, or with one of a cluster's, and waits for them.
 
     A chief whose worker never starts waits for ever and ignores SIGTERM, so all are killed when the start takes longer
-    than `settings.start_timeout_s`, or as soon as one of them fails.
+    than `settings.start_timeout_s`, or as soon as one of them fails. Their logs lie beside the command's, and not in
+    `job.run_dir`, which TFX removes after a failure. Where a command has no log (a container), standard error takes
+    their ends.
+
+    Args:
+      job: what to train.
+      joined: the task of another's cluster that this host takes on; None makes a cluster of this host's own.
 
     Raises:
       WorkerError: with the number, the exit code and the log of the worker.
     """
-    os.makedirs(job.run_dir, exist_ok=True)
-    job_path = os.path.join(job.run_dir, "job.json")
+    tasks = Task.on_this_host(_free_addresses(job.settings.workers)) if joined is None else [joined]
+    scratch = tempfile.mkdtemp(prefix="arcface-tfx-workers-")
+    job_path = os.path.join(scratch, "job.json")
     with open(job_path, "w") as f:
         f.write(job.to_json())
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(job.settings.workers)]
-    logs = [os.path.join(job.run_dir, f"worker-{index}.log") for index in range(job.settings.workers)]
+    log = log_file()
+    prefix = os.path.join(scratch, "") if log is None else f"{log.removesuffix('.log')}-"
+    logs = [f"{prefix}{task.role}-{task.index}.log" for task in tasks]
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        for index, log in enumerate(logs):
-            processes.append(_start_worker(job_path, addresses, index, log))
-        _supervise(processes, logs, job)
+        for task, log in zip(tasks, logs, strict=True):
+            processes.append(_start_worker(job_path, task, log, shows=joined is not None or task.is_first()))
+        _supervise(processes, logs, job, _started_path(job_path))
+    except WorkerError:
+        if log is None:
+            _copy_to_stderr(logs)
+        raise
     finally:
         for process in processes:
             process.kill()
             process.wait()
+        shutil.rmtree(scratch)
 
 
-def _start_worker(job_path: str, addresses: list[str], index: int, log: str) -> "subprocess.Popen[bytes]":
-    """Starts one worker; only the chief, worker 0, gets the console to draw its progress on."""
-    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    console = os.environ.get(CONSOLE_FD)
+def _started_path(job_path: str) -> str:
+    """The file by which a worker says that its first step is done."""
+    return os.path.join(os.path.dirname(job_path), "started")
+
+
+def _start_worker(job_path: str, task: Task, log: str, *, shows: bool) -> "subprocess.Popen[bytes]":
+    """Starts one worker; one alone, which `shows`, gets the console to draw its progress on."""
+    console = os.environ.get(CONSOLE_FD) if shows else None
     environment = {name: value for name, value in os.environ.items() if name != CONSOLE_FD}
-    environment[TF_CONFIG] = json.dumps(config)
-    if index == 0 and console:
+    environment |= {TF_CONFIG: task.to_json(), _STARTED: _started_path(job_path)}
+    # The same modules as here, whatever lies in the working directory (-P).
+    environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    past_proxies(environment, [*LOOPBACK, *task.hosts()])
+    if console:
         environment[CONSOLE_FD] = console
-    with open(log, "wb") as output:
+    with open(log, "wb", opener=_private) as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "trainer_module.worker", job_path],
+            [sys.executable, "-P", "-m", "trainer_module.worker", job_path],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            pass_fds=[int(console)] if index == 0 and console else [],
+            pass_fds=[int(console)] if console else [],
         )
 
 
-def _supervise(processes: "list[subprocess.Popen[bytes]]", logs: list[str], job: TrainingJob) -> None:
+def _private(path: str, flags: int) -> int:
+    """An opener of files that their owner alone reads."""
+    return os.open(path, flags, 0o600)
+
+
+def _supervise(processes: "list[subprocess.Popen[bytes]]", logs: list[str], job: TrainingJob, started: str) -> None:
     deadline = time.monotonic() + job.settings.start_timeout_s
-    started = os.path.join(job.run_dir, _STARTED)
     while True:
         codes = [process.poll() for process in processes]
         for index, code in enumerate(codes):
@@ -121,8 +143,9 @@ def _supervise(processes: "list[subprocess.Popen[bytes]]", logs: list[str], job:
             return
         if time.monotonic() > deadline and not os.path.exists(started):
             raise WorkerError(
-                f"{len(processes)} workers were expected to finish a first step within "
-                f"train.start_timeout_s={job.settings.start_timeout_s} s; their logs are {logs}. Received: none"
+                f"{job.settings.workers} workers were expected to finish a first step within "
+                f"train.start_timeout_s={job.settings.start_timeout_s} s; the logs are {', '.join(logs)}. "
+                "Received: none"
             )
         time.sleep(_POLL_S)
 
@@ -132,13 +155,21 @@ def _last_line(log: str) -> str:
         return (f.read().rstrip().splitlines() or [""])[-1]
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now; bound all at once, so that they differ."""
+def _copy_to_stderr(logs: list[str]) -> None:
+    """Puts the ends of the workers' logs, 64 KiB each, into this process's: a container keeps no other."""
+    for log in logs:
+        with open(log, "rb") as f:
+            f.seek(max(0, os.path.getsize(log) - 2**16))
+            print(f"--- {log}\n{f.read().decode(errors='replace')}", file=sys.stderr, flush=True)
+
+
+def _free_addresses(count: int) -> list[str]:
+    """HOST:PORT on the loopback where nothing listens now; bound all at once, so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for s in sockets:
             s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
+        return [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
     finally:
         for s in sockets:
             s.close()

@@ -4,6 +4,7 @@ Imports nothing outside the standard library, so that every package (and `--help
 """
 
 import dataclasses
+import math
 from typing import Any, Literal, Self
 
 # Train Example: the untouched JPEG or PNG bytes, the identity as the record has it, and the record's key in train.rec.
@@ -28,6 +29,9 @@ IDENTITY_VOCABULARY = "identity"
 IMAGE_SIZE = 112
 CHANNELS = 3
 IMAGE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how a JPEG and a PNG begin
+MAX_IMAGE_PIXELS = 2**24  # 16.8 million, 50 MB decoded: a phone's 12 million pass
+MAX_PIXELS_SETTING = "ingest.max_image_pixels"  # by which a run is told another limit
+MAX_SET_MB = 1024  # of images that a verification set becomes as pairs; LFW's 6,000 pairs take 90
 
 # Names in the exported signatures (serving/signatures.py).
 IMAGE_BYTES = "image_bytes"
@@ -51,7 +55,7 @@ class PixelFormat:
         (arcface_torch).
 
     Raises:
-      ValueError: an unknown colour order, or a scale that is not positive.
+      ValueError: an unknown colour order, or a mean or scale that is no finite number, or not positive.
     """
 
     colour: Literal["rgb", "bgr"] = "rgb"
@@ -61,7 +65,9 @@ class PixelFormat:
     def __post_init__(self) -> None:
         if self.colour not in ("rgb", "bgr"):
             raise ValueError(f"colour must be 'rgb' or 'bgr'. Received: colour={self.colour!r}")
-        if not self.scale > 0:
+        if not math.isfinite(self.mean):
+            raise ValueError(f"mean must be a finite number. Received: mean={self.mean!r}")
+        if not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be positive. Received: scale={self.scale!r}")
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ class TrainingJob:
     Attributes:
       train_patterns: globs of the train split's TFRecord shards.
       transform_graph: path of Transform's output.
-      run_dir: receives `checkpoint/`, `tensorboard/` and the workers' logs.
+      run_dir: receives `checkpoint/` and `tensorboard/`.
       settings: how to train.
       holdout_patterns: globs of the hold-out split's shards; none evaluates nothing while training.
       any_size: images may have other sizes than 112x112, and are resized.

@@ -140,7 +140,8 @@ def train(job: TrainingJob) -> None:
         )
     )
     step = make_train_step(strategy, state, settings)
-    is_chief = distribution.is_chief(strategy)
+    # Who joined a cluster has a run of its own on each host, and each keeps the model.
+    is_chief = settings.join_cluster or distribution.is_chief(strategy)
     holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job) if job.holdout_patterns else None
     tensorboard = os.path.join(job.run_dir, "tensorboard")
     writer = tf.summary.create_file_writer(tensorboard) if is_chief else tf.summary.create_noop_writer()
@@ -154,7 +155,7 @@ def train(job: TrainingJob) -> None:
         for done in range(1, settings.steps + 1):
             metrics = step(iterator)
             if done == 1:
-                distribution.mark_started(job.run_dir)
+                distribution.mark_started()
             bar.update(settings.batch_size)
             if done % settings.log_every == 0 or done == settings.steps:
                 values = _finite({name: float(value) for name, value in metrics.items()}, done)

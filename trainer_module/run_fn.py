@@ -1,11 +1,11 @@
 """User code of the Trainer node: train, then export from the checkpoint."""
 
 import dataclasses
-import os
 from typing import Any
 
 from serving.export import ModelMetadata, export_saved_model
 from trainer_module import backbones, checkpoints, distribution, loop
+from trainer_module.cluster import given_task
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
@@ -17,12 +17,18 @@ def run_fn(fn_args: Any) -> None:
     trained it, and no worker has to take part.
 
     Args:
-      fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings, `["any_size"]` whether
+      fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings (in a local run those that
+        decide the result: the environment tells the others), `["any_size"]` whether
         images may have other sizes than 112x112; `train_files` are globs of the train split, `eval_files` of the
         hold-out split, or the same again if there is none; `model_run_dir` receives checkpoint, TensorBoard and
         `holdout.json`, `serving_model_dir` the SavedModel.
+
+    Raises:
+      DataError: TF_CONFIG names a cluster that the settings don't.
+      WorkerError: one of several workers failed.
     """
     settings = TrainSettings.from_dict(fn_args.custom_config["settings"])
+    joined = given_task(settings)  # before TensorFlow starts a server for whatever stands there
     job = TrainingJob(
         train_patterns=list(fn_args.train_files),
         transform_graph=fn_args.transform_graph_path,
@@ -34,8 +40,8 @@ def run_fn(fn_args: Any) -> None:
     )
     if not settings.steps:
         job = dataclasses.replace(job, run_dir=settings.init_from)  # nothing to train: the checkpoint is there
-    elif settings.workers > 1 and distribution.TF_CONFIG not in os.environ:
-        distribution.run_workers(job)
+    elif settings.workers > 1:
+        distribution.run_workers(job, joined)
     else:
         loop.train(job)
 

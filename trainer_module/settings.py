@@ -1,11 +1,18 @@
 """What a training run is told: typed, validated, and the same in the CLI, the pipeline's metadata and the worker."""
 
 import dataclasses
+import json
+import math
+import os
 from typing import Any, Literal, Self
 
 from trainer_module.features import PixelFormat
 
 Strategy = Literal["mirrored", "central"]
+
+# Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
+_WITHOUT_RESULT = ("init_from", "start_timeout_s", "log_every", "holdout_every")
+HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +46,8 @@ class TrainSettings:
       pixel_scale: divides the difference.
       strategy: "mirrored" (one replica a GPU, or one on the CPU) or "central" (variables on the CPU).
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
+      join_cluster: with several workers, be the one of them that the environment's TF_CONFIG names, and wait for the
+        others on its other hosts, in place of starting all of them here.
       start_timeout_s: how long the workers may take to find each other before all are stopped.
       shuffle_buffer: encoded records that are shuffled; 4,096 of 7 KB are 29 MB.
       log_every: steps between two points in TensorBoard.
@@ -72,6 +81,7 @@ class TrainSettings:
     pixel_scale: float = 128.0
     strategy: Strategy = "mirrored"
     workers: int = 1
+    join_cluster: bool = False
     start_timeout_s: float = 300.0
     shuffle_buffer: int = 4096
     log_every: int = 20
@@ -79,6 +89,9 @@ class TrainSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            self._require(field.name, not isinstance(value, float) or math.isfinite(value), "be a finite number")
         positive = (
             "batch_size",
             "learning_rate",
@@ -107,6 +120,7 @@ class TrainSettings:
         self._require("margin", 0 <= self.margin < 1.5708, "lie in [0, pi/2)")
         self._require("optimizer", self.optimizer in ("sgd", "adamw"), "be 'sgd' or 'adamw'")
         self._require("strategy", self.strategy in ("mirrored", "central"), "be 'mirrored' or 'central'")
+        self._require("join_cluster", self.workers > 1 or not self.join_cluster, "be false with train.workers=1")
         if self.workers > 1:
             self._require("strategy", self.strategy == "mirrored", f"be 'mirrored' with workers={self.workers}")
             self._require("batch_size", self.batch_size % self.workers == 0, f"divide by workers={self.workers}")
@@ -129,7 +143,17 @@ class TrainSettings:
         """The fields as JSON-ready values."""
         return dataclasses.asdict(self)
 
+    def result_settings(self) -> dict[str, Any]:
+        """The fields that decide what training comes to, as JSON-ready values: a local run's cache key."""
+        return {name: value for name, value in self.to_dict().items() if name not in _WITHOUT_RESULT}
+
+    def hand_over(self) -> str:
+        """The other fields, as the text of the environment variable HANDED_OVER."""
+        return json.dumps({name: getattr(self, name) for name in _WITHOUT_RESULT})
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(**values)
+        """The inverse of `to_dict`; of `result_settings` too, where HANDED_OVER tells the other fields."""
+        missing = [name for name in _WITHOUT_RESULT if name not in values]
+        told = json.loads(os.environ[HANDED_OVER]) if missing else {}
+        return cls(**{name: told[name] for name in missing}, **values)

@@ -5,6 +5,7 @@ from tfx.dsl.components.base import executor_spec
 from components.example_gen_base import FolderExampleGen
 from components.pair_attributes import attributes_file
 from components.pair_example_gen.executor import PairExampleGenExecutor
+from trainer_module import features
 
 
 class PairExampleGen(FolderExampleGen):
@@ -15,21 +16,32 @@ class PairExampleGen(FolderExampleGen):
      - `examples`: Examples with one split a set: `image_a`, `image_b` (the untouched image bytes, but for images that
        are not 112x112, see `verification_resize`), `is_same` (int64, 0 or 1), `pair_index` (int64, the place in the
        published list), `set` (the set's name); of sets with a CSV beside them, `attributes` (bytes, "column=value"
-       each) and `identities` (bytes, the labels of the people shown). Custom properties count `pairs`, `resized` images
-       and `bytes`, and hold the `content_digest` of the input files.
+       each) and `identities` (bytes, the labels of the people shown). Custom properties count `pairs`, `resized` and
+       `turned` images and `bytes`, and hold the `content_digest` of the input files.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(PairExampleGenExecutor)
 
-    def __init__(self, input_base: str, sets: tuple[str, ...], *, work: str = "", code_version: str = "") -> None:
+    def __init__(
+        self,
+        input_base: str,
+        sets: tuple[str, ...],
+        *,
+        max_image_pixels: int = features.MAX_IMAGE_PIXELS,
+        max_set_mb: int = features.MAX_SET_MB,
+        work: str = "",
+        code_version: str = "",
+    ) -> None:
         """Makes the component.
 
         Args:
           input_base: folder with `<set>.bin` for every set, and optionally `<set>.csv` (see `pair_attributes`).
           sets: their names, e.g. ("lfw", "cfp_fp").
+          max_image_pixels: width times height of an image at most, known before it is decoded.
+          max_set_mb: MiB of images that a set may become, whose pairs are each written with their own.
           work: folder that outlives a run, for digests of files that have not changed; "" keeps none.
           code_version: digest of the source files behind the executor.
         """
-        patterns = {name: f"{name}.bin" for name in sets}
-        patterns |= {f"{name}_attributes": attributes_file(name) for name in sets}  # a pattern may match nothing
-        super().__init__(input_base, patterns, {"sets": list(sets)}, work=work, code_version=code_version)
+        files = [file for name in sets for file in (f"{name}.bin", attributes_file(name))]
+        options = {"sets": list(sets), "max_image_pixels": max_image_pixels, "max_set_mb": max_set_mb}
+        super().__init__(input_base, files, options, work=work, code_version=code_version)

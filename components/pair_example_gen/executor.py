@@ -15,17 +15,18 @@ from components.example_gen_base import (
     begin_examples,
 )
 from components.tfrecord import example_parts, tfrecord_aside
-from components.verification_resize import read_fitted
+from components.verification_resize import check_pair_bytes, read_fitted
 from trainer_module import features
 from trainer_module.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
 class SetSummary:
-    """What was written: pairs, images that were resized, bytes; or what was wrong with a set that could not be read."""
+    """What was written: pairs, images that were resized and turned, bytes; or what was wrong with the set."""
 
     pairs: int = 0
     resized: int = 0
+    turned: int = 0
     image_bytes: int = 0
     error: str = ""
 
@@ -37,15 +38,25 @@ def _summary_path(aside: str, name: str) -> str:
 class WriteSet(beam.DoFn):
     """Writes one verification set, and its SetSummary beside it."""
 
-    def __init__(self, input_base: str, aside: str) -> None:
-        """Keeps the paths.
+    def __init__(
+        self,
+        input_base: str,
+        aside: str,
+        max_image_pixels: int = features.MAX_IMAGE_PIXELS,
+        max_set_mb: int = features.MAX_SET_MB,
+    ) -> None:
+        """Keeps what a worker needs.
 
         Args:
           input_base: folder of the `.bin` files.
           aside: where unfinished shards and the summaries lie.
+          max_image_pixels: width times height of an image at most.
+          max_set_mb: MiB of images that a set may become: one image of many pairs is written with each of them.
         """
         self._input_base = input_base
         self._aside = aside
+        self._max_image_pixels = max_image_pixels
+        self._max_set_mb = max_set_mb
 
     def process(self, task: tuple[str, str]) -> None:
         """Writes the set `task[0]` to the split's folder `task[1]`. Memory: the `.bin` file, 100 MB for 7,000 pairs."""
@@ -57,7 +68,9 @@ class WriteSet(beam.DoFn):
         path = os.path.join(split_uri, "data-00000-of-00001.tfrecord")
         try:
             bin_path = os.path.join(self._input_base, f"{name}.bin")
-            pairs, resized = read_fitted(bin_path, open_file=filesystem.open_read)
+            fitted = read_fitted(bin_path, open_file=filesystem.open_read, max_pixels=self._max_image_pixels)
+            pairs = fitted.pairs
+            image_bytes = check_pair_bytes(pairs, bin_path, self._max_set_mb)
             attributes = self._attributes(name, len(pairs))
         except DataError as error:
             return SetSummary(error=str(error))
@@ -75,7 +88,7 @@ class WriteSet(beam.DoFn):
                         }
                     )
                 )
-        return SetSummary(len(pairs), resized, sum(map(len, pairs.images)))
+        return SetSummary(len(pairs), fitted.resized, fitted.turned, image_bytes)
 
     def _attributes(self, name: str, pairs: int) -> list[dict[str, list[bytes]]]:
         """The optional features of each pair."""
@@ -120,12 +133,14 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
         examples = begin_examples(output_dict, sets)
         tasks = [(name, artifact_utils.get_split_uri([examples], name)) for name in sets]
         aside = os.path.join(examples.uri, "unfinished")
-        self.write_examples(tasks, WriteSet(input_base, aside))
+        limits = {name: value for name, value in given.options.items() if name != "sets"}
+        self.write_examples(tasks, WriteSet(input_base, aside, **limits))
         written = [SetSummary(**json.loads(filesystem.read_file(_summary_path(aside, name)))) for name in sets]
         filesystem.remove_folder(aside)
         if wrong := [summary.error for summary in written if summary.error]:
             raise DataError(wrong[0])
         examples.set_int_custom_property("pairs", sum(summary.pairs for summary in written))
         examples.set_int_custom_property("resized", sum(summary.resized for summary in written))
+        examples.set_int_custom_property("turned", sum(summary.turned for summary in written))
         examples.set_int_custom_property("bytes", sum(summary.image_bytes for summary in written))
         examples.set_string_custom_property("content_digest", given.digest)

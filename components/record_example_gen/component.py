@@ -14,9 +14,11 @@ class RecordExampleGen(FolderExampleGen):
     Component `outputs` contains:
 
      - `examples`: Examples with the split `train`, and `holdout` if it is asked for: `image` (the untouched JPEG or PNG
-       bytes), `label` (int64 identity as in the record), `key` (int64 record key). Custom properties count `records`,
-       `identities`, `bytes`, `quarantined`, `left_out_identities` and `left_out_images`, and hold the `content_digest`
-       of the input files. Beside the splits lie what `trainer_module.digests` names and the folder `quarantine`.
+       bytes; an image with an EXIF orientation is turned upright, and a PNG then), `label` (int64 identity as in the
+       record), `key` (int64 record key). Custom properties count `records`, of them `train_records` and
+       `holdout_records`, `identities`, `bytes`, `quarantined`, `turned`, `left_out_identities` and `left_out_images`,
+       and hold the `content_digest` of the input files. Beside the splits lie what `trainer_module.digests` names and
+       the folder `quarantine`.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(RecordExampleGenExecutor)
@@ -33,5 +35,5 @@ class RecordExampleGen(FolderExampleGen):
           code_version: digest of the source files behind the executor.
         """
         options = (settings or IngestSettings()).to_dict()
-        patterns = {"records": recordio.REC_FILE, "index": recordio.IDX_FILE}
-        super().__init__(input_base, patterns, options, work=work, code_version=code_version)
+        files = [recordio.REC_FILE, recordio.IDX_FILE]
+        super().__init__(input_base, files, options, work=work, code_version=code_version)

@@ -1,7 +1,6 @@
 """Work of RecordExampleGen: a global permutation of index entries, then shards written independently of each other."""
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -9,16 +8,12 @@ from typing import Any
 
 import numpy as np
 from tfx import types
+from tfx.types import artifact_utils
 
 from components import filesystem, recordio
 from components.example_gen_base import FolderExampleGenExecutor, begin_examples
-from components.record_example_gen.plan import (
-    Selection,
-    ShardTask,
-    identities_from_ranges,
-    select,
-    write_plan,
-)
+from components.record_example_gen.labels import read_labels
+from components.record_example_gen.plan import Selection, ShardTask, select, write_plan
 from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.shards import (
     QUARANTINE,
@@ -28,11 +23,13 @@ from components.record_example_gen.shards import (
     ShardStore,
     check_share,
 )
+from components.record_example_gen.stores import held_store, store_name
 from components.record_example_gen.write import WriteShards, writer_processes
 from components.record_example_gen.writer import started_ahead
-from trainer_module.console import progress
+from trainer_module.console import say
 from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
 from trainer_module.errors import DataError
+from trainer_module.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 
 
 def rec_path(input_base: str) -> str:
@@ -58,33 +55,17 @@ def read_dataset(input_base: str) -> recordio.DatasetLayout:
     rec, idx = rec_path(input_base), os.path.join(input_base, recordio.IDX_FILE)
     with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
         has_index = filesystem.exists(idx)
-        index = (
-            recordio.read_index(idx, open_file=filesystem.open_read) if has_index else recordio.rebuild_index(reader)
-        )
+        if not has_index:
+            return recordio.read_layout(reader, recordio.rebuild_index(reader))
+        index = recordio.read_index(idx, open_file=filesystem.open_read, rec_bytes=filesystem.size(rec))
         return recordio.read_layout(reader, index)
 
 
 def identities_of(layout: recordio.DatasetLayout, rec: str, settings: IngestSettings) -> np.ndarray | None:
-    """Whose image each is, if the settings ask for it: int64 [N], -1 where unknown.
-
-    From the identity records; without a header record, from the labels, by a pass over the records' heads.
-    """
+    """Whose image each is, if the settings ask for it: int64 [N], -1 where unknown. By the images' own labels."""
     if settings.min_images_per_identity == 1 and not settings.holdout:
         return None
-    identity = identities_from_ranges(layout)
-    if identity is not None:
-        return identity
-    labels = np.full(layout.num_images, -1, np.int64)
-    with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
-        order = np.argsort(layout.image_offsets, kind="stable").tolist()
-        for position in progress(order, description="read labels", unit="record"):
-            try:
-                label = reader.read(int(layout.image_offsets[position])).label
-            except DataError:
-                continue  # said again, with what is to be done about it, when its shard is written
-            if label >= 0 and label.is_integer():
-                labels[position] = int(label)
-    return labels
+    return read_labels(layout, rec)
 
 
 class RecordExampleGenExecutor(FolderExampleGenExecutor):
@@ -111,28 +92,26 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         rec = rec_path(given.folder)
         rec_bytes = filesystem.size(rec)
         processes = writer_processes(self._beam_pipeline_args, rec_bytes)
-        with started_ahead() if processes else contextlib.nullcontext():
-            layout = read_dataset(given.folder)
-            selection = select(layout.num_images, identities_of(layout, rec, settings), settings)
-            examples = begin_examples(output_dict, list(selection.splits))
-            key = json.dumps([given.digest, given.code_version, given.options], sort_keys=True)
-            name = hashlib.sha256(key.encode()).hexdigest()[:16]
-            store = ShardStore(os.path.join(given.work or examples.uri, f"ingest-{name}"))
-            filesystem.remove([store.failed])
-            tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)
-            job = ShardJob(rec, store, settings, layout.num_identities, selection.records)
-            self.write_examples(tasks, WriteShards(job, processes), one_worker=processes > 0)
-        if filesystem.exists(store.failed):
-            raise DataError(filesystem.read_file(store.failed).decode())
-        contents = _contents(store, tasks)
-        _check_against_header(rec, layout, selection, settings, contents)
-        bad = [entry for content in contents for entry in content.bad]
-        check_share(len(bad), selection.records, settings, bad[0][2] if bad else "")
-        for task in tasks:
-            filesystem.link(store.shard(task), os.path.join(examples.uri, task.name))
-        _publish(examples, store, contents, selection)
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        name = store_name(given.digest, given.code_version, given.options)
+        with held_store(given.work, examples.uri, name) as store:
+            with started_ahead() if processes else contextlib.nullcontext():
+                layout = read_dataset(given.folder)
+                selection = select(layout.num_images, identities_of(layout, rec, settings), settings)
+                begin_examples(output_dict, list(selection.splits))
+                tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)
+                job = ShardJob(rec, store, settings, selection.records)
+                self.write_examples(tasks, WriteShards(job, processes), one_worker=processes > 0)
+            if filesystem.exists(store.failed):
+                raise DataError(filesystem.read_file(store.failed).decode())
+            contents = _contents(store, tasks)
+            bad = [entry for content in contents for entry in content.bad]
+            check_share(len(bad), selection.records, settings, bad[0][2] if bad else "")
+            for task in tasks:
+                filesystem.link(store.shard(task), os.path.join(examples.uri, task.name))
+            _publish(examples, store, tasks, contents, selection)
+        _say_what_is_odd(rec, layout, selection, contents, examples)
         examples.set_string_custom_property("content_digest", given.digest)
-        filesystem.remove_folder(store.folder)
 
 
 def _contents(store: ShardStore, tasks: list[ShardTask]) -> list[ShardContent]:
@@ -146,7 +125,13 @@ def _contents(store: ShardStore, tasks: list[ShardTask]) -> list[ShardContent]:
     return contents
 
 
-def _publish(examples: types.Artifact, store: ShardStore, contents: list[ShardContent], selection: Selection) -> None:
+def _publish(
+    examples: types.Artifact,
+    store: ShardStore,
+    tasks: list[ShardTask],
+    contents: list[ShardContent],
+    selection: Selection,
+) -> None:
     """Writes what stands beside the splits, and the artifact's counts."""
 
     def save(name: str, values: np.ndarray) -> None:
@@ -158,11 +143,17 @@ def _publish(examples: types.Artifact, store: ShardStore, contents: list[ShardCo
     save(IDENTITIES_FILE, identities)
     save(IMAGE_DIGESTS_FILE, np.unique(np.concatenate([content.digests for content in contents])))
     bad = sorted(entry for content in contents for entry in content.bad)
+    in_split = dict.fromkeys((TRAIN_SPLIT, HOLDOUT_SPLIT), 0)
+    for task, content in zip(tasks, contents, strict=True):
+        in_split[task.split] += len(content.keys)
     for name, value in (
-        ("records", sum(len(content.keys) for content in contents)),
+        ("records", sum(in_split.values())),
+        ("train_records", in_split[TRAIN_SPLIT]),
+        ("holdout_records", in_split[HOLDOUT_SPLIT]),
         ("identities", len(identities)),
         ("bytes", sum(content.image_bytes for content in contents)),
         ("quarantined", len(bad)),
+        ("turned", sum(content.turned for content in contents)),
         ("left_out_identities", selection.left_out_identities),
         ("left_out_images", selection.left_out_images),
     ):
@@ -170,48 +161,24 @@ def _publish(examples: types.Artifact, store: ShardStore, contents: list[ShardCo
     if bad:
         lines = [json.dumps({"key": key, "offset": offset, "reason": reason}) for key, offset, reason in bad]
         target = os.path.join(examples.uri, QUARANTINE)
-        for path in filesystem.find(os.path.join(store.folder, QUARANTINE, "*")):
+        for path in filesystem.files_below(os.path.join(store.folder, QUARANTINE)):
             filesystem.link(path, os.path.join(target, os.path.basename(path)))
         listing = os.path.join(target, QUARANTINE_LIST)
         filesystem.write_file(listing, "".join(f"{line}\n" for line in lines).encode(), store.aside)
 
 
-def _check_against_header(
+def _say_what_is_odd(
     rec: str,
     layout: recordio.DatasetLayout,
     selection: Selection,
-    settings: IngestSettings,
     contents: list[ShardContent],
+    examples: types.Artifact,
 ) -> None:
-    """The header's number of identities must be the number of labels seen, and each identity's range have one label.
-
-    Where records were quarantined, an identity may have lost all its images.
-    """
-    if layout.num_identities is None:
-        return
+    """Tells a person what header and identity records say beside the labels, and what was done to images."""
     keys = np.concatenate([content.keys for content in contents])
     labels = np.concatenate([content.labels for content in contents])
-    seen = int(np.count_nonzero(np.bincount(labels)))
-    expected = layout.num_identities - selection.left_out_identities
-    quarantined = any(content.bad for content in contents)
-    if seen > expected or (seen < expected and not quarantined):
-        least = settings.min_images_per_identity
-        left = f" less {selection.left_out_identities} with fewer than {least} images" if least > 1 else ""
-        raise DataError(
-            f"{rec}: expected {layout.num_identities} identities, as its header record says{left}. "
-            f"Received: {seen} different labels in {len(keys)} images"
-        )
-    owner = identities_from_ranges(layout)
-    assert owner is not None
-    owners = owner[np.searchsorted(layout.image_keys, keys)]
-    claimed = owners >= 0
-    first = np.full(layout.num_identities, -1, np.int64)
-    first[owners[claimed]] = labels[claimed]  # of several, any: one that differs shows it
-    differing = np.flatnonzero(claimed & (first[owners] != labels))
-    if len(differing):
-        image, identity = differing[0], owners[differing[0]]
-        begin, end = layout.identity_ranges[identity]
-        raise DataError(
-            f"{rec}, key {keys[image]}: expected one label in keys {begin} .. {end}, which the identity record at key "
-            f"{layout.identity_keys[identity]} claims. Received: labels {labels[image]} and {first[identity]}"
-        )
+    identities = examples.get_int_custom_property("identities") + selection.left_out_identities
+    for remark in (*layout.remarks, *recordio.label_remarks(layout, keys, labels, identities)):
+        say(f"{rec}: {remark}")
+    if turned := examples.get_int_custom_property("turned"):
+        say(f"{rec}: {turned:,} images turned as their EXIF orientation says")

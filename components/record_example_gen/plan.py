@@ -63,32 +63,6 @@ class Selection:
         return sum(map(len, self.splits.values()))
 
 
-def identities_from_ranges(layout: DatasetLayout) -> np.ndarray | None:
-    """Which identity record claims each image.
-
-    Returns:
-      int64 [N], position of the identity record, -1 where none claims the image; None without a header record.
-
-    Raises:
-      DataError: two identity records claim one image.
-    """
-    if layout.num_identities is None:
-        return None
-    order = np.argsort(layout.identity_ranges[:, 0], kind="stable")
-    begin, end = layout.identity_ranges[order, 0], layout.identity_ranges[order, 1] + 1
-    if len(overlap := np.flatnonzero(begin[1:] < end[:-1])):
-        first, second = order[overlap[0]], order[overlap[0] + 1]
-        keys, ranges = layout.identity_keys, layout.identity_ranges
-        raise DataError(
-            f"identity record at key {keys[second]}: expected images that no other identity claims. Received: keys "
-            f"{ranges[second, 0]} .. {ranges[second, 1]}, and {ranges[first, 0]} .. {ranges[first, 1]} in that at "
-            f"key {keys[first]}"
-        )
-    place = np.searchsorted(begin, layout.image_keys, side="right") - 1
-    claimed = (place >= 0) & (layout.image_keys < end[place])
-    return np.where(claimed, order[place], -1)
-
-
 def select(num_images: int, identity: np.ndarray | None, settings: IngestSettings) -> Selection:
     """Drops identities with too few images, holds images out, and shuffles what is left.
 
@@ -104,17 +78,14 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
     order = np.random.default_rng(settings.seed).permutation(num_images)
     if identity is None:
         return Selection({TRAIN_SPLIT: order})
-    known = identity >= 0
-    counts = np.bincount(identity[known]) if known.any() else np.zeros(1, np.int64)
-    images = np.where(known, counts[identity], num_images)  # how many the image's identity has
-    used = images >= settings.min_images_per_identity
+    counts = _counts(identity)
+    used = (counts >= settings.min_images_per_identity) | (identity < 0)
     order = order[used[order]]
     if not len(order):
         raise DataError(
             f"ingest.min_images_per_identity={settings.min_images_per_identity}: expected an identity with so many "
-            f"images. Received: at most {counts.max()}"
+            f"images. Received: at most {counts.max(initial=0)}"
         )
-    dropped = counts[(counts > 0) & (counts < settings.min_images_per_identity)]
     splits = {TRAIN_SPLIT: order}
     if settings.holdout:
         held = _held_out(order, identity, counts, settings.holdout)
@@ -123,20 +94,32 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
                 f"ingest.holdout={settings.holdout}: expected identities with two images or more. Received: none"
             )
         splits = {TRAIN_SPLIT: order[~held], HOLDOUT_SPLIT: order[held]}
-    return Selection(splits, len(dropped), int(dropped.sum()))
+    return Selection(splits, len(np.unique(identity[~used])), int(np.count_nonzero(~used)))
+
+
+def _counts(identity: np.ndarray) -> np.ndarray:
+    """How many images each image's identity has, int64 [N]; by sorting: a label may be as large as 2**31 - 1."""
+    _, place, counts = np.unique(identity, return_inverse=True, return_counts=True)
+    return counts[place]
 
 
 def _held_out(order: np.ndarray, identity: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
-    """Which places of the order are held out, bool: the first images of each identity in that order."""
+    """Which places of the order are held out, bool [n].
+
+    As many as `share` of all, at least one: the first of the order, which is random. But of an identity with c images
+    at most c * share, rounded up, and never the last one; where so many can't be had, all that can.
+    """
     owners = identity[order]
     grouped = np.argsort(owners, kind="stable")
     owner = owners[grouped]
     starts = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    total = np.where(owner >= 0, counts[owner], 0)
-    wanted = np.where(total >= 2, np.maximum(1, np.rint(total * share)), 0)
-    held = np.empty(len(order), np.bool_)
-    held[grouped] = rank < wanted
+    rank = np.empty(len(order), np.int64)  # how many images of the same identity come before
+    rank[grouped] = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    total = counts[order]
+    most = np.where(owners >= 0, np.minimum(np.ceil(total * share), total - 1), 0)
+    candidates = np.flatnonzero(rank < most)
+    held = np.zeros(len(order), np.bool_)
+    held[candidates[: max(1, round(len(order) * share))]] = True
     return held
 
 

@@ -1,10 +1,12 @@
 """MXNet RecordIO and InsightFace's layout of it, read and written without MXNet (numpy and the standard library only).
 
-`records` is the `.rec` format, `index` the `.idx` beside it, `layout` what InsightFace's keys mean. Every file system
+`records` is the `.rec` format, `index` the `.idx` beside it, `layout` what InsightFace's keys mean, `label_remarks` how
+that and the labels differ. Every file system
 works through `open_file`.
 """
 
 from components.recordio.index import Index, read_index, rebuild_index, write_index
+from components.recordio.label_remarks import label_remarks
 from components.recordio.layout import IDX_FILE, REC_FILE, DatasetLayout, read_layout, write_layout
 from components.recordio.records import (
     MAGIC,
@@ -28,6 +30,7 @@ __all__ = [
     "RecordError",
     "RecordReader",
     "RecordWriter",
+    "label_remarks",
     "pack",
     "read_index",
     "read_layout",

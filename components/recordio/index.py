@@ -5,8 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.recordio.records import OpenFile, RecordReader, open_local, record_error, unpack
+from components.recordio.records import (
+    MAX_RECORD_BYTES,
+    OpenFile,
+    RecordReader,
+    open_local,
+    record_error,
+    unpack,
+)
 
+_WRAPS_AT = 2**32  # bytes, where an unsigned number of 32 bits begins again at 0; a signed one turns negative at half
+_MEND = "remove the file, and `arcface-tfx inspect --write-index` makes a new one"
 _BLOCK_BYTES = 1 << 24  # parsed at a time: the 105 MB of 5.8 M lines never lie in memory at once
 
 
@@ -36,18 +45,20 @@ class Index:
         return Index(self.keys[order], self.offsets[order], self.path)
 
 
-def read_index(path: str, *, open_file: OpenFile = open_local) -> Index:
+def read_index(path: str, *, open_file: OpenFile = open_local, rec_bytes: int = 0) -> Index:
     """Reads an `.idx`: lines "key TAB byte offset", keys distinct and in any order (5.8 M lines: about 1 s).
 
     Args:
       path: the `.idx` file.
       open_file: opens a path on another file system.
+      rec_bytes: size of the `.rec`, to see offsets that were written as numbers of 32 bits; 0 doesn't look.
 
     Returns:
       The index in the file's order.
 
     Raises:
-      RecordError: a line is not two non-negative integers, or a key occurs twice; the message names the line.
+      RecordError: a line is not two non-negative integers, or a key occurs twice; the message names the line. Or the
+        offsets overflowed when they were written; it says what mends that.
     """
     blocks: list[np.ndarray] = []
     rows = 0
@@ -63,6 +74,7 @@ def read_index(path: str, *, open_file: OpenFile = open_local) -> Index:
     table = np.concatenate(blocks) if blocks else np.empty((0, 2), np.int64)
     index = Index(np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1]), path)
     _check_distinct(index)
+    _check_not_wrapped(index, rec_bytes)
     return index
 
 
@@ -77,7 +89,10 @@ def _parse_lines(block: bytes, path: str, rows_before: int) -> np.ndarray:
     rows = []
     for number, line in enumerate(block.splitlines(), rows_before + 1):
         fields = line.split()
-        if len(fields) != 2 or not all(x.isdigit() and int(x) < 2**63 for x in fields):
+        if len(fields) == 2 and fields[0].isdigit() and fields[1][:1] == b"-" and fields[1][1:].isdigit():
+            expected = f"a byte offset in line {number}, not one that overflowed beyond 2 GiB ({_MEND})"
+            raise record_error(path, int(fields[0]), None, expected, fields[1][:30].decode())
+        if len(fields) != 2 or not all(x.isdigit() and len(x) < 20 and int(x) < 2**63 for x in fields):
             raise record_error(path, None, None, f'"key TAB byte offset" in line {number}', repr(line[:80]))
         rows.append([int(x) for x in fields])
     return np.array(rows, np.int64).reshape(-1, 2)
@@ -92,6 +107,17 @@ def _check_distinct(index: Index) -> None:
     if len(twice):
         first, second = order[twice[0]] + 1, order[twice[0] + 1] + 1
         raise record_error(index.path, int(keys[twice[0]]), None, "every key once", f"it in lines {first} and {second}")
+
+
+def _check_not_wrapped(index: Index, rec_bytes: int) -> None:
+    """A wrapped index names nothing of the file's last part, though a record takes less than 0.5 GiB, and goes back."""
+    if rec_bytes <= _WRAPS_AT or not len(index):
+        return
+    last = int(index.offsets.max())
+    ordered = index.sorted_by_key().offsets
+    if last < _WRAPS_AT and rec_bytes - last > 2 * MAX_RECORD_BYTES and np.any(ordered[1:] < ordered[:-1]):
+        expected = f"byte offsets up to the end of the .rec, {rec_bytes:,} bytes ({_MEND})"
+        raise record_error(index.path, None, None, expected, f"none beyond {last:,}: they overflowed at 4 GiB")
 
 
 def write_index(path: str, keys: Sequence[int] | np.ndarray, offsets: Sequence[int] | np.ndarray) -> None:

@@ -26,6 +26,7 @@ IDX_FILE = "train.idx"
 PROPERTY_FILE = "property"
 
 _HEADER_KEY = 0
+_SHOWN = 3  # keys that a remark names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ class DatasetLayout:
       identity_ranges: int64 [C, 2], first and last image key (both included) of each identity; empty without a header
         record. Above 2**24 the file itself holds them rounded to float32.
       num_identities: C, or None without a header record: then only the images' labels can tell.
+      remarks: what is odd about index, header and identity records though every image can be read, in words.
     """
 
     image_keys: np.ndarray
@@ -46,6 +48,7 @@ class DatasetLayout:
     identity_keys: np.ndarray
     identity_ranges: np.ndarray
     num_identities: int | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -57,7 +60,8 @@ def read_layout(reader: RecordReader, index: Index) -> DatasetLayout:
     """Reads the header record and the identity records (28 bytes each), no image.
 
     A record at key 0 counts as the header if it carries a label vector and no image, so that im2rec's files, in which
-    key 0 is an image, are told apart.
+    key 0 is an image, are told apart. Images whose keys are missing are left out: face2rec2 writes none for a file that
+    it cannot read.
 
     Args:
       reader: the `.rec` file.
@@ -67,8 +71,8 @@ def read_layout(reader: RecordReader, index: Index) -> DatasetLayout:
       The layout; without a header record, every key is an image.
 
     Raises:
-      RecordError: the index is empty, a key that the header announces is missing, or an identity's range is no range
-        of image keys.
+      RecordError: the index is empty, or lacks all images or an identity record that the header announces, or an
+        identity's range is no range of image keys.
     """
     if not len(index):
         raise record_error(index.path, None, None, "at least one record", "an empty index")
@@ -78,16 +82,35 @@ def read_layout(reader: RecordReader, index: Index) -> DatasetLayout:
         none = np.empty(0, np.int64)
         return DatasetLayout(index.keys, index.offsets, none, none.reshape(0, 2), None)
     begin, end = _identity_keys(reader, index, header)
+    first_image, first_identity, behind = np.searchsorted(index.keys, (1, begin, end)).tolist()
+    images, identities = slice(first_image, first_identity), slice(first_identity, behind)
     _check_present(index, begin, end)
-    images = slice(1, begin)  # keys 0 .. end - 1 are all there, so a key is its own position
-    ranges = np.array([_range(reader, index, key, begin) for key in range(begin, end)], np.int64)
+    entries = zip(index.keys[identities].tolist(), index.offsets[identities].tolist(), strict=True)
+    ranges = np.array([_range(reader, key, offset, begin) for key, offset in entries], np.int64)
     return DatasetLayout(
         image_keys=index.keys[images],
         image_offsets=index.offsets[images],
-        identity_keys=index.keys[begin:end],
+        identity_keys=index.keys[identities],
         identity_ranges=ranges.reshape(-1, 2),
         num_identities=end - begin,
+        remarks=(
+            *counted(_missing(index.keys[images], begin), "image key", "that the header record announces, missing"),
+            *counted(index.keys[behind:], "record", "behind the last identity record, left out"),
+        ),
     )
+
+
+def counted(keys: np.ndarray, noun: str, what: str) -> tuple[str, ...]:
+    """A remark on records by number and first keys, such as "2 image keys ..., missing: 5, 40"; none without keys."""
+    if not len(keys):
+        return ()
+    shown = ", ".join(map(str, keys[:_SHOWN].tolist()))
+    return (f"{len(keys):,} {noun}{'' if len(keys) == 1 else 's'} {what}: {shown}{', ...' * (len(keys) > _SHOWN)}",)
+
+
+def _missing(keys: np.ndarray, end: int) -> np.ndarray:
+    """Which of 1 .. end - 1 are not among these ascending ones."""
+    return np.empty(0, np.int64) if len(keys) == end - 1 else np.setdiff1d(np.arange(1, end), keys, assume_unique=True)
 
 
 def _header(reader: RecordReader, index: Index) -> Record | None:
@@ -120,28 +143,33 @@ def _unrounded(reader: RecordReader, index: Index, begin: int, end: int) -> tupl
     last = int(index.keys[-1])
     if abs(last + 1 - end) > slack:
         raise record_error(index.path, last, None, f"a last key of {end - 1}, give or take {slack}", f"{last}")
-    _check_present(index, begin - slack, last + 1)
-    for key in range(begin - slack, begin + slack + 1):
-        if not reader.read(index.offsets[key], key=key).payload:
+    near = slice(*np.searchsorted(index.keys, (begin - slack, begin + slack + 1)))
+    for key, offset in zip(index.keys[near].tolist(), index.offsets[near].tolist(), strict=True):
+        if not reader.read(offset, key=key).payload:
             return key, last + 1
-    offset = int(index.offsets[begin])
-    raise record_error(reader.path, begin, offset, f"an identity record within {slack} keys", "images only")
+    raise record_error(reader.path, begin, None, f"an identity record within {slack} keys", "images only")
 
 
 def _check_present(index: Index, begin: int, end: int) -> None:
-    """Keys 0 .. end - 1 must all be in the sorted index, which makes position and key the same number."""
-    expected = f"all of the keys 1 .. {end - 1} that the header record announces"
-    present = index.keys[: min(end, len(index))]
-    gaps = np.flatnonzero(present != np.arange(len(present)))
-    if len(gaps) or len(present) < end:
-        missing = int(gaps[0]) if len(gaps) else len(present)
-        kind = "image" if missing < begin else "identity record"
-        raise record_error(index.path, missing, None, expected, f"{len(index)} keys, no such {kind}")
+    """The sorted index must hold an image and all identity records: they come last, so that one cut short lacks some.
+
+    Raises:
+      RecordError: names the first key that is missing.
+    """
+    first, behind = np.searchsorted(index.keys, (begin, end)).tolist()
+    gaps = np.flatnonzero(index.keys[first:behind] != np.arange(begin, begin + behind - first))
+    missing = begin + (int(gaps[0]) if len(gaps) else behind - first)
+    if first <= 1:
+        missing = 1
+    elif missing >= end:
+        return
+    expected = f"all of the keys {begin} .. {end - 1} of identity records, and images before, as the header announces"
+    kind = "image" if missing < begin else "identity record"
+    raise record_error(index.path, missing, None, expected, f"{len(index)} keys, no such {kind}")
 
 
-def _range(reader: RecordReader, index: Index, key: int, images_end: int) -> tuple[int, int]:
+def _range(reader: RecordReader, key: int, offset: int, images_end: int) -> tuple[int, int]:
     """First and last image key of one identity."""
-    offset = int(index.offsets[key])
     labels = reader.read(offset, key=key).labels
     whole = len(labels) == 2 and all(np.isfinite(x) and x == int(x) for x in labels)
     slack = 0 if images_end <= FLOAT32_EXACT else int(np.spacing(np.float32(images_end)))

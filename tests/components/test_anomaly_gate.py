@@ -12,7 +12,7 @@ from pipeline.create import schema_text
 from trainer_module.errors import DataError
 
 
-def _validate(tmp_path, statistics: statistics_pb2.DatasetFeatureStatisticsList):
+def _validate(tmp_path, statistics: statistics_pb2.DatasetFeatureStatisticsList, schema: str = ""):
     artifacts = {}
     for name, kind in (
         ("statistics", standard_artifacts.ExampleStatistics),
@@ -25,7 +25,7 @@ def _validate(tmp_path, statistics: statistics_pb2.DatasetFeatureStatisticsList)
     artifacts["statistics"].span = 0
     split = artifact_utils.get_split_uri([artifacts["statistics"]], "train")
     io_utils.write_bytes_file(f"{split}/FeatureStats.pb", statistics.SerializeToString())
-    io_utils.write_string_file(f"{artifacts['schema'].uri}/schema.pbtxt", schema_text("statistics"))
+    io_utils.write_string_file(f"{artifacts['schema'].uri}/schema.pbtxt", schema or schema_text("statistics"))
     AnomalyGateExecutor().Do(
         {"statistics": [artifacts["statistics"]], "schema": [artifacts["schema"]]},
         {"anomalies": [artifacts["anomalies"]]},
@@ -51,6 +51,17 @@ def test_a_negative_identity_stops(tmp_path):
 def test_a_missing_feature_stops(tmp_path):
     with pytest.raises(DataError, match="train/key"):
         _validate(tmp_path, _statistics(label=[0, 1, 1]))
+
+
+def test_an_anomaly_of_the_whole_data_set_stops(tmp_path):
+    """No feature is to blame: there are too few examples, or none."""
+    schema = text_format.Parse(schema_text("statistics"), schema_pb2.Schema())
+    schema.dataset_constraints.min_examples_count = 4
+    with pytest.raises(DataError, match="Received: train: .*examples"):
+        _validate(tmp_path / "few", _statistics(label=[0, 1, 1], key=[1, 2, 3]), text_format.MessageToString(schema))
+    _validate(
+        tmp_path / "enough", _statistics(label=[0, 1, 1, 1], key=[1, 2, 3, 4]), text_format.MessageToString(schema)
+    )
 
 
 def test_all_curated_schemas_parse():

@@ -8,6 +8,7 @@ import pytest
 
 from components import content_digest as module
 from components.content_digest import content_digest
+from trainer_module.errors import DataError
 
 
 def _write(folder, **contents):
@@ -57,6 +58,41 @@ def test_a_file_that_has_just_changed_is_not_remembered(tmp_path):
     memo = tmp_path / "digests.json"
     content_digest(_write(tmp_path / "a", rec=b"records"), str(memo))
     assert not memo.exists()
+
+
+def test_a_file_whose_change_is_told_by_its_change_time_alone_is_read_again(tmp_path, monkeypatch):
+    """The same size, inode and modification time, and long enough ago: only the kernel's own time stamp tells."""
+    memo = str(tmp_path / "work" / "digests.json")
+    (path,) = _write(tmp_path / "a", rec=b"records")
+    monkeypatch.setattr(module, "_SETTLED_SECONDS", -1)
+    before = content_digest([path], memo)
+    stat = os.stat(path)
+    (known,) = json.loads((tmp_path / "work" / "digests.json").read_text()).values()
+    assert stat.st_ctime_ns in known
+    while os.stat(path).st_ctime_ns == stat.st_ctime_ns:  # the kernel's clock ticks every few milliseconds
+        with open(path, "r+b") as file:
+            file.write(b"R")
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = os.stat(path)
+    assert (after.st_size, after.st_ino, after.st_mtime_ns) == (stat.st_size, stat.st_ino, stat.st_mtime_ns)
+    assert content_digest([path], memo) != before
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": [1', b"[]", b'{"a": 1}', b"\xff\xfe"])
+def test_a_damaged_memo_is_thrown_away_aloud(tmp_path, monkeypatch, capsys, content):
+    memo = tmp_path / "work" / "digests.json"
+    (path,) = _write(tmp_path / "a", rec=b"records")
+    memo.parent.mkdir()
+    memo.write_bytes(content)
+    monkeypatch.setattr(module, "_SETTLED_SECONDS", -1)
+    assert content_digest([path], str(memo)) == content_digest([path])
+    assert f"{memo}: damaged, and thrown away" in capsys.readouterr().err
+    assert list(json.loads(memo.read_text())) == [path]
+
+
+def test_no_file_has_no_digest():
+    with pytest.raises(DataError, match="expected files to take a digest of. Received: none"):
+        content_digest([])
 
 
 def test_chunks_are_hashed_in_their_order(tmp_path, monkeypatch):

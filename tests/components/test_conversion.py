@@ -1,15 +1,20 @@
 import io
+import struct
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
 from components import recordio, verification_bin
 from components.conversion import PairList, convert
+from components.image_pixels import decode
 from components.inspection import inspect
-from tests.helpers import jpeg
+from tests.helpers import exif, jpeg, with_exif
 from trainer_module.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +24,10 @@ def _png(size: int = 112) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (size, size), (200, 30, 60)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _opencv(encoded: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
 @pytest.fixture
@@ -108,8 +117,70 @@ def test_what_is_left_out_is_said(faces, tmp_path):
     (faces / "Ann" / ".hidden").write_text("hidden")
     (faces / "README").write_text("read me")
     report = convert(faces, tmp_path / "out")
+    assert report.lines()[-1] == "left out, no images: 4 (Ann/.hidden, Ann/notes.txt, Empty/, README)"
     assert report.identities == 3
-    assert report.lines()[-1] == "left out, no images: 3 (Ann/notes.txt, Empty/, README)"
+
+
+def test_a_picture_is_turned_as_its_exif_says(faces, tmp_path):
+    lying, large = with_exif(jpeg(20), exif(6)), with_exif(jpeg(21, size=150), exif(8))
+    (faces / "Cy" / "Cy_0002.jpg").write_bytes(lying)
+    (faces / "Cy" / "Cy_0003.jpg").write_bytes(large)
+    report = convert(faces, tmp_path / "out", resize=True, pairs=_list(faces, "Cy/Cy_0002.jpg Cy/Cy_0003.jpg 1\n"))
+    assert "images turned as their EXIF orientation says: 2" in report.lines()
+    assert report.resized == 1
+    turned, resized = (record.payload for record in _records(tmp_path / "out")[1][-2:])
+    np.testing.assert_array_equal(decode(turned), _opencv(lying))  # nothing is lost
+    expected = np.asarray(Image.fromarray(_opencv(large)).resize((112, 112), Image.Resampling.BILINEAR))
+    assert np.abs(decode(resized).astype(int) - expected).mean() < 2  # encoded anew
+    assert verification_bin.read(tmp_path / "out" / "lfw.bin").images == [turned, resized]
+
+
+def test_16_bits_grey_are_not_turned_white(faces, tmp_path):
+    wide = np.linspace(0, 65535, 150 * 150).astype(np.uint16).reshape(150, 150)
+    (faces / "Cy" / "Cy_0002.png").write_bytes(cv2.imencode(".png", wide)[1].tobytes())
+    convert(faces, tmp_path / "out", resize=True)
+    payload = _records(tmp_path / "out")[1][-1].payload
+    assert abs(decode(payload).mean() - 127) < 2
+
+
+def test_a_picture_of_too_many_pixels_is_named(faces):
+    (faces / "Cy" / "Cy_0002.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 13_000, 13_000)
+    )
+    _refused(faces, r"Cy_0002\.png: expected an image of 1 to 16,777,216 pixels. Received: 13000x13000", resize=True)
+
+
+def test_a_file_that_is_larger_than_any_picture_is_not_read(faces):
+    with open(faces / "Cy" / "Cy_0002.jpg", "wb") as file:
+        file.write(jpeg(1))
+        file.truncate(10**12)  # a sparse file, which takes no disk
+    _refused(faces, r"Cy_0002\.jpg: expected a file of at most 135,266,304 bytes. Received: 1,000,000,000,000 bytes")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_pairs_find_files_in_another_case_and_unicode_form(tmp_path, form):
+    faces = tmp_path / "faces"
+    name = unicodedata.normalize(form, "Zoé_Ü")
+    (faces / name).mkdir(parents=True)
+    for number, data in enumerate((jpeg(0), jpeg(1)), 1):
+        (faces / name / f"{name}_{number:04d}.JPG").write_bytes(data)
+    asked = unicodedata.normalize("NFC", "ZOÉ_ü")
+    for text in (
+        f"1\n{asked}\t1\t2\n{asked}\t1\t{asked}\t2\n",
+        f"{asked}/{asked}_0001.jpg {asked}/{asked}_0002.jpg 1\n",
+    ):
+        (tmp_path / "pairs.txt").write_text(text)
+        out = tmp_path / f"out{len(text)}"
+        convert(faces, out, pairs=PairList(str(tmp_path / "pairs.txt"), "lfw"))
+        assert verification_bin.read(out / "lfw.bin").images[:2] == [jpeg(0), jpeg(1)]
+
+
+def test_the_exact_name_wins_and_two_others_are_no_answer(faces, tmp_path):
+    (faces / "Ann" / "ANN_0001.jpg").write_bytes(jpeg(30))
+    convert(faces, tmp_path / "out", pairs=_list(faces, "Ann/Ann_0001.jpg Ann/ANN_0001.jpg 1\n"))
+    assert verification_bin.read(tmp_path / "out" / "lfw.bin").images == [jpeg(0), jpeg(30)]
+    with pytest.raises(DataError, match=r"line 1: expected a file .*ann_0001\.jpg. Received: no such file"):
+        convert(faces, tmp_path / "other", pairs=_list(faces, "Ann/ann_0001.jpg Bo/Bo_0001.jpg 1\n"))
 
 
 def test_refused_folders(faces, tmp_path):
@@ -154,6 +225,8 @@ def test_plain_list_of_held_out_people(faces, tmp_path):
     [
         ("", r"pairs\.txt: expected a list of pairs. Received: no line"),
         ("1\nAnn 1 2\nAnn one Bo 1\n", r'pairs\.txt, line 3: expected "name n1 n2" or .* Received: .Ann one Bo 1'),
+        ("9" * 5000 + "\nAnn 1 2\n", r'line 1: expected "path_a path_b 0\|1"'),
+        ("1\nAnn 1 " + "9" * 5000 + "\nAnn 1 Bo 1\n", r'line 2: expected "name n1 n2"'),
         ("1\nAnn 1\nAnn 1 Bo 1\n", r"pairs\.txt, line 2: expected \"name n1 n2\""),
         ("1\nAnn 1 2\nAnn 1 Bo 7\n", r"line 3: expected a file .*Bo_0007\.jpg or \.jpeg or \.png. Received: no such"),
         ("2 1\nAnn 1 2\nAnn 1 Bo 1\n", r"line 1: expected 2 pairs of either kind.* Received: 1 same, 1 different"),

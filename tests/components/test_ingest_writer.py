@@ -33,7 +33,7 @@ def _plan(data, store, shards):
         layout = read_layout(reader, read_index(str(data / "train.idx")))
     selection = select(layout.num_images, None, settings)
     tasks = write_plan(store.plan, store.aside, layout, selection, rec.stat().st_size, settings)
-    return ShardJob(str(rec), store, settings, layout.num_identities, selection.records), tasks
+    return ShardJob(str(rec), store, settings, selection.records), tasks
 
 
 def _children():

@@ -1,5 +1,6 @@
 import io
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ from PIL import Image
 from components import recordio, verification_bin
 from components.inspection import inspect
 from components.inspection_report import DatasetReport, PerIdentity
-from tests.helpers import jpeg, write_pairs, write_records
+from tests.helpers import exif, jpeg, with_exif, write_pairs, write_records
 from trainer_module.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
+PNG_HEAD = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 13_000, 13_000)
 
 
 def _index(folder: Path) -> recordio.Index:
@@ -83,7 +85,7 @@ def test_im2rec_form_and_several_formats(tmp_path):
     assert not report.has_header
     assert report.announced_identities is None
     assert report.formats == {"JPEG 112x112": 2, "PNG 96x112": 1}
-    assert report.problems == []
+    assert report.problems == ["1 image not 112x112 (--set ingest.any_size=true takes them)"]
 
 
 def test_the_same_picture_under_two_identities(tmp_path):
@@ -124,27 +126,82 @@ def test_truncated_file_is_counted_to_its_end(tmp_path):
 
 
 def test_labels(tmp_path):
-    write_records(tmp_path, [0, 1, 2], identities=2)
+    _write(tmp_path, [(0.5, jpeg(0)), (float("nan"), jpeg(1)), (-1, jpeg(2)), (0, jpeg(3)), (2.0**31, jpeg(4))])
     report = inspect(tmp_path)
-    assert report.label_errors == 1
-    assert report.first_label_errors[0].key == 3
-    assert report.first_label_errors[0].reason == "expected a label of 0 .. 1. Received: 2.0"
-    assert report.images == 3
-    _write(tmp_path, [(0.5, jpeg(0)), (float("nan"), jpeg(1)), (-1, jpeg(2)), (0, jpeg(3))])
-    report = inspect(tmp_path)
-    assert (report.label_errors, report.identities) == (3, 1)
+    assert (report.label_errors, report.identities, report.images) == (4, 1, 5)
+    assert report.first_label_errors[0].key == 0
+    expected = "expected a label that is an identity, a whole number of 0 .. 2**31 - 1. Received: 0.5"
+    assert report.first_label_errors[0].reason == expected
 
 
-def test_announced_identities_without_images(tmp_path):
-    write_records(tmp_path, [0, 0], identities=3)
-    assert inspect(tmp_path).problems == ["3 identities announced but 1 with images"]
+def test_what_the_header_says_beside_the_labels_is_a_remark_and_no_problem(tmp_path):
+    write_records(tmp_path, [0, 0, 26, 26], identities=3)
+    report = inspect(tmp_path)
+    assert report.problems == []
+    assert (report.identities, report.label_errors) == (2, 0)
+    assert report.remarks == (
+        "3 identities announced, and 2 labels in the images",
+        "2 identity records without an image: 6, 7",
+        "2 images that no identity record claims: 3, 4",
+    )
+    assert "remark        3 identities announced, and 2 labels in the images" in report.to_text()
+
+
+def test_what_ingest_refuses_is_found(tmp_path, monkeypatch):
+    """A JPEG that was cut, too many pixels, no image; a lying one is counted, and ingest turns it."""
+    kinds = {2: jpeg(2)[: len(jpeg(2)) * 2 // 3], 3: with_exif(jpeg(3), exif(6)), 4: PNG_HEAD, 5: b"GIF89a"}
+    monkeypatch.setattr("tests.helpers.jpeg", lambda seed: kinds.get(seed) or jpeg(seed))
+    write_records(tmp_path, [0, 0, 1, 1, 1, 2])
+    report = inspect(tmp_path)
+    assert [place.key for place in report.first_damaged] == [3, 5, 6]
+    assert report.problems == ["3 damaged records"]
+    assert "without an end marker" in report.first_damaged[0].reason
+    assert report.first_damaged[1].reason == (
+        "expected an image of 1 to 16,777,216 pixels (ingest.max_image_pixels). Received: 13000x13000"
+    )
+    assert report.turned == 1
+    assert "turned        1 image, as their EXIF orientation says" in report.to_text()
+
+
+def test_verification_sets_alone(tmp_path):
+    write_pairs(tmp_path, "calfw", 10)
+    (tmp_path / "._calfw.bin").write_bytes(b"what macOS leaves")
+    report = inspect(tmp_path)
+    assert report.problems == []
+    assert report.to_text().splitlines() == [
+        f"{tmp_path}: verification sets alone, no train.rec",
+        "calfw.bin     10 pairs: 5 same, 5 different",
+    ]
+    with pytest.raises(DataError, match=r"train\.rec: expected a RecordIO file"):
+        inspect(tmp_path, write_index=True)
+
+
+@pytest.mark.parametrize(
+    "image, reason",
+    [
+        (jpeg(9)[:900], "pair 1, second image: expected a whole image. Received: 900 bytes"),
+        (PNG_HEAD + b"IEND", "pair 1, second image: expected an image of 1 to 16,777,216 pixels"),
+    ],
+)
+def test_a_set_that_a_run_would_refuse_is_a_problem(tmp_path, image, reason):
+    verification_bin.write(tmp_path / "lfw.bin", [jpeg(1), jpeg(2), jpeg(3), image], [True, False])
+    report = inspect(tmp_path)
+    assert report.problems == ["lfw.bin is no usable verification set"]
+    assert reason in report.to_text()
+
+
+def test_attributes_that_do_not_fit_their_set_are_a_problem(tmp_path):
+    write_pairs(tmp_path, "lfw", 10)
+    (tmp_path / "lfw.csv").write_text("image,group\n0,a\n")
+    (found,) = inspect(tmp_path).sets
+    assert "lfw.csv: expected a row for each of the 20 images" in found.error
 
 
 def test_broken_verification_set(tmp_path):
     write_records(tmp_path, [0, 0])
     (tmp_path / "lfw.bin").write_bytes(b"text")
     report = inspect(tmp_path)
-    assert report.problems == ["lfw.bin is no verification set"]
+    assert report.problems == ["lfw.bin is no usable verification set"]
     assert "expected a whole pickle" in report.to_text()
 
 
@@ -162,13 +219,14 @@ def test_missing_index(tmp_path):
     assert sorted(x.name for x in tmp_path.iterdir()) == ["property", "train.idx", "train.rec"]
 
 
-def test_no_index_is_kept_that_makes_no_sense(tmp_path):
+def test_no_index_is_kept_that_makes_no_sense(tmp_path, capsys):
     write_records(tmp_path, [0, 0, 1])
     _overwrite(tmp_path, 2, b"?", skip=8 + 8)  # the record's id, by which a scan knows its key
     assert inspect(tmp_path).problems == []
     (tmp_path / "train.idx").unlink()
     report = inspect(tmp_path, write_index=True)
-    assert report.problems == ["broken header or identity records"]
+    assert report.remarks[0] == "1 image key that the header record announces, missing: 2"
+    assert "train.idx is not written: not every record" in capsys.readouterr().err
     assert report.index == "missing"
     assert not (tmp_path / "train.idx").exists()
 

@@ -34,6 +34,7 @@ def test_spreadsheets_files_are_read_too(tmp_path):
         ("image,a=b\n0,1\n", "none empty or with '='"),
         (GOOD + "4,a,30\n", r"lfw\.csv, line 6: expected the position of an image, 0\.\.3\. Received: '4'"),
         (GOOD + "-1,a,30\n", "Received: '-1'"),
+        (GOOD + "9" * 5000 + ",a,30\n", r"line 6: expected the position of an image, 0\.\.3\. Received: '999"),
         (GOOD + "2,a,30\n", "line 6: expected one row for each image. Received: another one for image 2"),
         (GOOD + "2,a\n", r"line 6: expected 3 values\. Received: \['2', 'a'\]"),
         ("image,group\n0,a\n3,b\n", "expected a row for each of the 4 images. Received: none for image 1, 2 missing"),

@@ -254,8 +254,9 @@ def test_keys_beyond_float32_are_found_exactly(monkeypatch: pytest.MonkeyPatch) 
     [
         ({0: Record((1.0, 2.0), 0, 0, b"")}, "key 0, byte offset 0: expected labels .*Received: labels"),
         ({0: Record((9.5, 11.0), 0, 0, b"")}, "key 0, byte offset 0: expected labels"),
-        ({0: Record((5.0, 99.0), 0, 0, b"")}, "a.idx, key 7: expected all of the keys 1 .. 98 .*no such identity"),
-        ({3: None}, "a.idx, key 3: .* no such image"),
+        ({0: Record((5.0, 99.0), 0, 0, b"")}, "a.idx, key 7: expected all of the keys 5 .. 98 .*no such identity"),
+        ({5: None}, "a.idx, key 5: expected all of the keys 5 .. 6 .*no such identity record"),
+        (dict.fromkeys(range(1, 5)), "a.idx, key 1: expected all of .* and images before, .* no such image"),
         ({6: Record((3.0, 9.0), 6, 0, b"")}, "key 6, byte offset .*: expected .*within 1 .. 5"),
         ({6: Record((3.0,), 6, 0, b"")}, "key 6"),
         ({6: Record((3.0, float("nan")), 6, 0, b"")}, "key 6"),
@@ -265,6 +266,44 @@ def test_a_layout_that_cannot_be_is_named(change: dict[int, Record | None], mess
     records = [(key, pack(new) if (new := change.get(key)) else data) for key, data in face_records([2, 2])]
     with pytest.raises(RecordError, match=message):
         read_layout(*opened([x for x in records if change.get(x[0], True)]))
+
+
+def test_images_that_were_skipped_are_left_out_and_said() -> None:
+    records = face_records([3, 3, 3])
+    layout = read_layout(*opened([x for x in records if x[0] not in (2, 5, 6, 7)] + [(40, records[1][1])]))
+    assert layout.image_keys.tolist() == [1, 3, 4, 8, 9]
+    assert layout.identity_ranges.tolist() == [[1, 3], [4, 6], [7, 9]]
+    assert layout.remarks == (
+        "4 image keys that the header record announces, missing: 2, 5, 6, ...",
+        "1 record behind the last identity record, left out: 40",
+    )
+    assert read_layout(*opened(records)).remarks == ()
+
+
+def test_an_index_that_overflowed_is_said_with_what_mends_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        RecordError, match=r"a.idx, key 1: expected .* beyond 2 GiB \(remove the file, .*Received: -2147"
+    ):
+        index_of("0\t0\n1\t-2147480000\n")
+    whole = "".join(f"{key}\t{key << 29}\n" for key in range(12))
+    wrapped = "".join(f"{key}\t{(key << 29) % 2**32}\n" for key in range(12))
+    size = 12 << 29
+
+    def read(text: str) -> Index:
+        return read_index("a.idx", open_file=lambda _: io.BytesIO(text.encode()), rec_bytes=size)
+
+    assert len(read(whole)) == 12
+    assert len(read("".join(whole.splitlines(keepends=True)[:4]))) == 4  # not all of the file, but in its order
+    with pytest.raises(
+        RecordError, match=r"a.idx: expected .* 6,442,450,944 bytes \(remove .*Received: none beyond 3,75"
+    ):
+        read(wrapped)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1" * 20])
+def test_a_number_that_no_file_can_hold_is_named(text: str) -> None:
+    with pytest.raises(RecordError, match=r'a.idx: expected "key TAB byte offset" in line 2. Received: '):
+        index_of(f"0\t0\n1\t{text}\n")
 
 
 def test_an_empty_index_is_refused() -> None:

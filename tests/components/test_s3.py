@@ -12,6 +12,7 @@ from tfx.types import standard_artifacts
 from components import filesystem, recordio
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.ranges import open_ranges
+from components.record_example_gen import stores
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from pipeline.beam_runners import beam_args
 from pipeline.config import PipelineConfig
@@ -85,12 +86,12 @@ def _run(executor_class, data, out, options, files, runner):
 
 
 def _ingest_records(data, out, runner="local"):
-    _run(RecordExampleGenExecutor, data, f"{out}/records", RECORD_OPTIONS, ["train.*"], runner)
+    _run(RecordExampleGenExecutor, data, f"{out}/records", RECORD_OPTIONS, ["train.rec", "train.idx"], runner)
 
 
 def _ingest(data, out):
     _ingest_records(data, out)
-    _run(PairExampleGenExecutor, data, f"{out}/pairs", {"sets": SETS}, ["*.bin"], "local")
+    _run(PairExampleGenExecutor, data, f"{out}/pairs", {"sets": SETS}, [f"{name}.bin" for name in SETS], "local")
 
 
 def _written(s3, bucket):
@@ -187,9 +188,23 @@ def test_files_are_whole_or_absent(s3, bucket):
         opened.seek(4)
         assert opened.read(3) == b"456"
     filesystem.link(path, f"s3://{bucket}/folder/second")
-    assert filesystem.find(f"s3://{bucket}/folder/*") == [path, f"s3://{bucket}/folder/second"]
+    assert filesystem.files_below(f"s3://{bucket}/folder") == [path, f"s3://{bucket}/folder/second"]
     with pytest.raises(FileNotFoundError):
         filesystem.open_read(f"s3://{bucket}/folder/none")
     filesystem.remove([path, f"s3://{bucket}/folder/none"])
     filesystem.remove_folder(f"s3://{bucket}/folder")
     assert _objects(s3, bucket) == []
+
+
+def test_shards_of_tries_are_apart_and_go_after_a_week(s3, bucket, monkeypatch):
+    work = f"s3://{bucket}/work"
+    for out in ("one", "one", "two"):
+        with pytest.raises(KeyError), stores.held_store(work, f"s3://{bucket}/{out}", "ingest-1") as store:
+            filesystem.write_file(f"{store.folder}/shard", b"1", store.aside)
+            raise KeyError
+    filesystem.write_file(f"{work}/digests", b"1", f"{work}/aside")
+    assert len([key for key in _objects(s3, bucket) if key.endswith("shard")]) == 2
+    monkeypatch.setattr(stores, "_REMOTE_SECONDS", -60.0)
+    with stores.held_store(work, f"s3://{bucket}/three", "ingest-1"):
+        pass
+    assert _objects(s3, bucket) == ["work/digests"]

@@ -4,7 +4,11 @@ import io
 import operator
 import os
 import pickle
+import re
 import struct
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import verification_bin
+from components import data_pickle, verification_bin
 from components.verification_bin import VerificationSetError
+from tests.helpers import ROOT
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -45,6 +50,29 @@ def test_all_protocols_bytes_and_arrays(pairs: list[tuple], protocol: int, array
 def test_a_flag_array() -> None:
     data = pickle.dumps(([JPEG] * 4, np.array([True, False])))
     assert read(data).is_same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("dtype", ["?", "i4", ">i8", "u1", "f4", "f8"])
+def test_flags_are_bools_or_0_and_1_in_a_list_or_an_array(dtype: str, protocol: int) -> None:
+    array = np.array([1, 0], dtype)
+    for is_same in (array, array[:, None], list(array), array.tolist()):
+        data = pickle.dumps(([JPEG] * 4, is_same), protocol)
+        assert read(data).is_same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_images_are_arrays_of_one_row_or_column(protocol: int) -> None:
+    """`cv2.imencode` gives [N, 1] or [N], by its version."""
+    array = np.frombuffer(PNG + b"abc", np.uint8)
+    stored = [array[:, None], array[None], np.asfortranarray(array[:, None]), array]
+    assert read(pickle.dumps((stored, [True, False]), protocol)).images == [PNG + b"abc"] * 4
+
+
+def test_an_array_that_pairs_share_is_one_bytes_object() -> None:
+    array = np.frombuffer(PNG, np.uint8)
+    found = read(pickle.dumps(([array] * 4, [True, False]), 2))
+    assert len({id(image) for image in found.images}) == 1
 
 
 def test_a_pickle_of_python_2() -> None:
@@ -99,7 +127,11 @@ def test_write_then_read(tmp_path: Path) -> None:
         (([JPEG] * 4, [True, "yes"]), "pair 1: .*Received: str 'yes'"),
         ((JPEG, [True]), "a list of images and a list of bools"),
         ([JPEG] * 3, "expected .images, is_same.. Received: list of 3"),
-        ({"images": 1}, "Received: dict"),
+        ({"images": 1}, "Received: UnpicklingError: opcode EMPTY_DICT at byte 11, which makes no image data"),
+        (([JPEG] * 4, [True, 0.5]), "pair 1: expected is_same to be a bool. Received: float '0.5'"),
+        (([JPEG] * 4, np.array([1, 2])), "pair 1: expected is_same to be a bool. Received: int '2'"),
+        (([JPEG] * 4, np.eye(2)), r"list of 4 and array of float64 \[2, 2\]"),
+        (([JPEG] * 2, [10**5000]), "Received: UnpicklingError: a number of 16610 bits at byte"),
     ],
 )
 def test_what_is_no_verification_set(content: object, message: str) -> None:
@@ -164,7 +196,7 @@ def test_a_malicious_pickle_runs_nothing(
     [
         b"c_codecs\nencode\n}U\x0c__defaults__K\x01s\x86b",  # BUILD on a function would set its attributes
         b"cnumpy\ndtype\n)\x81",  # NEWOBJ
-        b"cnumpy\nndarray\n(cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85U\x01btR.",
+        b"cnumpy\nndarray\n(cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85U\x01btR",
         b"cnumpy\ndtype.type\n",  # a dotted path behind an admitted name
         b"Pid\n",  # persistent id
         b"\x82\x01",  # extension registry
@@ -173,11 +205,71 @@ def test_a_malicious_pickle_runs_nothing(
     ],
 )
 def test_opcodes_that_reach_beyond_data(body: bytes) -> None:
-    encode = verification_bin._NAMES["_codecs", "encode"]
-    before = encode.__defaults__
-    with pytest.raises(VerificationSetError):
-        read(b"\x80\x02](" + body + JPEG + b"e](\x88e\x86.")
-    assert encode.__defaults__ == before
+    data = b"\x80\x02](" + body + b"U\x03" + JPEG + b"e](\x88e\x86."
+    with pytest.raises(VerificationSetError, match="Received: (UnpicklingError: |NoneType)"):
+        read(data)
+
+
+# Each holds without the look at the opcodes, too, which would refuse the dictionary that the attack needs.
+@pytest.mark.parametrize("state", [b"}X\x0c\0\0\0__defaults__K\x01\x85s", b"N}X\x0c\0\0\0__defaults__K\x01\x85s\x86"])
+@pytest.mark.parametrize("name", [*data_pickle._NAMES, ("numpy", "dtype"), ("_codecs", "encode")])
+def test_nothing_is_done_to_an_admitted_name_but_call_it(name: tuple[str, str], state: bytes) -> None:
+    attack = b"\x80\x02c%s\n%s\n%sb." % (name[0].encode(), name[1].encode(), state)
+    functions = [x for x in vars(data_pickle).values() if isinstance(x, types.FunctionType)]
+    before = [x.__defaults__ for x in functions]
+    with pytest.raises(pickle.UnpicklingError, match="an attempt to change a function"):
+        data_pickle.DataUnpickler(attack).load()
+    assert [x.__defaults__ for x in functions] == before
+    with pytest.raises(pickle.UnpicklingError, match="opcode EMPTY_DICT"):
+        data_pickle.load(attack)
+
+
+@pytest.mark.parametrize(
+    "name", ["builtins getattr", "__builtin__ getattr", "builtins eval", "os system", "posix system", "numpy load"]
+)
+def test_no_other_name_is_answered(name: str) -> None:
+    module, function = name.split()
+    with pytest.raises(pickle.UnpicklingError, match=f"asks for {module}.{function}, which is no image data"):
+        data_pickle.DataUnpickler(b"").find_class(module, function)
+    with pytest.raises(VerificationSetError, match=f"asks for {module}.{function}, which is no image data"):
+        read(b"\x80\x02](U\x03" + JPEG + f"c{module}\n{function}\n".encode() + b"e](\x88e\x86.")
+
+
+HEAD = b"\x80\x02"
+ENCODED = HEAD + b"](c_codecs\nencode\nq\x01X\x80\x84\x1e\0" + b"a" * 2_000_000 + b"X\x06\0\0\0latin1\x86q\x02R"
+ARRAY = pickle.dumps(bytearray(2_000_000), 5)[:-1]  # without its STOP: the buffer, in memo place 0
+BOMBS = {
+    "memo place 2**27": (HEAD + b"]r" + struct.pack("<I", 2**27) + b".", "memo place 134217728 at byte 3"),
+    "memo place as text": (HEAD + b"]p999999999\n.", "memo place 999999999"),
+    "huge number": (pickle.dumps(10**5000, 2), "a number of 16610 bits"),
+    "huge number as text": (b"L" + b"9" * 5000 + b"L\n.", "ValueError: Exceeds the limit"),
+    "8 bytes of length": (b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"x.", "ValueError: expected 1099511627776"),
+    "deep tuple": (HEAD + b")" + b"\x85" * 1_000_000 + b".", "Received: tuple of 1"),
+    "more opcodes than the file allows": (HEAD + b"(" + b"]" * 1_500_000 + b"t.", "more than 1,236,0.. opcodes in"),
+    "one text encoded a hundred times": (ENCODED + b"h\x01h\x02R" * 100 + b"e.", "more bytes made than the file holds"),
+    "one buffer in a hundred arrays": (
+        ARRAY + b"("
+        + b"cnumpy.core.numeric\n_frombuffer\n(h\x00cnumpy\ndtype\nU\x02u1\x85RJ\x80\x84\x1e\0U\x01CtR" * 100
+        + b"t.", "more bytes made than the file holds"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "message"), BOMBS.values(), ids=BOMBS.keys())
+def test_a_small_file_takes_no_large_memory(data: bytes, message: str, tmp_path: Path) -> None:
+    """In a process of 600 MB of address space beyond what it has: 9 bytes of pickle took 2 GB."""
+    (tmp_path / "bomb.bin").write_bytes(data)
+    code = (
+        "import resource, sys; from components import verification_bin\n"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 600_000_000\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size, size))\n"
+        "try: verification_bin.read(sys.argv[1])\n"
+        "except verification_bin.VerificationSetError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "bomb.bin"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert re.search(message, result.stdout), result.stdout[-300:]
+    assert "MemoryError" not in result.stdout
 
 
 def test_a_shape_without_its_bytes_is_no_allocation() -> None:

@@ -114,11 +114,11 @@ def _execute(executor_class, inputs, outputs, properties, args):
     executor_class(context).Do(inputs, outputs, properties)
 
 
-def _ingest(world, executor_class, out, pattern, options, args):
+def _ingest(world, executor_class, out, files, options, args):
     examples = _artifact(standard_artifacts.Examples, out)
     properties = {
         "input_base": str(world / "data"),
-        "input_config": json.dumps({"splits": [{"name": "files", "pattern": pattern}]}),
+        "input_config": json.dumps({"splits": [{"name": file, "pattern": file} for file in files]}),
         "options": json.dumps(options),
     }
     _execute(executor_class, {}, {"examples": [examples]}, properties, args)
@@ -126,7 +126,7 @@ def _ingest(world, executor_class, out, pattern, options, args):
 
 
 def _ingest_records(world, out, args):
-    return _ingest(world, RecordExampleGenExecutor, out, "train.*", {"shards": 3}, args)
+    return _ingest(world, RecordExampleGenExecutor, out, ["train.rec", "train.idx"], {"shards": 3}, args)
 
 
 def _evaluate(world, out, pairs, records, args):
@@ -155,7 +155,9 @@ def _run_all(world, name, args):
     """What the three Beam executors of ours make: path -> bytes of the Examples, and the evaluation's figures."""
     out = world / name
     records = _ingest_records(world, out / "records", args)
-    pairs = _ingest(world, PairExampleGenExecutor, out / "pairs", "*.bin", {"sets": SETS}, args)
+    pairs = _ingest(
+        world, PairExampleGenExecutor, out / "pairs", [f"{name}.bin" for name in SETS], {"sets": SETS}, args
+    )
     figures = _evaluate(world, out, pairs, records, args)
     return {**_files(out / "records"), **_files(out / "pairs")}, figures
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from pipeline import code_version
+from trainer_module.errors import DataError
 
 
 def test_closure_follows_imports_of_this_project_only():
@@ -31,19 +32,119 @@ def test_unknown_module():
         code_version.code_version("trainer_module.nothing")
 
 
-def test_digest_follows_the_source(tmp_path, monkeypatch):
-    package = tmp_path / "made_up"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "node.py").write_text("from made_up import used\n")
-    (package / "used.py").write_text("X = 1\n")
-    (package / "unused.py").write_text("Y = 1\n")
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """The folder of the package `made_up`, which counts as this project's: `node` imports `used`, never `unused`."""
+    folder = tmp_path / "made_up"
+    _write(folder / "inner", **{"__init__": "Z = 1\n", "used": '"""Words."""\nX = 1  # one\n'})
+    _write(folder, **{"__init__": "W = 1\n", "node": "from made_up.inner import used\n", "unused": "Y = 1\n"})
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(code_version, "PACKAGES", ("made_up",))
     importlib.invalidate_caches()
+    return folder
+
+
+def _write(folder, **modules):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in modules.items():
+        (folder / f"{name}.py").write_text(source)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("inner/used", "X = 2\n"),
+        ("node", "from made_up.inner import used\nused.X += 1\n"),
+        ("__init__", "W = 2\n"),
+        ("inner/__init__", "Z = 2\n"),
+    ],
+)
+def test_digest_follows_the_code(package, module, source):
     first = code_version.code_version("made_up.node")
-    (package / "unused.py").write_text("Y = 2\n")
-    assert code_version.code_version("made_up.node") == first
-    (package / "used.py").write_text("X = 2\n")
+    (package / f"{module}.py").write_text(source)
     assert code_version.code_version("made_up.node") != first
-    assert "made_up.used" not in sys.modules
+    assert "made_up.inner.used" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [("unused", "Y = 2\n"), ("inner/used", '"""Other\nwords."""\n\nX = (1)  # the same\n'), ("node.txt", "data")],
+)
+def test_digest_follows_nothing_else(package, module, source):
+    first = code_version.code_version("made_up.node")
+    (package / f"{module}.py").write_text(source)
+    assert code_version.code_version("made_up.node") == first
+
+
+def test_docstrings_of_all_kinds_are_left_out_and_other_texts_are_not(package):
+    source = (
+        'class A:\n    """{0}"""\n    def f(self):\n        """{0}"""\n        return {1!r}\n'
+        '    async def g(self):\n        "{0}"\n'
+    )
+    versions = []
+    for words, value in (("one", "a"), ("two", "a"), ("one", "b")):
+        _write(package / "inner", used=source.format(words, value))
+        versions.append(code_version.code_version("made_up.node"))
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_data_beside_a_module_that_reads_resources_counts(package):
+    _write(package / "inner", used="import importlib.resources\n")
+    (package / "inner" / "page.html").write_text("one")
+    (package / "else.html").write_text("one")
+    first = code_version.code_version("made_up.node")
+    (package / "else.html").write_text("two")
+    assert code_version.code_version("made_up.node") == first
+    (package / "inner" / "page.html").write_text("two")
+    assert code_version.code_version("made_up.node") != first
+
+
+def test_what_only_talks_is_in_no_digest():
+    for modules in (["trainer_module.run_fn"], ["components.record_example_gen.executor"], ["serving.pusher"]):
+        files = code_version.source_files(*modules)
+        assert not {"trainer_module.console", "trainer_module.errors"} & set(files)
+
+
+def test_an_own_backbone_counts_with_what_it_imports_from_its_package(tmp_path, monkeypatch):
+    folder = tmp_path / "own_faces"
+    _write(folder, **{"__init__": "", "net": "import numpy\nfrom . import layers\nfrom unknown import x\n"})
+    _write(folder, **{"layers": "WIDTH = 1\n", "unused": ""})
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+
+    def version(backbone="own_faces.net:build"):
+        return code_version.code_version("trainer_module.worker", backbone=backbone)
+
+    assert set(code_version.source_files("own_faces.net", own="own_faces.net")) == {
+        "own_faces",
+        "own_faces.net",
+        "own_faces.layers",
+    }
+    seen = [version("iresnet50"), version(), version("own_faces.layers:build")]
+    for name, source in (("layers", "WIDTH = 2\n"), ("net", "from own_faces import layers\n"), ("__init__", "A = 1")):
+        _write(folder, **{name: source})
+        seen.append(version())
+    assert len(set(seen)) == len(seen)
+    _write(folder, unused="A = 1")
+    assert version() == seen[-1]
+    assert "own_faces" not in sys.modules
+
+
+def test_an_own_backbone_in_no_package_counts_with_its_folder(tmp_path, monkeypatch):
+    for folder in ("mine", "site-packages"):
+        name = f"net_in_{folder.partition('-')[0]}"
+        _write(tmp_path / folder, **{name: "import layers_beside\nimport yaml\n", "layers_beside": "A = 1\n"})
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    importlib.invalidate_caches()
+    assert set(code_version.source_files("net_in_mine", own="net_in_mine")) == {"net_in_mine", "layers_beside"}
+    assert set(code_version.source_files("net_in_site", own="net_in_site")) == {"net_in_site"}
+
+
+def test_an_own_backbone_that_is_not_here_or_no_python(tmp_path, monkeypatch):
+    plain = code_version.code_version("trainer_module.worker")
+    assert code_version.code_version("trainer_module.worker", backbone="nowhere.net:build") == plain
+    (tmp_path / "torn_net.py").write_text("def build(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    with pytest.raises(DataError, match=r"torn_net\.py: expected a Python module. Received: invalid syntax"):
+        code_version.code_version("trainer_module.worker", backbone="torn_net:build")

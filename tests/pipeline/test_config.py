@@ -1,9 +1,20 @@
 """Presets and overrides."""
 
+import json
+
 import pytest
 
-from pipeline.config import PRESETS, ConfigError, make_config, setting_names
+from pipeline.config import PRESETS, make_config, setting_names
+from pipeline.overrides import ConfigError
+from trainer_module.errors import DataError
 from trainer_module.features import VERIFICATION_SETS
+
+
+def _model(**changed):
+    """A `model.json`, with changes."""
+    pixels = {"colour": "rgb", "mean": 127.5, "scale": 128.0}
+    sound = {"backbone": "iresnet_tiny", "options": {}, "embedding_dim": 128, "pixel_format": pixels}
+    return json.dumps(sound | changed)
 
 
 def test_every_preset_is_valid():
@@ -49,12 +60,91 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("evaluation.sets=cfp_fp", r"evaluation.conditions must name sets of \('cfp_fp',\). Received: 'lfw'"),
         ("evaluation.conditions=[]", "evaluation.conditions: expected at least one condition"),
         ("evaluation.conditions=lfw > 1", "evaluation.conditions: expected a condition .* Received: 'lfw > 1'"),
-        ("evaluation.conditions=1", "evaluation.conditions expects a value of type"),
+        ("evaluation.conditions=1", "evaluation.conditions: expected a condition .* Received: '1'"),
+        ("evaluation.conditions={a: b}", "evaluation.conditions expects a value of type"),
+        ("evaluation.conditions=[[a]]", "evaluation.conditions expects a value of type"),
+        ("evaluation.sets=lwf", "evaluation.sets: did you mean 'lfw'. Received: 'lwf'"),
+        ("evaluation.sets=../lfw", "evaluation.sets must be names of <set>.bin files. Received: '../lfw'"),
+        ("evaluation.sets=", "evaluation.sets must be names of <set>.bin files. Received: ''"),
+        ("evaluation.conditions=a/b.accuracy >= 0.9", "evaluation.conditions must name sets, each a <set>.bin"),
+        ("evaluation.conditions=lfw.accuracy >= nan", "expected a number in"),
+        ("train.batch_sise=8", "did you mean 'train.batch_size'"),
+        ("train.backbone_options={dropout: 0.1", "train.backbone_options: expected a value as YAML. Received: "),
+        ("train.backbone_options=" + "[" * 5000, "train.backbone_options: expected a value as YAML. Received: "),
+        ("train.backbone_options=[1, 2]", "train.backbone_options expects a value of type"),
+        ("train.backbone_options={when: 2026-01-01}", "train.backbone_options expects .*date, expected numbers, text"),
+        ("train.backbone_options={when: 2026-02-31}", "train.backbone_options: expected a value as YAML"),
+        ("train.backbone_options={epsilon: .nan}", "not a finite number"),
+        ("train.backbone_options.epsilon={a: b}", "train.backbone_options.epsilon expects .*dict, expected numbers"),
+        ("train.backbone=[iresnet50]", "train.backbone expects a value of type str. Received: "),
+        ('train.init_from="a\\0b"', "train.init_from expects .*a character that can't be printed"),
+        ("train.learning_rate=nan", "train.learning_rate expects a value of type float. .*not a finite number"),
+        ("train.learning_rate=.inf", "not a finite number"),
+        ("train.learning_rate=1e999", "not a finite number"),
+        ("train.learning_rate=true", "train.learning_rate expects a value of type float. Received: True"),
+        ("train.learning_rate=null", "train.learning_rate expects a value of type float. Received: None"),
+        ("train.learning_rate=2026-01-01", "train.learning_rate expects a value of type float. Received: datetime"),
+        ("train.steps=inf", "train.steps expects a value of type int. Received: 'inf'"),
+        ("train.steps=99999999999", "train.steps expects a value of type int. .*beyond 2,147,483,647"),
+        ("train.steps=true", "train.steps expects a value of type int. Received: True"),
+        ("ingest.holdout=nan", "ingest.holdout expects .*not a finite number"),
+        ("ingest.max_bad_share=nan", "ingest.max_bad_share expects .*not a finite number"),
+        ("ingest.seed=" + "9" * 4000, "ingest.seed expects a value of type int"),
+        ("=1", "expected a setting of .* Received: ''"),
     ],
 )
 def test_wrong_overrides_are_named(override, message):
     with pytest.raises(ConfigError, match=message):
         make_config("data", "root", "demo", [override])
+
+
+def test_text_is_taken_as_it_is_written():
+    config = make_config(
+        "data",
+        "root",
+        "demo",
+        ["train.init_from=010", "train.backbone=null", "evaluation.sets=[2024, lfw]"],
+        here=False,
+    )
+    assert (config.train.init_from, config.train.backbone) == ("010", "null")
+    assert config.evaluation.sets == ("2024", "lfw")
+
+
+def test_numbers_are_read_as_people_write_them():
+    config = make_config("data", "root", "demo", ["train.steps=2_000", "train.learning_rate=1e-3", "train.scale=32"])
+    assert (config.train.steps, config.train.learning_rate, config.train.scale) == (2000, 1e-3, 32.0)
+
+
+def test_entries_of_a_dict_add_up():
+    given = ["train.backbone_options.dropout=0.1", "train.backbone_options.epsilon=1e-5"]
+    assert make_config("data", "root", "demo", given).train.backbone_options == {"dropout": 0.1, "epsilon": 1e-5}
+    again = [*given, "train.backbone_options={momentum: 0.5}", "train.backbone_options.dropout=0"]
+    assert make_config("data", "root", "demo", again).train.backbone_options == {"momentum": 0.5, "dropout": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"model\.json: expected JSON. Received: Expecting property name"),
+        ("[" * 100_000, r"model\.json: expected JSON. Received: "),
+        ("[]", r"model\.json: expected a JSON object. Received: list"),
+        ("\udcff\x00", r"model\.json: expected JSON"),
+        ("{}", r"model\.json: expected an entry 'options'. Received: none"),
+        ('{"options": 3, "pixel_format": {}}', r"model\.json: expected objects as options and pixel_format"),
+        (
+            _model(backbone=None),
+            "expected the model.json of a training run: train.backbone expects .* str",
+        ),
+        (_model(embedding_dim="x"), "train.embedding_dim expects a value of type int. Received: 'x'"),
+        (_model(pixel_format={"colour": "rgb", "mean": float("nan"), "scale": 1}), "train.pixel_mean expects"),
+        (_model(pixel_format={"colour": "rgb", "mean": 1}), "expected an entry 'scale'"),
+        (_model(options={"a": {"b": 1}}), "train.backbone_options expects"),
+    ],
+)
+def test_a_broken_model_json_is_named(tmp_path, content, message):
+    (tmp_path / "model.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(DataError, match=message):
+        make_config("data", "root", "demo", ["train.steps=0"], str(tmp_path))
 
 
 def test_no_sets_means_the_usual_ones_and_those_of_conditions():
@@ -69,10 +159,70 @@ def test_no_sets_means_the_usual_ones_and_those_of_conditions():
 
 
 def test_unknown_preset():
-    with pytest.raises(ConfigError, match="expected a preset of .*demo.* Received: preset='big'"):
-        make_config("data", "root", "big")
+    with pytest.raises(ConfigError, match="expected a preset of .*demo.* Received: preset='r5O'; did you mean 'r50'"):
+        make_config("data", "root", "r5O")
 
 
 def test_setting_names_cover_all_sections():
     names = setting_names()
     assert {"ingest.seed", "train.workers", "evaluation.sets"} <= set(names)
+
+
+def _training_run(folder, weights="one"):
+    """A training run's folder, as far as a configuration looks into it."""
+    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+    pixels = {"colour": "bgr", "mean": 127.5, "scale": 127.5}
+    model = {"options": {}, "backbone": "iresnet_tiny", "embedding_dim": 64, "pixel_format": pixels}
+    (folder / "model.json").write_text(json.dumps(model))
+    (folder / "checkpoint" / "model.index").write_text(weights)
+    return str(folder)
+
+
+def test_a_start_by_flag_and_by_setting_is_the_same(tmp_path):
+    run = _training_run(tmp_path / "run")
+    by_flag = make_config("data", "root", "demo", ["train.steps=0"], run)
+    assert make_config("data", "root", "demo", [f"train.init_from={run}", "train.steps=0"]) == by_flag
+    assert (by_flag.train.init_from, by_flag.train.embedding_dim, by_flag.train.colour) == (run, 64, "bgr")
+    _training_run(tmp_path / "run", "two")
+    other = make_config("data", "root", "demo", [f"train.init_from={run}"])
+    assert len({"", by_flag.init_digest, other.init_digest}) == 3
+    with pytest.raises(ConfigError, match="no setting that --init-from decides. Received: train.init_from="):
+        make_config("data", "root", "demo", [f"train.init_from={run}"], run)
+    assert make_config("data", "root", "demo", ["train.init_from="]).init_digest == ""
+
+
+def test_a_start_without_a_checkpoint_is_named(tmp_path):
+    run = _training_run(tmp_path / "run")
+    (tmp_path / "run" / "checkpoint" / "model.index").unlink()
+    with pytest.raises(ConfigError, match=r"run/checkpoint: expected the checkpoint of .* Received: no files"):
+        make_config("data", "root", "demo", [f"train.init_from={run}"])
+
+
+def test_a_start_on_another_machine_is_taken_as_it_is():
+    config = make_config("gs://b/d", "gs://b/r", "demo", ["train.init_from=/mnt/run"], here=False)
+    assert (config.train.init_from, config.init_digest) == ("/mnt/run", "")
+
+
+@pytest.mark.parametrize("root", ["/runs/[v1]", "runs/a*", "/r?", "/r]", "/a\\b", "/a\nb", "/a\x7f"])
+@pytest.mark.parametrize("here", [True, False])
+def test_a_root_that_would_be_taken_for_a_pattern_is_refused(root, here):
+    with pytest.raises(DataError, match="--root must be a path without .* Received: '"):
+        make_config("data", root, "demo", here=here)
+
+
+@pytest.mark.parametrize(("data", "here"), [("s3://faces/[v1]", True), ("gs://b/v*", True), ("/mnt/faces [v1]", False)])
+def test_a_data_set_that_others_look_for_by_patterns_is_refused(data, here):
+    with pytest.raises(DataError, match="--data must be a path without .* Received: '"):
+        make_config(data, "/root", "demo", here=here)
+
+
+def test_other_names_are_taken():
+    assert make_config("faces [v1]*?", "/runs/a b,c#d%41{é}'$!", "demo").data == "faces [v1]*?"
+    with pytest.raises(DataError, match="--root must be a folder on this machine. Received: 'gs://b/r'"):
+        make_config("data", "gs://b/r", "demo")
+
+
+@pytest.mark.parametrize("name", ["l*w", "../lfw", "lfw[1]", "a b", ""])
+def test_names_of_sets_are_no_patterns_and_no_paths(name):
+    with pytest.raises(ConfigError, match="evaluation.sets must be names of <set>.bin files"):
+        make_config("data", "root", "demo", [f"evaluation.sets=['{name}']"])

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.evaluate_command import evaluate
+from pipeline.cli import main
 from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
 from tests.helpers import jpeg
 from trainer_module.errors import DataError
@@ -145,14 +146,21 @@ def test_gallery_against_probes(tmp_path, template):
     assert figures.lines()[0] == f"1:1, 25 probes with 10 identities of 20 images ({template}): 5 same, 245 different"
 
 
-def test_what_is_hidden_is_left_alone(faces):
+def test_what_tools_leave_behind_is_left_out_and_said(faces, capfd):
     expected = read_faces(str(faces))
-    (faces / ".DS_Store").write_bytes(b"x")
+    assert "left out" not in capfd.readouterr().err
     (faces / ".git").mkdir()
-    (faces / "p00" / ".DS_Store").write_bytes(b"x")
     (faces / "p00" / "Thumbs.db").write_bytes(b"x")
     assert read_faces(str(faces)) == expected
+    assert f"{faces}: left out, no images: 2 (.git/, p00/Thumbs.db)" in capfd.readouterr().err
     assert expected.identities[:3] == ["p00", "p00", "p01"]
+
+
+def test_an_identity_is_known_in_another_unicode_form(tmp_path):
+    gallery = write(tmp_path / "g", {unicodedata.normalize("NFC", "Zoé"): person(1), "Bo": person(2)})
+    probes = write(tmp_path / "p", {unicodedata.normalize("NFD", "Zoé"): {"x.png": darker(jpeg(1))}})
+    search = evaluate_gallery(Pixels(), str(gallery), str(probes)).identification
+    assert (search.mated, search.nonmated, search.rank_rates[1]) == (1, 0, 1)
 
 
 def test_embeddings_are_those_of_all_images_in_order_whatever_is_embedded_at_a_time(faces, monkeypatch):
@@ -174,25 +182,21 @@ def refused(folder: Path, pattern: str) -> None:
 def test_bad_folders_are_named(tmp_path, faces):
     refused(tmp_path / "nowhere", "nowhere: expected a folder")
     (tmp_path / "none").mkdir()
-    refused(tmp_path / "none", "none: expected one sub-folder an identity. Received: none")
+    refused(tmp_path / "none", "none: expected one folder an identity with JPEG or PNG files. Received: no such file")
     write(tmp_path / "one", {"Ann": person(1)})
     refused(tmp_path / "one", "one: expected 2 identities or more.* Received: identities of 2 images")
     write(tmp_path / "single", {"Ann": person(1, 1), "Bo": person(2, 1)})
     refused(tmp_path / "single", "one of them with 2 images or more. Received: identities of 1, 1 images")
-    (faces / "p07" / "more").mkdir()
-    refused(faces, "p07/more: expected images only.* Received: a folder")
-    (faces / "a").mkdir()
-    refused(faces, "faces/a: expected a folder of images. Received: an empty one")
-    (faces / "README.txt").write_text("x")
-    refused(faces, "README.txt: expected nothing beside the identities' folders. Received: a file")
+    (faces / "loose.png").write_bytes(darker(jpeg(1)))
+    refused(faces, "loose.png: expected images in one folder an identity. Received: an image beside them")
 
 
 @pytest.mark.parametrize(
     ("name", "data", "pattern"),
     [
-        ("notes.txt", b"notes", "expected a JPEG or PNG image. Received: bytes 6e 6f 74 65 73"),
+        ("notes.jpg", b"notes", "expected a JPEG or PNG image. Received: bytes 6e 6f 74 65 73"),
         ("empty.jpg", b"", "expected a JPEG or PNG image. Received: bytes none"),
-        ("half.jpg", jpeg(1)[:900], "expected a whole JPEG or PNG. Received: "),
+        ("half.jpeg", jpeg(1)[:900], "expected a whole JPEG or PNG. Received: "),
         ("half.png", darker(jpeg(1))[:900], "expected a whole JPEG or PNG. Received: "),
     ],
 )
@@ -259,7 +263,7 @@ def test_an_image_without_an_embedding_is_named(faces, value):
     ],
 )
 def test_the_command_refuses_what_it_would_ignore(arguments, message):
-    result = CliRunner().invoke(evaluate, [".", *arguments])
+    result = CliRunner().invoke(main, ["evaluate", ".", *arguments])
     assert result.exit_code == 2
     assert message in result.output
 

@@ -1,7 +1,10 @@
 """What is said about a data set's folder before anything runs."""
 
+import re
+
 import pytest
 
+from components.recordio import write_index
 from pipeline.config import make_config
 from pipeline.preflight import check_dataset
 from tests.helpers import write_pairs, write_records
@@ -28,10 +31,42 @@ def test_a_usual_set_that_is_missing_is_skipped_aloud(data, capsys):
 
 
 def test_a_set_that_is_named_must_be_there(data):
-    with pytest.raises(DataError, match=r"cfp_fp\.bin: expected .*evaluation\.sets names. Received: no such file"):
+    with pytest.raises(
+        DataError, match=r"cfp_fp\.bin: expected .*evaluation\.sets names. Received: no such file, but lfw, mine"
+    ):
         _checked(data, "evaluation.sets=lfw,cfp_fp")
     with pytest.raises(DataError, match=r"cfp_fp\.bin: expected .*evaluation\.conditions names. Received: no such"):
         _checked(data, "evaluation.conditions=[lfw.accuracy >= 0.9, cfp_fp.accuracy >= 0.9]")
+
+
+def test_a_set_of_another_name_alone_is_offered_with_the_settings_that_take_it(data):
+    (data / "lfw.bin").unlink()
+    with pytest.raises(DataError, match=r"lfw\.bin: expected .*evaluation\.conditions names") as caught:
+        _checked(data)
+    settings = re.findall(r"--set '?(evaluation\.(?:sets|conditions)=(?:\[.*?\]|\w+))", str(caught.value))
+    assert settings == ["evaluation.sets=mine", "evaluation.conditions=[mine.accuracy >= 0.95]"]
+    assert _checked(data, *settings) == ("mine",)
+    (data / "mine.bin").unlink()
+    with pytest.raises(DataError, match="Received: no such file, and no other verification set"):
+        _checked(data)
+
+
+def test_images_that_a_run_can_do_without_stop_nothing(data):
+    """Skipped images, labels with gaps and more identity records than labels: the images' own labels decide."""
+    write_records(data, [4, 4, 26], identities=5)
+    lines = (data / "train.idx").read_text().splitlines(keepends=True)
+    (data / "train.idx").write_text("".join(lines[:2] + lines[3:]))
+    assert _checked(data) == ("lfw",)
+
+
+def test_a_cut_file_is_found_at_once_unless_bad_records_are_put_aside(data):
+    content = (data / "train.rec").read_bytes()
+    index = [int(line.split()[1]) for line in (data / "train.idx").read_text().splitlines()]
+    write_index(str(data / "train.idx"), range(1, 4), index[1:4])  # im2rec's form: the images alone
+    (data / "train.rec").write_bytes(content[: index[4] - 100])
+    with pytest.raises(DataError, match=r"train\.rec, key 3, byte offset \d+: expected \d+ bytes of payload"):
+        _checked(data)
+    assert _checked(data, "ingest.on_bad_record=quarantine") == ("lfw",)
 
 
 def test_a_gap_wants_the_column_that_it_names(data):

@@ -119,11 +119,21 @@ def test_what_spoils_the_figures_and_other_folds_are_said():
 
 
 def test_what_was_ingested_and_what_was_not():
-    counts = {"records": 5_822_653, "identities": 85_742, "left_out_identities": 0, "left_out_images": 0}
+    counts = {
+        "records": 5_822_653,
+        "train_records": 5_764_426,
+        "holdout_records": 0,
+        "identities": 85_742,
+        "turned": 0,
+        "left_out_identities": 0,
+        "left_out_images": 0,
+    }
     assert ingest_lines({**counts, "quarantined": 0, "quarantine": None}) == ["5,822,653 images of 85,742 identities"]
     lines = ingest_lines(
         {
             **counts,
+            "holdout_records": 58_227,
+            "turned": 12,
             "left_out_identities": 1_200,
             "left_out_images": 3_400,
             "quarantined": 2,
@@ -131,6 +141,8 @@ def test_what_was_ingested_and_what_was_not():
         }
     )
     assert lines[1:] == [
+        "5,764,426 of them train, 58,227 are held out",
+        "12 images turned as their EXIF orientation says",
         "1,200 identities with too few images (3,400 images) left out",
         "WARNING 2 bad records quarantined: a/records.jsonl",
     ]

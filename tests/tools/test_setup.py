@@ -1,5 +1,6 @@
 import ast
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,13 @@ def test_lock_of_development_holds_the_runtimes_versions():
         return {line.split(" ")[0] for line in lines if "==" in line}
 
     assert pins("runtime.lock") <= pins("dev.lock")
+
+
+def test_the_project_declares_what_the_runtimes_lock_is_made_from():
+    with open(HERE.parent / "pyproject.toml", "rb") as stream:
+        declared = set(tomllib.load(stream)["project"]["dependencies"])
+    lines = (HERE.parent / "requirements" / "runtime.in").read_text().splitlines()
+    assert {line for line in lines if line and not line.startswith("#")} == declared | {"setuptools"}
 
 
 @pytest.mark.parametrize("lock", ["tools.lock", "runtime.lock", "dev.lock", "mxnet.lock"])

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from trainer_module import distribution
+from trainer_module.cluster import Task
+from trainer_module.console import noise_to
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
@@ -33,19 +35,29 @@ def test_a_job_travels_as_json(tmp_path):
 def test_a_worker_that_fails_ends_the_run_and_names_its_log(tmp_path):
     # The last line of the worker's log says why.
     message = (
-        r"worker \d of 2 was expected to end with code 0; its log is .*worker-\d\.log.* Received: code 1, .*vocabulary"
+        r"worker \d of 2 was expected to end with code 0; its log is .*/logs/run-worker-\d\.log.* "
+        "Received: code 1, .*vocabulary"
     )
-    with pytest.raises(distribution.WorkerError, match=message):
+    (tmp_path / "logs").mkdir()
+    with noise_to(str(tmp_path / "logs" / "run.log")), pytest.raises(distribution.WorkerError, match=message):
         distribution.run_workers(_job(tmp_path))
-    logs = sorted(name for name in os.listdir(tmp_path / "run") if name.endswith(".log"))
-    assert logs == ["worker-0.log", "worker-1.log"]
+    # They outlive the Trainer's folders, and nobody else reads them.
+    logs = sorted((tmp_path / "logs").iterdir())
+    assert [log.name for log in logs] == ["run-worker-0.log", "run-worker-1.log", "run.log"]
+    assert {log.stat().st_mode & 0o777 for log in logs} == {0o600}
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_without_a_log_of_the_command_a_failure_shows_the_workers_logs(tmp_path, capfd):
+    with pytest.raises(distribution.WorkerError, match="code 1"):
+        distribution.run_workers(_job(tmp_path))
+    assert "Traceback" in capfd.readouterr().err
 
 
 @pytest.mark.slow
 def test_workers_that_do_not_start_in_time_are_stopped(tmp_path):
-    with pytest.raises(
-        distribution.WorkerError, match=r"train\.start_timeout_s=0\.5 s; their logs are .*Received: none"
-    ):
+    with pytest.raises(distribution.WorkerError, match=r"train\.start_timeout_s=0\.5 s; the logs are .*Received: none"):
         distribution.run_workers(_job(tmp_path, start_timeout_s=0.5))
 
 
@@ -60,13 +72,27 @@ def _workers_of(job_file: str) -> list[str]:
 
 
 @pytest.mark.slow
+def test_a_task_of_a_cluster_whose_others_never_come_is_stopped(tmp_path):
+    # 192.0.2.1 is nobody's (RFC 5737); TensorFlow itself would wait for ever.
+    task = Task({"worker": ["127.0.0.1:0", "192.0.2.1:2222"]}, "worker", 0)
+    with pytest.raises(
+        distribution.WorkerError, match=r"2 workers were expected to finish a first step within .*=1\.0 s"
+    ):
+        distribution.run_workers(_job(tmp_path, start_timeout_s=1.0, join_cluster=True), task)
+
+
+@pytest.mark.slow
 def test_workers_end_with_a_supervisor_that_is_killed(tmp_path):
     code = (
         "import sys; from trainer_module.distribution import run_workers; from trainer_module.job import TrainingJob\n"
         "run_workers(TrainingJob.from_json(sys.argv[1]))"
     )
-    supervisor = subprocess.Popen([sys.executable, "-c", code, _job(tmp_path).to_json()], stderr=subprocess.DEVNULL)
-    job_file = str(tmp_path / "run" / "job.json")
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", code, _job(tmp_path).to_json()],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    job_file = str(tmp_path / "arcface-tfx-workers-")
     deadline = time.monotonic() + 60
     while len(_workers_of(job_file)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)

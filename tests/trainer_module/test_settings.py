@@ -3,13 +3,26 @@
 import pytest
 
 from trainer_module.features import PixelFormat
-from trainer_module.settings import TrainSettings
+from trainer_module.settings import HANDED_OVER, TrainSettings
 
 
 def test_round_trip():
     settings = TrainSettings(steps=7, colour="bgr", pixel_scale=127.5)
     assert TrainSettings.from_dict(settings.to_dict()) == settings
     assert settings.pixel_format() == PixelFormat("bgr", 127.5, 127.5)
+
+
+def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch):
+    settings = TrainSettings(steps=0, init_from="/a/run", log_every=3, start_timeout_s=9.0, holdout_every=0)
+    result = settings.result_settings()
+    assert not {"init_from", "log_every", "start_timeout_s", "holdout_every"} & set(result)
+    assert result == TrainSettings(steps=0, init_from="/elsewhere").result_settings()
+    monkeypatch.setenv(HANDED_OVER, settings.hand_over())
+    assert TrainSettings.from_dict(result) == settings
+    assert TrainSettings.from_dict(TrainSettings().to_dict()) == TrainSettings()
+    monkeypatch.delenv(HANDED_OVER)
+    with pytest.raises(KeyError, match=HANDED_OVER):
+        TrainSettings.from_dict(result)  # never silently from random weights
 
 
 @pytest.mark.parametrize(
@@ -21,6 +34,11 @@ def test_round_trip():
         ({"strategy": "tpu"}, "train.strategy must be 'mirrored' or 'central'"),
         ({"workers": 2, "strategy": "central"}, "train.strategy must be 'mirrored' with workers=2"),
         ({"workers": 3, "batch_size": 64}, "train.batch_size must divide by workers=3. Received: batch_size=64"),
+        ({"learning_rate": float("nan")}, "train.learning_rate must be a finite number. Received: learning_rate=nan"),
+        ({"weight_decay": float("nan")}, "train.weight_decay must be a finite number"),
+        ({"scale": float("inf")}, "train.scale must be a finite number"),
+        ({"pixel_mean": float("nan")}, "train.pixel_mean must be a finite number"),
+        ({"join_cluster": True}, "train.join_cluster must be false with train.workers=1. Received: join_cluster=True"),
         ({"colour": "grey"}, "colour must be 'rgb' or 'bgr'"),
         ({"weight_decay": -1.0}, "train.weight_decay must not be negative"),
         ({"holdout_every": -1}, "train.holdout_every must not be negative. Received: holdout_every=-1"),

@@ -1,0 +1,87 @@
+"""Peak memory of a training step, against what `pipeline.memory` expects before a run begins.
+
+`python -m benchmarks.training_memory` writes benchmarks/results/training_memory.csv. Each case is a process of its own
+that makes the network, the head and the optimizer as the Trainer does, and takes three steps on random pixels.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks import table
+
+# Backbone, images per step, identities.
+CASES = (
+    ("iresnet_tiny", 64, 500),
+    ("iresnet_tiny", 512, 500),
+    ("iresnet_tiny", 64, 85_742),
+    ("iresnet18", 4, 10_000),
+    ("iresnet18", 16, 10_000),
+    ("iresnet18", 64, 10_000),
+    ("iresnet34", 4, 10_000),
+    ("iresnet34", 16, 10_000),
+    ("iresnet50", 4, 10_000),
+    ("iresnet50", 16, 10_000),
+    ("iresnet50", 32, 10_000),
+    ("iresnet50", 16, 85_742),
+    ("iresnet100", 4, 10_000),
+    ("iresnet100", 12, 10_000),
+    ("mobilefacenet", 32, 10_000),
+    ("mobilefacenet", 128, 10_000),
+    ("mobilefacenet_mbf", 32, 10_000),
+    ("mobilefacenet_mbf", 128, 10_000),
+)
+
+
+def peak(backbone: str, batch: int, classes: int, optimizer: str = "sgd") -> tuple[int, int]:
+    """Bytes of resident memory after the imports, and at the peak of three steps, of a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training_memory", backbone, str(batch), str(classes), optimizer]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return int(answer[-2]), int(answer[-1])
+
+
+def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> None:
+    import numpy as np
+    import tensorflow as tf
+
+    from trainer_module import loop
+    from trainer_module.settings import TrainSettings
+
+    before = _resident()
+    settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, optimizer=optimizer)  # type: ignore[arg-type]
+    strategy = tf.distribute.get_strategy()
+    state = loop._create_state(settings, classes)
+    random = np.random.default_rng(1)
+    pixels = tf.constant(random.integers(0, 256, (batch, 112, 112, 3), dtype=np.uint8))
+    indices = tf.constant(random.integers(0, classes, batch, dtype=np.int64))
+    batches = tf.data.Dataset.from_tensors((pixels, indices, tf.zeros([batch], tf.bool))).repeat()
+    step = loop.make_train_step(strategy, state, settings)
+    iterator = iter(batches)
+    for _ in range(3):
+        step(iterator)
+    print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory now."""
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure() -> Iterator[tuple[str, str, str]]:
+    """Figure, value and unit of each case."""
+    for backbone, batch, classes in CASES:
+        imports, most = peak(backbone, batch, classes)
+        name = f"{backbone}, batch of {batch}, {classes:,} identities"
+        yield f"{name}: peak", f"{most / 1e9:.2f}", "GB"
+        yield f"{name}: after the imports", f"{imports / 1e9:.2f}", "GB"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        name, batch, classes, optimizer = sys.argv[1:]
+        _measure_here(name, int(batch), int(classes), optimizer)
+    else:
+        table.write("training_memory", "python -m benchmarks.training_memory", measure())

@@ -1,0 +1,142 @@
+"""A folder with one folder an identity: which files are images, and which file a name means. Standard library only.
+
+Tools leave things behind: `.DS_Store`, `._face.jpg`, `Thumbs.db`, `desktop.ini`, `@eaDir`, `__MACOSX`, notes, empty
+folders. They are left out and counted, so that a folder means the same to every command.
+"""
+
+import dataclasses
+import unicodedata
+from pathlib import Path
+
+from trainer_module.errors import DataError
+from trainer_module.features import IMAGE_MAGICS
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+_MADE_BY_TOOLS = frozenset(("@eadir", "__macosx", "thumbs.db", "desktop.ini"))  # Synology, macOS, Windows
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentityFolders:
+    """What was found.
+
+    Attributes:
+      identities: name of each folder with images -> its images; both sorted by name.
+      left_out: files and folders that are no image of an identity, "folder/file" each.
+    """
+
+    identities: dict[str, list[Path]]
+    left_out: tuple[str, ...]
+
+    @property
+    def images(self) -> list[Path]:
+        """All images, by identity, then by name."""
+        return [path for files in self.identities.values() for path in files]
+
+    def left_out_line(self) -> str | None:
+        """What was left out, for a person; None where nothing was."""
+        if not self.left_out:
+            return None
+        more = ", ..." if len(self.left_out) > _SHOWN else ""
+        return f"left out, no images: {len(self.left_out):,} ({', '.join(self.left_out[:_SHOWN])}{more})"
+
+
+def find_identities(folder: Path) -> IdentityFolders:
+    """Looks for the images of each identity.
+
+    An image is a file named `.jpg`, `.jpeg` or `.png`, in whatever case, or one of another name that begins as such a
+    file does. Folders within an identity's folder are left out.
+
+    Args:
+      folder: one folder an identity.
+
+    Raises:
+      DataError: no such folder, no image of any identity, an image beside their folders, or two folders of one name in
+        two Unicode forms.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder with one folder an identity. Received: no such folder")
+    identities: dict[str, list[Path]] = {}
+    left_out: list[str] = []
+    for entry in sorted(folder.iterdir()):
+        if not _is_usable(entry) or not entry.is_dir():
+            if _is_usable(entry) and _is_image(entry):
+                raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
+            left_out.append(f"{entry.name}/" if entry.is_dir() else entry.name)
+            continue
+        found = sorted(entry.iterdir())
+        files = [path for path in found if _is_usable(path) and path.is_file() and _is_image(path)]
+        used = set(files)
+        left_out += [f"{entry.name}/{path.name}" for path in found if path not in used]
+        if files:
+            identities[entry.name] = files
+        else:
+            left_out.append(f"{entry.name}/")
+    if not identities:
+        raise DataError(f"{folder}: expected one folder an identity with JPEG or PNG files. Received: no such file")
+    _check_distinct(folder, identities)
+    return IdentityFolders(identities, tuple(left_out))
+
+
+def identity_name(folder: str) -> str:
+    """The name by which an identity is known in every folder: macOS writes "é" as two characters, others as one."""
+    return unicodedata.normalize("NFC", folder)
+
+
+class FileNames:
+    """Finds files by names that may be in another case or Unicode form. It remembers folders that it has listed."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, list[str]]] = {}
+
+    def existing(self, path: Path) -> Path | None:
+        """The file that a path names; None if there is none, or if only several others have such a name."""
+        if path.is_file():
+            return path
+        place = Path(path.anchor)
+        for part in path.parts[len(place.parts) :]:
+            if part != ".." and not (place / part).exists():
+                alike = self._alike(place).get(_loose(part), [])
+                if len(alike) != 1:
+                    return None
+                (part,) = alike
+            place = place / part
+        return place if place.is_file() else None
+
+    def _alike(self, folder: Path) -> dict[str, list[str]]:
+        """The names in a folder by what they are but for case and Unicode form."""
+        if folder not in self._folders:
+            names: dict[str, list[str]] = {}
+            for path in folder.iterdir() if folder.is_dir() else ():
+                names.setdefault(_loose(path.name), []).append(path.name)
+            self._folders[folder] = names
+        return self._folders[folder]
+
+
+def _loose(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _is_usable(path: Path) -> bool:
+    return not path.name.startswith(".") and path.name.lower() not in _MADE_BY_TOOLS
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(8).startswith(IMAGE_MAGICS)
+
+
+def _check_distinct(folder: Path, identities: dict[str, list[Path]]) -> None:
+    known: dict[str, str] = {}
+    for name in identities:
+        other = known.setdefault(identity_name(name), name)
+        if other != name:
+            raise DataError(
+                f"{folder}: expected one folder an identity. "
+                f"Received: {ascii(other)} and {ascii(name)}, one name in two Unicode forms"
+            )

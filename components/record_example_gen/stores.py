@@ -1,0 +1,110 @@
+"""How long finished shards are kept for another try: who uses a `ShardStore`, and who removes it.
+
+A store lives until its ingest has ended well. That of an ingest that failed or was killed is found again by the same
+ingest; else it goes when another ingest begins in the same work folder, and when a run there has ended well. On another
+file system nobody can tell whether a store is in use: there each try has its own, and goes after a week.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from components import filesystem
+from components.record_example_gen.shards import ShardStore
+
+_PREFIX = "ingest-"
+_IN_USE = "in-use"
+_REMOTE_SECONDS = 7 * 24 * 3600.0
+
+
+def store_name(digest: str, code_version: str, options: dict[str, Any]) -> str:
+    """Name of the folder of an ingest's shards: another one for other input, code or settings."""
+    key = json.dumps([digest, code_version, options], sort_keys=True)
+    return _PREFIX + hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def held_store(work: str, out: str, name: str) -> Iterator[ShardStore]:
+    """The store of an ingest, for as long as it works; removed if the body ends well and no equal ingest uses it.
+
+    Args:
+      work: folder that outlives a run; "" for none.
+      out: folder of the Examples artifact.
+      name: see `store_name`.
+    """
+    if work and filesystem.is_local(work):
+        remove_stores(work, keep=name)
+        folder = os.path.join(work, name)
+        with _shared(folder) as in_use:
+            yield ShardStore(folder)
+            _remove_unused(folder, in_use)
+        return
+    if work:
+        _remove_old(work)
+        name = f"{name}-{hashlib.sha256(out.encode()).hexdigest()[:8]}"  # a second try has the same output folder
+    store = ShardStore(os.path.join(work or out, name))
+    filesystem.remove([store.failed])
+    yield store
+    filesystem.remove_folder(store.folder)
+
+
+def remove_stores(work: str, keep: str = "") -> None:
+    """Removes the stores in a local work folder that nobody uses.
+
+    Args:
+      work: the folder; it need not be there.
+      keep: name of one that stays.
+    """
+    for entry in list(os.scandir(work)) if os.path.isdir(work) else []:
+        if entry.name.startswith(_PREFIX) and entry.name != keep and entry.is_dir():
+            with open(os.path.join(entry.path, _IN_USE), "ab") as in_use:
+                _remove_unused(entry.path, in_use)
+
+
+@contextlib.contextmanager
+def _shared(folder: str) -> Iterator[BinaryIO]:
+    """Marks a local store as used, by a lock that ends with the process. The first user clears what a try has left."""
+    while True:
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, _IN_USE), "ab") as in_use:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                filesystem.remove([ShardStore(folder).failed])
+            fcntl.flock(in_use, fcntl.LOCK_SH)
+            if _is(in_use, folder):
+                yield in_use
+                return
+
+
+def _is(in_use: BinaryIO, folder: str) -> bool:
+    """Whether the open file is still that of the folder, which somebody may have removed meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(in_use.fileno()), os.stat(os.path.join(folder, _IN_USE)))
+    return False
+
+
+def _remove_unused(folder: str, in_use: BinaryIO) -> None:
+    """Removes a store unless somebody else uses it; who begins now makes a new one."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        aside = f"{folder}.{uuid.uuid4().hex}"
+        os.rename(folder, aside)
+        filesystem.remove_folder(aside)
+
+
+def _remove_old(work: str) -> None:
+    """Removes the stores on another file system to which nothing was written for a week."""
+    newest: dict[str, float] = {}
+    for path, changed in filesystem.times_below(work).items():
+        name = path[len(work.rstrip("/")) + 1 :].partition("/")[0]
+        if name.startswith(_PREFIX):
+            newest[name] = max(changed, newest.get(name, 0.0))
+    for name, changed in newest.items():
+        if time.time() - changed > _REMOTE_SECONDS:
+            filesystem.remove_folder(f"{work.rstrip('/')}/{name}")

@@ -1,0 +1,98 @@
+"""How every command ends: bad input in one line with exit code 2, a failure in one line that names its log, with 1."""
+
+import contextlib
+import errno
+import os
+import select
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, say
+from trainer_module.errors import DataError
+
+# What an operation on a file can meet that is no fault of what a person wrote.
+_MACHINES_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Commands(click.Group):
+    """A group of commands none of which ends in a traceback, wherever it was raised."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Opens what the shell left closed, forgets what a parent process told its children, then parses and runs."""
+        open_standard_streams()
+        for name in (CONSOLE_FD, LOG):
+            os.environ.pop(name, None)
+        return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Parses a command's own arguments and runs it."""
+        with ends_in_words():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def ends_in_words(log: str | None = None) -> Iterator[None]:
+    """Ends the process with one line and an exit code, whatever the body raises.
+
+    | raised | line | code |
+    |---|---|---|
+    | DataError, or an OSError about a path | `error: ...` | 2 |
+    | Ctrl-C | `interrupted` | 130 |
+    | anything else | `failed: ...`, then the log with the traceback | 1 |
+
+    Args:
+      log: file that standard error goes to, where the traceback is written; a new temporary file if None.
+    """
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            raise  # `presets | head -1`: click ends quietly
+        sys.exit(_said(error, log))
+
+
+def _said(error: BaseException, log: str | None) -> int:
+    """Says how a command ended; the exit code."""
+    if log is not None:
+        traceback.print_exc()
+    if _is_interrupt(error):
+        say("interrupted")
+        return 130
+    if isinstance(error, DataError):
+        say(f"error: {error}")
+        return 2
+    if isinstance(error, OSError) and error.filename is not None and error.errno not in _MACHINES_FAULTS:
+        say(f"error: {os.fsdecode(error.filename)}: expected a path that can be used. Received: {error.strerror}")
+        return 2
+    say(f"failed: {type(error).__name__}: {error}")
+    say(f"log: {_written() if log is None else log}")
+    return 1
+
+
+def _written() -> str:
+    """Writes the traceback to a new file that its owner alone reads; the path."""
+    file, path = tempfile.mkstemp(prefix="arcface-tfx-", suffix=".log")
+    with os.fdopen(file, "w", errors="backslashreplace") as log:
+        traceback.print_exc(file=log)
+    return path
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: Beam raises an exception of its own from the one that ends a step."""
+    return isinstance(error, KeyboardInterrupt) or (
+        error is not None and _is_interrupt(error.__cause__ or error.__context__)
+    )
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that its reader has closed."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

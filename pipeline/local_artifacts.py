@@ -1,0 +1,77 @@
+"""Artifacts of local runs: ML Metadata's records of them, and whether what was once written is still there."""
+
+import json
+import os
+import re
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+MODEL_FOLDER = "Format-Serving"  # TFX's name
+VERIFICATION_FILE = "verification.json"
+_SHARD = re.compile(r".*-\d{5}-of-(?P<shards>\d{5})\b.*")
+_SAVED_MODEL = ("saved_model.pb", os.path.join("variables", "variables.index"))
+# Files without which an artifact is of no use. One that isn't named must hold a file; a ModelRun may be: nothing is
+# trained where a model is only judged.
+_FILES = {
+    "Model": tuple(os.path.join(MODEL_FOLDER, file) for file in _SAVED_MODEL),
+    "ModelEvaluation": (VERIFICATION_FILE,),
+    "ModelBlessing": (VERIFICATION_FILE,),
+    "Schema": ("schema.pbtxt",),
+    "TransformGraph": (os.path.join("transform_fn", "saved_model.pb"), "transformed_metadata"),
+}
+
+
+def open_store(path: str) -> MetadataStore:
+    """ML Metadata in a SQLite file, which is made if it isn't there."""
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = path
+    return MetadataStore(connection)
+
+
+def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:
+    """Whether an artifact's folder is there with all that it was written with, as far as names tell.
+
+    Args:
+      kind: its type's name.
+      artifact: with its local folder as `uri`.
+    """
+    if kind == "ModelRun" or (kind == "PushedModel" and not _pushed_to(artifact)):
+        return os.path.isdir(artifact.uri)
+    if kind == "PushedModel":
+        return holds_a_model(artifact.uri) and holds_a_model(_pushed_to(artifact))
+    if "split_names" in artifact.properties:
+        names = json.loads(artifact.properties["split_names"].string_value or "[]")
+        return all(_is_whole_split(os.path.join(artifact.uri, f"Split-{name}")) for name in names)
+    files = _FILES.get(kind)
+    if files is None:
+        return any(names for _, _, names in os.walk(artifact.uri))
+    return all(os.path.exists(os.path.join(artifact.uri, file)) for file in files)
+
+
+def holds_a_model(folder: str) -> bool:
+    """Whether a folder holds a SavedModel."""
+    return all(os.path.exists(os.path.join(folder, file)) for file in _SAVED_MODEL)
+
+
+def served_from(pushed: mlmd.Artifact) -> str:
+    """Where a PushedModel's model lies: as a version that is served, else the artifact's own copy."""
+    destination = _pushed_to(pushed)
+    return destination if holds_a_model(destination) else pushed.uri
+
+
+def _pushed_to(pushed: mlmd.Artifact) -> str:
+    """The version that a PushedModel was pushed as, "" if it wasn't."""
+    # Asking a protobuf map for what isn't there would put it there.
+    known = "pushed_destination" in pushed.custom_properties
+    return pushed.custom_properties["pushed_destination"].string_value if known else ""
+
+
+def _is_whole_split(folder: str) -> bool:
+    names = _names(folder)
+    shards = [int(found["shards"]) for name in names if (found := _SHARD.fullmatch(name))]
+    return bool(names) and all(count == len(shards) for count in shards)
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []

@@ -1,0 +1,157 @@
+"""Paths of the command line, checked before anything slow is imported."""
+
+import os
+import stat
+import tempfile
+from typing import Any
+
+import click
+
+from trainer_module.errors import DataError
+
+_KINDS = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class _Path(click.ParamType):
+    """A path that `check` accepts; a complaint names the option or argument, and the path."""
+
+    name = "path"
+
+    def check(self, path: str) -> None:
+        """Raises DataError or OSError if the path can't be used."""
+        raise NotImplementedError
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The path as it was given.
+
+        Raises:
+          DataError: it can't be used.
+        """
+        try:
+            self.check(value)
+        except DataError as error:
+            reason = str(error)
+        except (OSError, ValueError) as error:  # ValueError: a NUL
+            received = error.strerror if isinstance(error, OSError) else error
+            reason = f"{_shown(value)}: expected a path that can be used. Received: {received}"
+        else:
+            return str(value)
+        if param is None:
+            raise DataError(reason)
+        option = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+        raise DataError(f"{option}: {reason}")
+
+
+class InputFile(_Path):
+    """A regular file that can be read: a pipe would be waited for, without end."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        _expect(path, "a file")
+        with open(path, "rb"):
+            pass
+
+
+class InputFolder(_Path):
+    """A folder that can be listed."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        _expect(path, "a folder")
+        with os.scandir(path):
+            pass
+
+
+class Input(_Path):
+    """A file or a folder that can be read."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        (InputFolder() if os.path.isdir(path) else InputFile()).check(path)
+
+
+class OutputFile(_Path):
+    """A file that can be written, new or in place of another file."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        if not path or path.endswith("/"):
+            raise DataError(f"{_shown(path)}: expected the name of a file. Received: none")
+        if os.path.lexists(path):
+            _expect(path, "a file")
+        check_writable(os.path.dirname(path) or os.curdir)
+
+
+class OutputFolder(_Path):
+    """A folder that can be made, or that is there and can be written into."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        if not path:
+            raise DataError("expected a folder. Received: an empty name")
+        check_writable(path)
+
+
+def check_writable(folder: str) -> None:
+    """Checks, without a trace, that a folder can be made and written into.
+
+    Args:
+      folder: a local path; it need not exist.
+
+    Raises:
+      DataError: it is no folder, lies below a file, or the file system takes no new file there.
+      OSError: a name that the file system doesn't take.
+    """
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    _expect(above, "a folder")
+    try:
+        # A real file: `os.access` tells root that it may write to /proc. This one has no name where Linux can.
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        received = "" if above == folder else f"{_shown(above)}: "
+        raise DataError(
+            f"{_shown(folder)}: expected a folder that can be written to. Received: {received}{error.strerror}"
+        ) from error
+
+
+def _expect(path: str, expected: str) -> None:
+    """Checks what a path leads to.
+
+    Raises:
+      DataError: something else than `expected`, or nothing.
+      OSError: a name that the file system doesn't take.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        received = "a link to nothing" if os.path.islink(path) else f"no such {expected.removeprefix('a ')}"
+        raise DataError(f"{_shown(path)}: expected {expected}. Received: {received}") from error
+    received = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+    if received != expected:
+        raise DataError(f"{_shown(path)}: expected {expected}. Received: {received}")
+
+
+def _shown(path: str) -> str:
+    """A path as it stands, or quoted where it is empty or holds what a terminal doesn't show."""
+    return path if path and path.isprintable() else repr(path)
+
+
+class Number(click.FloatRange):
+    """A number of a range; click's own takes NaN, which no comparison refuses, and infinity where an end is open."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if not abs(number) < float("inf"):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return float(number)

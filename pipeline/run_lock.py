@@ -1,0 +1,84 @@
+"""One run at a time in one root: two would share ML Metadata, the finished shards and the numbers of versions."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Self
+
+from trainer_module.console import say
+from trainer_module.errors import DataError
+
+LOCK_FILE = "run.lock"
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """The run that holds a root.
+
+    Attributes:
+      pid: its process.
+      host: where that runs.
+      command: as it was typed.
+      since: local time with its offset.
+    """
+
+    pid: int
+    host: str
+    command: str
+    since: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """This process."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        return cls(os.getpid(), socket.gethostname(), shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]), since)
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"process {self.pid} on {self.host} since {self.since}: {self.command}"
+
+
+@contextlib.contextmanager
+def run_lock(root: str, wait: bool = False) -> Iterator[None]:
+    """Holds a root for the time of a run; the lock ends with the process, whatever ends that.
+
+    Args:
+      root: a local folder; it is made.
+      wait: wait for a run that holds it, instead of raising.
+
+    Raises:
+      DataError: another run holds it; says which, and since when.
+    """
+    os.makedirs(root, exist_ok=True)
+    path = os.path.join(root, LOCK_FILE)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read(path)
+            if not wait:
+                raise DataError(
+                    f"{root}: expected no other run in this root (--wait waits for its end). Received: {holder}"
+                ) from None
+            say(f"waiting for the run that holds {root}: {holder}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(json.dumps(dataclasses.asdict(Holder.here())))
+        file.flush()
+        yield
+
+
+def _read(path: str) -> str:
+    """Who holds the lock, in words."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(Holder(**json.load(file)))
+    except (ValueError, TypeError):  # between its lock and its words
+        return "a run that has just begun"

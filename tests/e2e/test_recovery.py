@@ -1,0 +1,86 @@
+"""One root through what happens to roots: two runs at once, a move, and folders removed by hand."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.synthetic.dataset import SyntheticSpec, write_dataset
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = (
+    "train.steps=2",
+    "train.batch_size=8",
+    "train.warmup_steps=1",
+    "evaluation.sets=lfw",
+    "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= -1]",
+)
+
+
+def _command(data: Path, root: Path, *more: str) -> list[str]:
+    settings = [argument for setting in (*SETTINGS, *more) for argument in ("--set", setting)]
+    return [sys.executable, "-m", "pipeline", "run", "--data", str(data), "--root", str(root), "--json", *settings]
+
+
+def _run(data: Path, root: Path, *more: str) -> tuple[dict, str]:
+    """Runs the pipeline; returns its summary and what a person saw."""
+    result = subprocess.run(_command(data, root, *more), capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout), result.stderr
+
+
+def _ran(summary: dict) -> set[str]:
+    return {node for node, state in summary["nodes"].items() if state == "ran"}
+
+
+def test_a_root_survives_what_happens_to_roots(tmp_path):
+    data, root = tmp_path / "faces [v1] *?", tmp_path / "a root, #1 {é} 'mine'"
+    write_dataset(data, SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=3))
+
+    # A second run in the same root, while the first one is at work, is told who that is.
+    with subprocess.Popen(
+        _command(data, root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as run:
+        while not (root / "run.lock").exists() or not (root / "run.lock").read_text():
+            assert run.poll() is None
+            time.sleep(0.01)
+        second = subprocess.run(_command(data, root), capture_output=True, text=True, check=False, cwd=ROOT)
+        assert second.returncode == 2, second.stderr
+        assert f"error: {root}: expected no other run in this root" in second.stderr
+        assert f"Received: process {run.pid} on " in second.stderr
+        out, seen = run.communicate()
+        assert run.returncode == 0, seen
+    first = json.loads(out)
+    assert len(_ran(first)) == 11
+    version = Path(first["pushed"])
+    assert version.parent == root / "serving" / "arcface"
+
+    # Moved, it finds all in its cache, but for the verdict, which has a baseline now. How often training logs is no
+    # part of a key. The same model keeps its version. What a dead ingest left goes.
+    moved = root.rename(tmp_path / "moved")
+    (moved / "ingest" / "ingest-dead").mkdir()
+    again, seen = _run(data, moved, "train.log_every=1")
+    assert _ran(again) == {"VerificationEvaluator", "Pusher"}, seen
+    assert f"{moved} was {root} when it was last used" in seen
+    assert again["pushed"] == str(moved / "serving" / "arcface" / version.name)
+    assert again["already_served"]
+    assert os.listdir(moved / "serving" / "arcface") == [version.name]
+    assert not list(moved.glob("ingest/ingest-*"))
+    assert not root.exists()
+
+    # What is served is removed, and the blessed model with its training run: it comes back from the pusher's own copy.
+    shutil.rmtree(moved / "serving")
+    shutil.rmtree(moved / "pipeline" / "Trainer")
+    last, seen = _run(data, moved)
+    assert _ran(last) == {"Trainer", "VerificationEvaluator", "Pusher"}, seen
+    assert "Pusher: what it wrote is gone" in seen
+    assert "the blessed model" in seen
+    assert set(last["verification"]["baseline"]) == {"lfw"}
+    assert (Path(last["pushed"]) / "saved_model.pb").exists()

@@ -1,0 +1,103 @@
+"""What stands in each node's properties, which are TFX's cache key."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline.code_version import code_version
+from pipeline.config import make_config
+
+pytestmark = pytest.mark.slow
+
+OURS = {
+    "RecordExampleGen": ("components.record_example_gen.executor",),
+    "PairExampleGen": ("components.pair_example_gen.executor",),
+    "ExampleSchema": ("components.curated_schema",),
+    "StatisticsSchema": ("components.curated_schema",),
+    "PairSchema": ("components.curated_schema",),
+    "ExampleValidator": ("components.anomaly_gate",),
+    "Transform": ("trainer_module.preprocessing",),
+    "Trainer": ("trainer_module.run_fn", "trainer_module.worker"),
+    "VerificationEvaluator": ("evaluator_custom.component", "evaluator_custom.embed_pairs"),
+    "Pusher": ("serving.pusher",),
+}
+NOT_OURS = {"StatisticsGen", "LatestBlessedModel"}
+
+
+def _properties(config, local=True):
+    """Node -> its properties, those in TFX's custom configuration among them."""
+    from pipeline.create import create_pipeline
+
+    found = {}
+    for node in create_pipeline(config, "metadata.sqlite" if local else None).components:
+        properties = dict(node.exec_properties)
+        custom = properties.pop("custom_config", None)
+        found[node.id] = {**properties, **(json.loads(custom) if custom else {})}
+    return found
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return _properties(make_config("data", "root", "demo"))
+
+
+def test_every_node_of_ours_carries_the_digest_of_its_code(usual):
+    assert set(usual) == set(OURS) | NOT_OURS
+    for node, modules in OURS.items():
+        assert usual[node]["code_version"] == code_version(*modules), node
+
+
+def _differing(config, other, local=True):
+    one, two = _properties(config, local), _properties(other, local)
+    return {node for node in one if one[node] != two[node]}
+
+
+def test_what_training_starts_from_is_in_the_trainers_key(usual):
+    config = make_config("data", "root", "demo")
+    assert usual["Trainer"]["init_digest"] == ""
+    assert _differing(config, dataclasses.replace(config, init_digest="c0ffee")) == {"Trainer"}
+
+
+@pytest.mark.parametrize("setting", ["train.log_every=1", "train.start_timeout_s=1", "train.holdout_every=1"])
+def test_what_changes_no_result_is_in_no_key(setting):
+    config, other = make_config("data", "root", "demo"), make_config("data", "root", "demo", [setting])
+    assert config != other
+    assert _differing(config, other) == set()
+    assert _differing(config, other, local=False) == {"Trainer"}  # a container is told all by its properties
+
+
+@pytest.mark.parametrize(
+    ("setting", "nodes"),
+    [
+        ("train.seed=2", {"Trainer"}),
+        ("train.steps=7", {"Trainer"}),
+        ("train.shuffle_buffer=7", {"Trainer"}),
+        ("train.workers=2", {"Trainer"}),
+        ("ingest.seed=2", {"RecordExampleGen"}),
+        ("ingest.decode=true", {"RecordExampleGen"}),
+        ("evaluation.conditions=[lfw.tar >= 0]", {"VerificationEvaluator"}),
+    ],
+)
+def test_what_changes_a_result_is_in_that_nodes_key(setting, nodes):
+    config, other = make_config("data", "root", "demo"), make_config("data", "root", "demo", [setting])
+    assert _differing(config, other) == nodes
+
+
+def test_an_own_backbones_code_is_in_the_trainers_key(tmp_path, monkeypatch):
+    (tmp_path / "net_of_mine.py").write_text("WIDTH = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = make_config("data", "root", "demo", ["train.backbone=net_of_mine:build"])
+    one = _properties(config)
+    (tmp_path / "net_of_mine.py").write_text("WIDTH = 2\n")
+    two = _properties(config)
+    assert {node for node in one if one[node] != two[node]} == {"Trainer"}
+
+
+def test_an_edited_schema_is_in_its_nodes_key(usual, monkeypatch):
+    from pipeline import create
+
+    text = create.schema_text
+    monkeypatch.setattr(create, "schema_text", lambda name: text(name) + ("# edited" if name == "pairs" else ""))
+    edited = _properties(make_config("data", "root", "demo"))
+    assert {node for node in usual if usual[node] != edited[node]} == {"PairSchema"}
