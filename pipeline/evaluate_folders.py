@@ -197,7 +197,7 @@ def read_faces(folder: str, *, resize: bool = False) -> Faces:
       The images.
 
     Raises:
-      DataError: what `find_identities` refuses, or an image that isn't whole, or is of another size.
+      DataError: what `find_identities` refuses, an image that isn't whole, or one of another size.
     """
     root = Path(folder)
     found = find_identities(root)

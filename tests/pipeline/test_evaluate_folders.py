@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -15,10 +13,9 @@ from PIL import Image
 from pipeline.cli import main
 from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
 from tests.helpers import jpeg
+from tests.processes import cli
 from trainer_module.errors import DataError
 from trainer_module.features import PixelFormat
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Pixels:
@@ -277,17 +274,14 @@ def test_by_the_command_line(tmp_path, faces):
     metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
 
-    def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipeline", "evaluate", str(model), "--json", str(tmp_path / "out.json")]
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
-
-    result = cli("--folders", str(faces))
+    command = ["evaluate", str(model), "--json", str(tmp_path / "out.json")]
+    result = cli(*command, "--folders", str(faces))
     assert result.returncode == 0, result.stderr
     assert "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different" in result.stdout
     values = json.loads((tmp_path / "out.json").read_text())
     assert 0 < values["verification"]["auc"] <= 1
     assert values["identification"]["nonmated"] == 5
-    result = cli("--gallery", str(faces), "--probes", str(faces), "--template", "best")
+    result = cli(*command, "--gallery", str(faces), "--probes", str(faces), "--template", "best")
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())
     assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
