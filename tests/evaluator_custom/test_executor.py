@@ -382,6 +382,7 @@ def test_a_best_that_cannot_be_compared_with_is_said_and_starts_anew(world, tmp_
     _, verdict, _ = _evaluate(inputs, tmp_path / "out", condition, baseline=models[1], latest=latest)
     assert verdict["blessed"]
     assert verdict["best"]["lfw"]["model"] == models[1].uri
+    assert verdict["conditions"][0]["best"] is None  # it is the latest, which was compared with
     warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("WARNING")]
     (warning,) = [line for line in warnings if "the best starts anew with the latest blessed model" in line]
     assert ("models/best" in warning) == (case == "other pairs")
