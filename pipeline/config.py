@@ -16,6 +16,7 @@ from evaluator_custom.conditions import CUTS, Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args
 from pipeline.overrides import ConfigError, assign, names_in, parse_override
 from pipeline.places import check_places
+from pipeline.secrets import refuse_secret_path
 from trainer_module.errors import DataError, did_you_mean, parse_json_object
 from trainer_module.features import MAX_SET_MB, VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
@@ -212,6 +213,8 @@ def make_config(
         raise ConfigError(
             f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}{did_you_mean(preset, PRESETS)}"
         )
+    for flag, path in (("--data", data), ("--root", root)):
+        refuse_secret_path(flag, path)
     check_places(data, root, here)
     given = [parse_override(text) for text in overrides]
     if here:

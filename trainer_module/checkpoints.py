@@ -6,6 +6,8 @@ import shutil
 import tensorflow as tf
 import tf_keras
 
+from trainer_module.errors import DataError
+
 _FOLDER = "checkpoint"
 _NAME = "model"
 
@@ -38,9 +40,10 @@ def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:
     """Fills a backbone from a training run's checkpoint.
 
     Raises:
-      AssertionError: the backbone has a variable that the checkpoint lacks.
-      tf.errors.NotFoundError: there is no checkpoint.
-      ValueError: a variable of another shape.
+      DataError: there is no whole checkpoint, it lacks a variable of the backbone, or has one of another shape.
     """
-    status = tf.train.Checkpoint(backbone=backbone).read(path_in(run_dir))
-    status.assert_existing_objects_matched().expect_partial()
+    try:
+        status = tf.train.Checkpoint(backbone=backbone).read(path_in(run_dir))
+        status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:  # IndexError: a file cut off
+        raise DataError(f"{path_in(run_dir)}: expected a checkpoint of {backbone.name}. Received: {error}") from error

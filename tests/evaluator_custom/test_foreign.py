@@ -13,6 +13,7 @@ from PIL import Image
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.foreign import EmbedderOptions, ForeignEmbedder, load_embedder
 from serving import export
+from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.trainer_module.onnx_networks import mobilefacenet
 from trainer_module import backbones
@@ -55,7 +56,7 @@ def _by_onnxruntime(path, pixels, mean, scale):
 
 def _assert_close(received, expected):
     for ours, theirs in zip(received, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
+        assert_close(ours, theirs)
 
 
 def test_an_onnx_file_gives_onnxruntimes_embeddings(mbf):
@@ -186,7 +187,7 @@ def test_whole_numbers_are_fed_as_they_are(tmp_path):
     raw, _ = load_embedder(path, EmbedderOptions(pixels=PixelFormat(mean=0, scale=1))).embed(IMAGES)
     kernel = numpy_helper.to_array(onnx.load(path).graph.initializer[0])
     expected = _pixels(IMAGES).transpose(0, 3, 1, 2).reshape(5, -1).astype(np.float32) @ kernel
-    np.testing.assert_allclose(raw, expected, rtol=1e-3)
+    assert_close(raw, expected)
 
 
 def test_files_of_another_kind_are_refused(tmp_path):

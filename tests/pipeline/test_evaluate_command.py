@@ -17,8 +17,8 @@ from components import verification_bin
 from evaluator_custom import protocol
 from evaluator_custom.foreign import EmbedderOptions, load_embedder
 from evaluator_custom.report import EvaluatedSet
+from pipeline.cli import main
 from pipeline.evaluate import Comparison, evaluate_set
-from pipeline.evaluate_command import evaluate
 from serving import export
 from tests.helpers import jpeg
 from tests.trainer_module.onnx_networks import mobilefacenet
@@ -58,7 +58,7 @@ def run(world, capfd):
 
     def call(model, *arguments):
         arguments = [str(world / model), "--data", str(world / "data"), *map(str, arguments)]
-        result = CliRunner().invoke(evaluate, arguments)
+        result = CliRunner().invoke(main, ["evaluate", *arguments])
         return result.exit_code, result.output + capfd.readouterr().err
 
     return call
@@ -89,7 +89,7 @@ def test_a_plain_saved_model_is_judged_as_its_own_export_is(run, world, tmp_path
         assert comparison["model"] == str(world / "plain")
         assert comparison["figures"]["undefined"] == found["undefined"]
         for figure in ("accuracy", "threshold", "auc", "eer", "xnorm"):
-            assert comparison["figures"][figure] == pytest.approx(found[figure], rel=1e-5)
+            assert comparison["figures"][figure] == pytest.approx(found[figure], rel=1e-4)
         assert comparison["figures"]["wrong_pairs"] == found["wrong_pairs"] != []
         assert comparison["accuracy_difference"] == 0
         assert comparison["mcnemar"] == {"only_first": 0, "only_second": 0, "p_value": 1.0, "method": "exact"}
@@ -112,7 +112,7 @@ def test_two_networks_side_by_side(run, world, tmp_path):
     raw, mirrored = load_embedder(str(world / "mbf.onnx"), options).embed(pairs.images)
     expected = protocol.evaluate_embeddings(raw, mirrored, pairs.is_same)
     assert comparison["figures"]["accuracy"] == expected.accuracy
-    assert comparison["figures"]["xnorm"] == pytest.approx(expected.xnorm)
+    assert comparison["figures"]["xnorm"] == pytest.approx(expected.xnorm, rel=1e-4)
     assert comparison["accuracy_difference"] == pytest.approx(lfw["accuracy"] - expected.accuracy)
 
     first, second = set(lfw["wrong_pairs"]), set(comparison["figures"]["wrong_pairs"])
@@ -133,11 +133,11 @@ def test_the_colour_of_a_foreign_network_is_no_matter_of_ours(run, world, tmp_pa
     assert code == 0
     lfw = json.loads(figures.read_text())["lfw"]
     assert lfw["xnorm"] == straight
-    assert lfw["comparison"]["figures"]["xnorm"] != pytest.approx(straight, rel=1e-6)
+    assert lfw["comparison"]["figures"]["xnorm"] != pytest.approx(straight, rel=1e-5)
     code, _ = run("ours", "--colour", "bgr", "--sets", "lfw", "--json", figures)
     assert code == 0
     exchanged = json.loads(figures.read_text())["lfw"]["xnorm"]
-    assert exchanged == pytest.approx(lfw["comparison"]["figures"]["xnorm"], rel=1e-5)
+    assert exchanged == pytest.approx(lfw["comparison"]["figures"]["xnorm"], rel=1e-4)
 
 
 def test_an_option_that_no_model_would_mind_is_refused(run):

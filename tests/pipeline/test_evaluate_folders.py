@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.evaluate_command import evaluate
+from pipeline.cli import main
 from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
 from tests.helpers import jpeg
 from tests.processes import cli
@@ -260,7 +260,7 @@ def test_an_image_without_an_embedding_is_named(faces, value):
     ],
 )
 def test_the_command_refuses_what_it_would_ignore(arguments, message):
-    result = CliRunner().invoke(evaluate, [".", *arguments])
+    result = CliRunner().invoke(main, ["evaluate", ".", *arguments])
     assert result.exit_code == 2
     assert message in result.output
 

@@ -65,6 +65,17 @@ def test_epochs_differ_and_runs_do_not(data):
     assert sorted(order[24:]) == list(range(24))
 
 
+def test_shards_come_in_another_order_in_each_epoch(data):
+    """With a window of one record nothing else mixes them."""
+    settings = TrainSettings(**{**SETTINGS.to_dict(), "shuffle_buffer": 1})
+    order = np.array(_which(_take(training_batches(*data, settings), 18)[0])).reshape(6, 3, 8)
+    shards = order // 8
+    assert (shards == shards[:, :, :1]).all()
+    assert (np.sort(shards[:, :, 0]) == np.arange(3)).all()
+    assert len({tuple(epoch) for epoch in shards[:, :, 0]}) > 2
+    assert (order % 8 == np.arange(8)).all()
+
+
 def test_resuming_is_skipping(data):
     whole = _take(training_batches(*data, FLIPPING), 6)
     rest = _take(training_batches(*data, FLIPPING, first_step=2), 4)
