@@ -8,6 +8,7 @@ import tensorflow as tf
 from serving.export import EXTRA, REFERENCE_FILE, probe_images
 from serving.signatures import SERVING
 from trainer_module import features
+from trainer_module.literal_paths import load_saved_model
 
 # Same graph, same weights, another process: what remains is the order of sums in multi-threaded kernels. Embeddings
 # have length 1, so that 1e-5 is far above that (1e-7 seen) and far below what any real difference makes.
@@ -32,7 +33,7 @@ def check_embeddings(model_dir: str) -> float:
     """
     with tf.io.gfile.GFile(os.path.join(model_dir, EXTRA, REFERENCE_FILE), "rb") as f:
         expected = np.load(f)
-    loaded = tf.saved_model.load(model_dir)
+    loaded = load_saved_model(model_dir)
     answer = loaded.signatures[SERVING](tf.constant(probe_images(len(expected))))
     received = answer[features.EMBEDDING].numpy()
     difference = float(np.abs(received - expected).max()) if received.shape == expected.shape else float("inf")

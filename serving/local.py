@@ -14,6 +14,7 @@ from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from trainer_module import features
 from trainer_module.errors import DataError
 from trainer_module.images import decode
+from trainer_module.literal_paths import load_saved_model
 
 _IMAGES_PER_CALL = 64
 
@@ -63,7 +64,7 @@ class LocalModel:
           DataError: neither.
         """
         self.path = resolve(path)
-        self._loaded = tf.saved_model.load(self.path)
+        self._loaded = load_saved_model(self.path)
         missing = {SERVING, VERIFICATION} - set(self._loaded.signatures)
         if missing:
             raise DataError(

@@ -6,6 +6,8 @@ import shutil
 import tensorflow as tf
 import tf_keras
 
+from trainer_module.literal_paths import literal_path
+
 _FOLDER = "checkpoint"
 _NAME = "model"
 
@@ -42,5 +44,6 @@ def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:
       tf.errors.NotFoundError: there is no checkpoint.
       ValueError: a variable of another shape.
     """
-    status = tf.train.Checkpoint(backbone=backbone).read(path_in(run_dir))
-    status.assert_existing_objects_matched().expect_partial()
+    with literal_path(run_dir) as folder:
+        status = tf.train.Checkpoint(backbone=backbone).read(path_in(folder))
+        status.assert_existing_objects_matched().expect_partial()
