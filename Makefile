@@ -2,6 +2,10 @@
 PYTHON ?= python3
 SETUP = $(PYTHON) -m tools.setup
 BIN = .venv/bin
+PYTEST = $(BIN)/python -m pytest
+FAST = "not slow and not e2e"
+# Where floats are compared that TensorFlow's kernels made.
+NUMERIC = tests/trainer_module tests/evaluator_custom tests/serving
 PRODUCT = pipeline components trainer_module evaluator_custom serving
 SOURCES = $(PRODUCT) tools tests benchmarks
 # The platform is that of the wheels, not of the host: see tools/setup.py.
@@ -9,7 +13,7 @@ COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --py
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast lint format typecheck lock clean
+.PHONY: help setup setup-dev demo test test-fast test-numeric readme lint format typecheck lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -20,15 +24,25 @@ setup: ## Make the environment that the product runs on (.venv)
 setup-dev: ## Add what tests and checks need, and the oracle's environment (.venv-mxnet)
 	@$(SETUP) dev mxnet
 
+# DEMO_SYNTH and DEMO_RUN add options, such as DEMO_RUN="--set train.steps=2".
 demo: setup ## Make a small data set, train on it, evaluate, bless and push a model: build/demo
-	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces
-	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo
+	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces $(DEMO_SYNTH)
+	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo $(DEMO_RUN)
 
+# A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
 test: setup-dev ## Run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST) --numprocesses logical --maxprocesses 4 --dist loadfile --durations 25
 
 test-fast: setup-dev ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not e2e"
+	$(PYTEST) -m $(FAST)
+
+test-numeric: setup-dev ## Run the fast tests of networks and figures as on a lesser machine: AVX2 alone, one thread
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m $(FAST) $(NUMERIC)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+		$(PYTEST) -m $(FAST) $(NUMERIC)
+
+readme: setup-dev ## Run every command of README.md in an environment of the runtime alone
+	$(BIN)/python -m tests.readme
 
 lint: setup-dev ## Check style, formatting, and that every import is of a declared dependency
 	$(BIN)/ruff check .

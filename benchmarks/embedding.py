@@ -107,6 +107,7 @@ def run_step(folder: Path, backbone: str, pairs: int) -> float:
         conditions = parse_all(["lfw.accuracy >= 0.9"])
         properties = {
             "conditions": json.dumps([str(condition) for condition in conditions]),
+            "folds": "contiguous",
             "eval_config": proto_utils.proto_to_json(make_eval_config(conditions)),
             "example_splits": json.dumps(list(SETS)),
             "module_path": "evaluator_custom.embed_pairs",

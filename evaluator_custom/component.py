@@ -9,13 +9,19 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from evaluator_custom.conditions import Condition
-from evaluator_custom.executor import CONDITIONS_KEY, TRAINING_EXAMPLES_KEY, VerificationEvaluatorExecutor
+from evaluator_custom.conditions import Condition, Cut
+from evaluator_custom.executor import (
+    CONDITIONS_KEY,
+    FOLDS_KEY,
+    LATEST_BLESSING_KEY,
+    TRAINING_EXAMPLES_KEY,
+    VerificationEvaluatorExecutor,
+)
 from evaluator_custom.metrics import make_eval_config
 
 
 class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
-    """The Evaluator's spec, the conditions in words, the training set, and a digest of our source files.
+    """The Evaluator's spec, the conditions in words, the training set, the best so far, a digest of our source files.
 
     TFX hashes a node's properties, not its code.
     """
@@ -23,11 +29,13 @@ class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
         CONDITIONS_KEY: ExecutionParameter(type=str),
+        FOLDS_KEY: ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS = {
         **standard_component_specs.EvaluatorSpec.INPUTS,
         TRAINING_EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        LATEST_BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
     }
 
 
@@ -38,7 +46,8 @@ class VerificationEvaluator(component.Evaluator):
 
      - `evaluation`: ModelEvaluation, which `tfma.load_eval_result` reads; beside it `verification.json` and
        `report.html`.
-     - `blessing`: ModelBlessing, with the same `verification.json`, from where the Pusher takes it along.
+     - `blessing`: ModelBlessing, with the same `verification.json`, from where the Pusher takes it along, and
+       `best_so_far.json`, which the next evaluation reads.
     """
 
     SPEC_CLASS = VerificationEvaluatorSpec
@@ -52,7 +61,9 @@ class VerificationEvaluator(component.Evaluator):
         sets: Sequence[str],
         conditions: Sequence[Condition],
         *,
+        folds: Cut = "contiguous",
         baseline_model: types.BaseChannel | None = None,
+        latest_blessing: types.BaseChannel | None = None,
         training_examples: types.BaseChannel | None = None,
         code_version: str = "",
     ) -> None:
@@ -64,7 +75,9 @@ class VerificationEvaluator(component.Evaluator):
           schema: of the pair Examples.
           sets: the verification sets, which are splits of `examples`.
           conditions: what the candidate must fulfil to be blessed, at least one.
+          folds: how they are cut, see `protocol.evaluate`.
           baseline_model: the latest blessed model.
+          latest_blessing: its blessing, which keeps what the best blessed model so far made of the pairs.
           training_examples: of RecordExampleGen, to say which images and people the sets share with it.
           code_version: digest of the source files behind the executor.
         """
@@ -72,13 +85,15 @@ class VerificationEvaluator(component.Evaluator):
             examples=examples,
             model=model,
             baseline_model=baseline_model,
+            latest_blessing=latest_blessing,
             training_examples=training_examples,
             fairness_indicator_thresholds="null",
             example_splits=json.dumps(list(sets)),
-            eval_config=make_eval_config(conditions),
+            eval_config=make_eval_config(conditions, folds),
             schema=schema,
             module_path="evaluator_custom.embed_pairs",
             conditions=json.dumps([str(condition) for condition in conditions]),
+            folds=folds,
             code_version=code_version,
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),

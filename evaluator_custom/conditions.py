@@ -3,7 +3,7 @@
 | text | holds where |
 |---|---|
 | `SET.FIGURE >= NUMBER`, `SET.FIGURE <= NUMBER` | the candidate's figure does |
-| `SET.accuracy change >= NUMBER` | accuracy minus that of the latest blessed model on the same pairs does |
+| `SET.accuracy change >= NUMBER` | accuracy minus that of the latest blessed model does, and minus the best's so far |
 | `SET.FIGURE gap COLUMN <= NUMBER` | the difference between the best and the worst slice of an attribute does |
 
 Imports the standard library only: the command line reads conditions before anything else.
@@ -24,11 +24,15 @@ FIGURES = (
     "tar_std",
     "far",
     "tar_threshold",
+    "tar_1e2",
     "xnorm",
     "auc",
     "eer",
     "pairs",
 )
+# How the protocol's folds may be cut, see `protocol.evaluate`.
+Cut = Literal["contiguous", "stratified"]
+CUTS: tuple[Cut, ...] = ("contiguous", "stratified")
 # Figures that a slice has at the threshold of the whole set.
 SLICE_FIGURES = ("accuracy", "tar", "far")
 # A difference of two models that McNemar's two-sided test gives a larger p-value than this counts as none.
@@ -55,7 +59,7 @@ class Condition:
     Attributes:
       set: the verification set.
       figure: one of `FIGURES`.
-      kind: "value" of the candidate, "change" against the latest blessed model, or "gap" between slices.
+      kind: "value" of the candidate, "change" against the latest and the best blessed model, or "gap" between slices.
       sign: ">=" or "<=".
       bound: what the value is held against.
       column: the attribute whose slices a gap is between; "" otherwise.

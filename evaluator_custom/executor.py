@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import tempfile
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,27 +13,36 @@ from tensorflow_model_analysis import constants as tfma_constants
 from tfx import types
 from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
 from evaluator_custom import embedder
-from evaluator_custom.conditions import parse_all
-from evaluator_custom.leaks import find_leak, leak_warnings
+from evaluator_custom.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
+from evaluator_custom.conditions import Cut, parse_all
+from evaluator_custom.leaks import find_leak
 from evaluator_custom.one_source import ALL_SPLITS, as_one_split
 from evaluator_custom.pair_examples import PairExamples, read_pair_examples, read_training_content
 from evaluator_custom.report import EvaluatedSet, write_report
 from evaluator_custom.verdict import SetEvaluation, make_verdict, read_evaluation
+from evaluator_custom.verdict_warnings import verdict_warnings
 from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
 from trainer_module.console import say
 
 TRAINING_EXAMPLES_KEY = "training_examples"
+LATEST_BLESSING_KEY = "latest_blessing"
 CONDITIONS_KEY = "conditions"
+FOLDS_KEY = "folds"
 REPORT_FILE = "report.html"
 
 _Artifacts = dict[str, list[types.Artifact]]
 
 
 class VerificationEvaluatorExecutor(executor.Executor):
-    """Evaluates, validates and blesses as TFX does; writes `verification.json` and a report beside its results."""
+    """Evaluates, validates and blesses as TFX does; writes `verification.json` and a report beside its results.
+
+    `input_dict` holds what the Evaluator's does, and may hold `training_examples` (RecordExampleGen's) and
+    `latest_blessing` (of `baseline_model`, with the best so far). `exec_properties` has `conditions` (JSON list of
+    texts), `folds` and `code_version` beside the Evaluator's.
+    """
 
     def Do(  # noqa: N802 - TFX's name
         self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]
@@ -49,38 +60,124 @@ class VerificationEvaluatorExecutor(executor.Executor):
             name: read_pair_examples(artifact_utils.get_split_uri([examples], name), name)
             for name in json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
         }
-        attributes = {name: pairs.attributes for name, pairs in sets.items()}
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        candidate_name, baseline = "", None
-        if input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
-            candidate_name = tfma_constants.CANDIDATE_KEY
-            baseline = read_evaluation(evaluation.uri, tfma_constants.BASELINE_KEY, attributes)
-        candidate = read_evaluation(evaluation.uri, candidate_name, attributes)
+        candidate, baseline = _read_both(evaluation.uri, sets, input_dict, exec_properties[FOLDS_KEY])
+        digests = {name: pairs_digest(sets[name].digests, found.table.is_same) for name, found in candidate.items()}
+        best = _best_so_far(baseline, digests, input_dict)
         verdict = make_verdict(
             candidate,
             baseline,
+            best,
             parse_all(json.loads(exec_properties[CONDITIONS_KEY])),
             _leaks(sets, input_dict.get(TRAINING_EXAMPLES_KEY)),
-            blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.BLESSED_VALUE,
+            exec_properties[FOLDS_KEY],
         )
+        model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
+        verdict["blessed"] = _bless(blessing, all(condition["holds"] for condition in verdict["conditions"]))
+        if verdict["blessed"]:
+            best |= _better(best, {name: Record.of(model, of.table, digests[name]) for name, of in candidate.items()})
+        _stand_back(blessing, input_dict)
         for name, figures in verdict["sets"].items():
             if figures["accuracy"] is not None:
                 evaluation.set_float_custom_property(f"{name}_accuracy", figures["accuracy"])
+        _keep_private(evaluation.uri)
         for folder in (evaluation.uri, blessing.uri):
-            with tf.io.gfile.GFile(os.path.join(folder, VERIFICATION_FILE), "w") as f:
-                json.dump(verdict, f, indent=2)
-        warnings = leak_warnings(verdict["leaks"])
+            io_utils.write_string_file(os.path.join(folder, VERIFICATION_FILE), json.dumps(verdict, indent=2))
+        io_utils.write_string_file(os.path.join(blessing.uri, BEST_FILE), dumps(best))
+        warnings = verdict_warnings(verdict)
         for warning in warnings:
             say(f"WARNING {warning}")
         _write_report(
             evaluation.uri,
             _evaluated(candidate, sets),
-            lineage(input_dict, exec_properties),
+            {**lineage(input_dict, exec_properties), **_best_facts(verdict)},
             baseline=None if baseline is None else _evaluated(baseline, sets),
             baseline_name=_uri(input_dict, standard_component_specs.BASELINE_MODEL_KEY),
             warnings=warnings,
         )
+
+
+def _read_both(
+    evaluation: str, sets: Mapping[str, PairExamples], input_dict: _Artifacts, folds: Cut
+) -> tuple[dict[str, SetEvaluation], dict[str, SetEvaluation] | None]:
+    """Results of the candidate and of the latest blessed model, if there is one."""
+    attributes = {name: pairs.attributes for name, pairs in sets.items()}
+    if not input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
+        return read_evaluation(evaluation, "", attributes, folds), None
+    return (
+        read_evaluation(evaluation, tfma_constants.CANDIDATE_KEY, attributes, folds),
+        read_evaluation(evaluation, tfma_constants.BASELINE_KEY, attributes, folds),
+    )
+
+
+def _best_so_far(
+    baseline: Mapping[str, SetEvaluation] | None, digests: Mapping[str, str], input_dict: _Artifacts
+) -> dict[str, Record]:
+    """The best blessed model on each set: of the latest blessing, or the latest blessed model itself.
+
+    A record of other pairs can't be compared with. It gives way to the latest blessed model, and that is said.
+    """
+    if baseline is None:
+        return {}
+    found = _read_best(input_dict.get(LATEST_BLESSING_KEY))
+    for name, results in baseline.items():
+        if name in found and not found[name].is_of(results.table, digests[name]):
+            say(
+                f"WARNING {name}: its pairs or folds are others than those of the best model so far, "
+                f"{found.pop(name).model}: the best starts anew with the latest blessed model"
+            )
+    model = artifact_utils.get_single_uri(input_dict[standard_component_specs.BASELINE_MODEL_KEY])
+    latest = {name: Record.of(model, results.table, digests[name]) for name, results in baseline.items()}
+    return found | _better(found, latest)
+
+
+def _read_best(blessing: list[types.Artifact] | None) -> dict[str, Record]:
+    """What the latest blessing keeps; what can't be read is said."""
+    if not blessing:
+        return {}
+    path = os.path.join(artifact_utils.get_single_uri(blessing), BEST_FILE)
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            return loads(file.read())
+    except (tf.errors.OpError, ValueError) as error:
+        say(f"WARNING {path}: the best starts anew with the latest blessed model, for this can't be read: {error}")
+        return {}
+
+
+def _better(older: Mapping[str, Record], newer: Mapping[str, Record | None]) -> dict[str, Record]:
+    """By set, the better record; sets that neither judged are left out."""
+    both = {name: better(older.get(name), record) for name, record in newer.items()}
+    return {name: record for name, record in both.items() if record is not None}
+
+
+def _bless(blessing: types.Artifact, holds: bool) -> bool:
+    """TFX's verdict, withdrawn where a condition of ours doesn't hold: the best so far is beyond TFMA's thresholds."""
+    key = constants.ARTIFACT_PROPERTY_BLESSED_KEY
+    blessed = blessing.get_int_custom_property(key) == constants.BLESSED_VALUE
+    if blessed and not holds:
+        tf.io.gfile.remove(os.path.join(blessing.uri, constants.BLESSED_FILE_NAME))
+        io_utils.write_string_file(os.path.join(blessing.uri, constants.NOT_BLESSED_FILE_NAME), "")
+        blessing.set_int_custom_property(key, constants.NOT_BLESSED_VALUE)
+    return blessed and holds
+
+
+def _stand_back(blessing: types.Artifact, input_dict: _Artifacts) -> None:
+    """Leaves the latest blessed model its first blessing, where it was judged once more.
+
+    The Resolver finds a model's blessing by this property, and takes the latest. It is an input of this node, so
+    that a new one on each run would keep the node from the cache for ever.
+    """
+    keys = (standard_component_specs.MODEL_KEY, standard_component_specs.BASELINE_MODEL_KEY, LATEST_BLESSING_KEY)
+    model, baseline, latest = (input_dict.get(key) for key in keys)
+    if model and baseline and latest and model[0].id == baseline[0].id:
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, 0)
+
+
+def _best_facts(verdict: Mapping[str, Any]) -> dict[str, str]:
+    """What the report's lineage says about the best so far."""
+    best = [f"{name} {of['accuracy']:.4f} by {of['model']}" for name, of in verdict["best"].items()]
+    return {"best so far": "; ".join(best)} if best else {}
 
 
 def _leaks(
@@ -96,7 +193,7 @@ def _leaks(
 
 
 def _evaluated(results: Mapping[str, SetEvaluation], sets: Mapping[str, PairExamples]) -> list[EvaluatedSet]:
-    """What the report shows: the sets that are large enough for the protocol."""
+    """What the report shows."""
     return [
         EvaluatedSet(
             name=name,
@@ -107,7 +204,6 @@ def _evaluated(results: Mapping[str, SetEvaluation], sets: Mapping[str, PairExam
             attributes=dict(found.table.attributes),
         )
         for name, found in results.items()
-        if found.table.result is not None
     ]
 
 
@@ -127,6 +223,7 @@ def lineage(input_dict: _Artifacts, exec_properties: Mapping[str, Any]) -> dict[
         "training data": _data(input_dict, TRAINING_EXAMPLES_KEY),
         "verification data": _data(input_dict, standard_component_specs.EXAMPLES_KEY),
         "code of the evaluation": str(exec_properties.get("code_version", "")),
+        "folds": "" if exec_properties[FOLDS_KEY] == "contiguous" else exec_properties[FOLDS_KEY],
         "compared with": _uri(input_dict, standard_component_specs.BASELINE_MODEL_KEY) or "nothing: first model",
     }
     return {name: fact for name, fact in facts.items() if fact}
@@ -146,10 +243,33 @@ def _data(input_dict: _Artifacts, key: str) -> str:
 
 
 def _write_report(folder: str, sets: list[EvaluatedSet], facts: dict[str, str], **more: Any) -> None:
-    """Writes the report and its plots into a folder on any file system that TensorFlow knows."""
+    """Writes the report and its plots into a folder on any file system that TensorFlow knows.
+
+    A report is for people: one that can't be made is said, and takes no verdict with it.
+    """
     if not sets:
         return
-    with tempfile.TemporaryDirectory() as local:
-        write_report(os.path.join(local, REPORT_FILE), sets, facts, **more)
-        for name in sorted(os.listdir(local)):
-            tf.io.gfile.copy(os.path.join(local, name), os.path.join(folder, name), overwrite=True)
+    try:
+        with tempfile.TemporaryDirectory() as local:
+            write_report(os.path.join(local, REPORT_FILE), sets, facts, **more)
+            for name in sorted(os.listdir(local)):
+                source, target = os.path.join(local, name), os.path.join(folder, name)
+                if _is_local(folder):
+                    shutil.copyfile(source, target)
+                    shutil.copymode(source, target)
+                else:
+                    tf.io.gfile.copy(source, target, overwrite=True)
+    except Exception as error:
+        traceback.print_exc()  # into the run's log
+        say(f"WARNING no report, the verdict stands without it: {type(error).__name__}: {error}")
+
+
+def _keep_private(folder: str) -> None:
+    """Keeps other users of this machine out of a folder whose report will show faces."""
+    if _is_local(folder):
+        os.chmod(folder, 0o700)
+
+
+def _is_local(folder: str) -> bool:
+    """Whether the path has no scheme."""
+    return "://" not in folder

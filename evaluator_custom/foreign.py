@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,10 +13,12 @@ import tensorflow as tf
 from evaluator_custom.embedder import Embedder, PairEmbedder
 from serving.local import resolve
 from serving.signatures import SERVING, VERIFICATION
+from trainer_module.console import say
 from trainer_module.errors import DataError
 from trainer_module.features import CHANNELS, IMAGE_SIZE, PixelFormat
 from trainer_module.images import decode_faces, to_input
 from trainer_module.literal_paths import load_saved_model
+from trainer_module.weights import onnx_file
 
 Layout = Literal["nchw", "nhwc"]
 
@@ -90,10 +93,11 @@ class _Network:
         """Opens an ONNX file by onnxruntime.
 
         Raises:
-          DataError: no ONNX file, or inputs and outputs among which the options don't choose.
+          DataError: no ONNX file, one that isn't what it says, or inputs and outputs that the options don't choose.
         """
         if options.signature is not None:
             raise DataError(f"{path}: an ONNX file has no signatures. Received: --signature {options.signature}")
+        onnx_file.load(Path(path), with_data=False)
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
@@ -199,7 +203,23 @@ class ForeignEmbedder(Embedder):
                 f"{path}: input {self._network.input} takes pixels as they are: expected --mean 0 --scale 1. "
                 f"Received: --mean {options.pixels.mean:g} --scale {options.pixels.scale:g}"
             )
+        if self._batch is None and self._refusal(2):
+            if refusal := self._refusal(1):
+                raise DataError(f"{path}: expected a network that takes images. Received: {refusal}")
+            # What arcface_torch's mbf export does: it declares an open batch, and reshapes to [1, 512].
+            say(f"{path}: declares an open batch, and takes one image a call: slower")
+            self._batch = 1
         self._prepare = tf.function(self._pixels, input_signature=[tf.TensorSpec([None], tf.string)])
+
+    def _refusal(self, images: int) -> str:
+        """Why the network doesn't give a row for each of so many images; "" where it does."""
+        size = (self._size, self._size)
+        shape = (CHANNELS, *size) if self._layout == "nchw" else (*size, CHANNELS)
+        try:
+            rows = self._network.call(np.zeros((images, *shape), self._network.input.dtype))
+        except Exception as error:  # onnxruntime has a dozen of them, and TensorFlow as many
+            return str(error)
+        return "" if len(rows) == images else f"{list(rows.shape)} for {images} images"
 
     def _find_layout(self, shape: tuple[int | None, ...]) -> Layout:
         likely: list[Layout] = []

@@ -13,14 +13,14 @@ Identification", NISTIR 8271, 2019 (FPIR, and TPIR = 1 - FNIR at rank 1); B. Maz
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluator_custom.verification_statistics import ProtocolError, RocCurve, describe_indices
+from evaluator_custom import support
+from evaluator_custom.verification_statistics import ProtocolError, RocCurve, allowed, describe_indices
 from trainer_module.console import progress
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -74,9 +74,9 @@ class ScoreCounts:
         tar: dict[float, float | None] = {}
         thresholds: dict[float, float | None] = {}
         for target in FAR_TARGETS:
-            allowed = _allowed(target, impostor_pairs)
-            accepted = int(np.searchsorted(impostor, allowed, side="right"))  # steps whose false accepts are allowed
-            can_tell = allowed > 0 and genuine_pairs > 0
+            admitted = allowed(target, impostor_pairs)
+            accepted = int(np.searchsorted(impostor, admitted, side="right"))  # steps whose false accepts are allowed
+            can_tell = admitted > 0 and genuine_pairs > 0
             tar[target] = (int(genuine[accepted - 1]) / genuine_pairs if accepted else 0.0) if can_tell else None
             thresholds[target] = float(cosines[accepted - 1]) if can_tell and accepted else None
         curve = RocCurve(
@@ -109,9 +109,20 @@ class PairFigures:
     auc: float | None
     eer: float | None
 
+    @property
+    def undefined(self) -> dict[str, str]:
+        """Figure -> why it is None; that of a target is e.g. "tar_at_far 0.001"."""
+        missing = support.SAME if not self.genuine else support.DIFFERENT if not self.impostor else ""
+        reasons = dict.fromkeys(("auc", "eer"), f"there are no {missing}") if missing else {}
+        for target, tar in self.tar_at_far.items():
+            if tar is None:
+                few = f"there are no {missing}" if missing else str(support.needs(target, self.impostor))
+                reasons[f"tar_at_far {target:g}"] = few
+        return reasons
+
     def to_dict(self) -> dict[str, Any]:
         """Everything in types that JSON knows; targets become keys such as "0.001"."""
-        return _json_ready(self)
+        return {**_json_ready(self), "undefined": self.undefined}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +149,24 @@ class IdentificationFigures:
     tpir_at_fpir: dict[float, float | None]
     threshold_at_fpir: dict[float, float | None]
 
+    @property
+    def undefined(self) -> dict[str, str]:
+        """Figure -> why it is None; that of a rank or target is e.g. "rank_rates 5" or "tpir_at_fpir 0.001"."""
+        no_mated = "" if self.mated else "no probe is of an identity in the gallery"
+        reasons = {}
+        for k, rate in self.rank_rates.items():
+            if rate is None:
+                few = f"needs more than {k} identities in the gallery; there are {self.identities:,}"
+                reasons[f"rank_rates {k}"] = no_mated or few
+        for target, tpir in self.tpir_at_fpir.items():
+            if tpir is None:
+                few = str(support.needs(target, self.nonmated, "probes of unknowns"))
+                reasons[f"tpir_at_fpir {target:g}"] = no_mated or few
+        return reasons
+
     def to_dict(self) -> dict[str, Any]:
         """Everything in types that JSON knows; targets and ranks become keys such as "0.001" and "5"."""
-        return _json_ready(self)
+        return {**_json_ready(self), "undefined": self.undefined}
 
 
 def fuse(raw: npt.ArrayLike, mirrored: npt.ArrayLike) -> np.ndarray:
@@ -257,19 +283,13 @@ def _identification(identities: int, ranks: np.ndarray, own: np.ndarray, unknown
     tpir: dict[float, float | None] = {}
     thresholds: dict[float, float | None] = {}
     for target in FPIR_TARGETS:
-        allowed = _allowed(target, unknown.size)
+        admitted = allowed(target, unknown.size)
         tpir[target] = thresholds[target] = None
-        if allowed and ranks.size:
+        if admitted and ranks.size:
             # All targets are below 1, so there is an unknown that must not pass.
-            above = first.size - int(np.searchsorted(first, unknown[allowed], side="right"))
-            tpir[target], thresholds[target] = above / ranks.size, float(unknown[allowed])
+            above = first.size - int(np.searchsorted(first, unknown[admitted], side="right"))
+            tpir[target], thresholds[target] = above / ranks.size, float(unknown[admitted])
     return IdentificationFigures(identities, ranks.size, unknown.size, rank_rates, tpir, thresholds)
-
-
-def _allowed(target: float, trials: int) -> int:
-    """How many false ones of so many trials a target rate admits."""
-    # A hair above the product, which may fall short of a whole number: 0.29 * 100 is 28.999999999999996.
-    return math.floor(target * trials * (1 + 1e-12))
 
 
 def _upper_tiles(images: int, block: int) -> Iterator[tuple[slice, slice]]:

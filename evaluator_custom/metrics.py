@@ -12,9 +12,9 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2
 
-from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, Condition, sets_of
+from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, Condition, Cut, sets_of
 from evaluator_custom.embedder import DISTANCE, XNORM
-from evaluator_custom.pair_table import PairTable, change
+from evaluator_custom.pair_table import Judgements, PairTable, change
 from trainer_module import features
 
 PAIR_TABLE = "pair_table"
@@ -37,30 +37,31 @@ def gap_name(figure: str, column: str) -> str:
 class VerificationMetric(metric_types.Metric):
     """One figure of InsightFace's 10-fold verification protocol, over the pairs of a slice.
 
-    Folds are cut in the order of `pair_index`, never in the order in which Beam delivers. A figure that is not defined
-    (AUC of pairs of one kind, anything of fewer than 10 pairs) is NaN. Ranges: see `protocol.VerificationResult`.
+    Folds are cut in the order of `pair_index`, never in the order in which Beam delivers. A figure that the pairs can't
+    bear is NaN. Ranges: see `protocol.VerificationResult`.
     """
 
-    def __init__(self, name: str = "accuracy") -> None:
+    def __init__(self, name: str = "accuracy", folds: Cut = "contiguous") -> None:
         """Makes the metric.
 
         Args:
           name: one of `FIGURES`.
+          folds: how they are cut, as for all metrics of this module.
 
         Raises:
           ValueError: any other name.
         """
         if name not in FIGURES:
             raise ValueError(f"expected one of {FIGURES}. Received: name={name!r}")
-        super().__init__(_figure_computations, name=name)
+        super().__init__(_figure_computations, name=name, folds=folds)
 
 
 class PairTableMetric(metric_types.Metric):
     """What a model makes of each pair: float64 [N, 3] of distance, mean raw length and is_same, by `pair_index`."""
 
-    def __init__(self, name: str = PAIR_TABLE) -> None:
+    def __init__(self, name: str = PAIR_TABLE, folds: Cut = "contiguous") -> None:
         """Makes the metric."""
-        super().__init__(_table_computations, name=name)
+        super().__init__(_table_computations, name=name, folds=folds)
 
 
 class AccuracyChange(metric_types.Metric):
@@ -70,9 +71,9 @@ class AccuracyChange(metric_types.Metric):
     before. Beside it stands the test's p-value.
     """
 
-    def __init__(self, name: str = CHANGE) -> None:
+    def __init__(self, name: str = CHANGE, folds: Cut = "contiguous") -> None:
         """Makes the metric."""
-        super().__init__(_change_computations, name=name)
+        super().__init__(_change_computations, name=name, folds=folds)
 
 
 class SliceGap(metric_types.Metric):
@@ -81,35 +82,37 @@ class SliceGap(metric_types.Metric):
     NaN where fewer than two slices have enough pairs.
     """
 
-    def __init__(self, figure: str, column: str, name: str = "") -> None:
+    def __init__(self, figure: str, column: str, name: str = "", folds: Cut = "contiguous") -> None:
         """Makes the metric.
 
         Args:
           figure: one of `conditions.SLICE_FIGURES`.
           column: the attribute.
           name: what `gap_name` gives.
+          folds: see `VerificationMetric`.
         """
-        super().__init__(_gap_computations, name=name or gap_name(figure, column), figure=figure, column=column)
+        name = name or gap_name(figure, column)
+        super().__init__(_gap_computations, name=name, figure=figure, column=column, folds=folds)
 
 
 for _metric in (VerificationMetric, PairTableMetric, AccuracyChange, SliceGap):
     metric_types.register_metric(_metric)
 
 
-def _collect(model_name: str, example_weighted: bool) -> metric_types.MetricComputation:
+def _collect(model_name: str, example_weighted: bool, folds: Cut) -> metric_types.MetricComputation:
     """The pass that all metrics share; TFMA runs equal ones once."""
     key = MetricKey(name=_PAIRS, model_name=model_name, example_weighted=example_weighted)
     preprocessor = metric_types.FeaturePreprocessor(feature_keys=[features.PAIR_INDEX, features.ATTRIBUTES])
-    return metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=CollectPairs(key))
+    return metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=CollectPairs(key, folds))
 
 
 def _for_each_model(
-    name: str, model_names: list[str] | None, example_weighted: bool, value: Callable[[PairTable], Any]
+    name: str, folds: Cut, model_names: list[str] | None, example_weighted: bool, value: Callable[[PairTable], Any]
 ) -> list[Any]:
     """Computations of a metric that is a function of one model's pairs."""
     computations: list[Any] = []
     for model_name in model_names or [""]:
-        pairs = _collect(model_name, example_weighted)
+        pairs = _collect(model_name, example_weighted, folds)
         key = MetricKey(name=name, model_name=model_name, example_weighted=example_weighted)
         computations += [pairs, _derived([key], functools.partial(_derive, pairs.keys[0], key, value))]
     return computations
@@ -126,26 +129,38 @@ def _derive(
     return {key: _NAN if derived is None else derived}
 
 
-def _figure_computations(name: str, model_names: list[str] | None = None, example_weighted: bool = False) -> list[Any]:
-    return _for_each_model(name, model_names, example_weighted, functools.partial(PairTable.figure, name=name))
+def _figure_computations(
+    name: str, folds: Cut, model_names: list[str] | None = None, example_weighted: bool = False
+) -> list[Any]:
+    value = functools.partial(PairTable.figure, name=name)
+    return _for_each_model(name, folds, model_names, example_weighted, value)
 
 
-def _table_computations(name: str, model_names: list[str] | None = None, example_weighted: bool = False) -> list[Any]:
-    return _for_each_model(name, model_names, example_weighted, PairTable.to_array)
+def _table_computations(
+    name: str, folds: Cut, model_names: list[str] | None = None, example_weighted: bool = False
+) -> list[Any]:
+    return _for_each_model(name, folds, model_names, example_weighted, PairTable.to_array)
 
 
 def _gap_computations(
-    figure: str, column: str, name: str, model_names: list[str] | None = None, example_weighted: bool = False
+    figure: str,
+    column: str,
+    name: str,
+    folds: Cut,
+    model_names: list[str] | None = None,
+    example_weighted: bool = False,
 ) -> list[Any]:
     value = functools.partial(PairTable.gap, figure=figure, column=column)
-    return _for_each_model(name, model_names, example_weighted, value)
+    return _for_each_model(name, folds, model_names, example_weighted, value)
 
 
-def _change_computations(name: str, model_names: list[str] | None = None, example_weighted: bool = False) -> list[Any]:
+def _change_computations(
+    name: str, folds: Cut, model_names: list[str] | None = None, example_weighted: bool = False
+) -> list[Any]:
     names = model_names or [""]
     if constants.BASELINE_KEY not in names:
         return []
-    collected = {model: _collect(model, example_weighted) for model in names}
+    collected = {model: _collect(model, example_weighted, folds) for model in names}
     baseline = collected.pop(constants.BASELINE_KEY)
     computations: list[Any] = [baseline]
     for model, pairs in collected.items():
@@ -159,7 +174,7 @@ def _change_computations(name: str, model_names: list[str] | None = None, exampl
 def _derive_change(
     candidate: MetricKey, baseline: MetricKey, key: MetricKey, p_value: MetricKey, metrics: dict[MetricKey, Any]
 ) -> dict[MetricKey, float]:
-    found = change(metrics[candidate], metrics[baseline], SIGNIFICANCE)
+    found = change(Judgements.of(metrics[candidate]), Judgements.of(metrics[baseline]), SIGNIFICANCE)
     return {key: found.significant, p_value: found.p_value} if found else {key: _NAN, p_value: _NAN}
 
 
@@ -169,9 +184,10 @@ class CollectPairs(beam.CombineFn):
     The protocol needs all pairs at once: 4 numbers a pair, 7,000 pairs in the largest published set.
     """
 
-    def __init__(self, key: MetricKey) -> None:
-        """Keeps the key, which names the model whose predictions are read."""
+    def __init__(self, key: MetricKey, folds: Cut) -> None:
+        """Keeps the key, which names the model whose predictions are read, and how folds are cut."""
         self._key = key
+        self._folds = folds
 
     def create_accumulator(self) -> list[_Row]:
         """No pairs."""
@@ -203,6 +219,7 @@ class CollectPairs(beam.CombineFn):
                 is_same=np.array([row[1] > 0 for row in rows], np.bool_),
                 norms=np.array([row[3] for row in rows]),
                 attributes={column: [values.get(column, "") for values in known] for column in columns},
+                folds=self._folds,
             )
         }
 
@@ -213,17 +230,18 @@ def _texts(value: Any) -> tuple[str, ...]:
     return () if values is None else tuple(text.decode() for text in np.ravel(values).tolist())
 
 
-def make_eval_config(conditions: Sequence[Condition]) -> config_pb2.EvalConfig:
+def make_eval_config(conditions: Sequence[Condition], folds: Cut = "contiguous") -> config_pb2.EvalConfig:
     """What the Evaluator is told: every figure for every set and slice, and the conditions as TFMA's thresholds.
 
     Args:
       conditions: what the candidate must fulfil; one on a set without data is never fulfilled.
+      folds: how they are cut.
 
     Returns:
       A TFMA configuration; without any condition nothing is ever blessed.
     """
-    metrics = [_metric_config(VerificationMetric, name) for name in FIGURES]
-    metrics += [_metric_config(PairTableMetric, PAIR_TABLE), _metric_config(AccuracyChange, CHANGE)]
+    metrics = [_metric_config(VerificationMetric, name, folds) for name in FIGURES]
+    metrics += [_metric_config(PairTableMetric, PAIR_TABLE, folds), _metric_config(AccuracyChange, CHANGE, folds)]
     by_name = {json.loads(metric.config)["name"]: metric for metric in metrics}
     for name in sets_of(tuple(conditions)):
         # TFX drops change thresholds where no model was blessed before; a missing set has to block all the same.
@@ -231,7 +249,7 @@ def make_eval_config(conditions: Sequence[Condition]) -> config_pb2.EvalConfig:
     for condition in conditions:
         name = metric_name(condition)
         if name not in by_name:
-            by_name[name] = _metric_config(SliceGap, name, figure=condition.figure, column=condition.column)
+            by_name[name] = _metric_config(SliceGap, name, folds, figure=condition.figure, column=condition.column)
         _add_threshold(by_name[name], condition)
     return config_pb2.EvalConfig(
         model_specs=[
@@ -252,8 +270,8 @@ def metric_name(condition: Condition) -> str:
     return CHANGE if condition.kind == "change" else condition.figure
 
 
-def _metric_config(kind: type[metric_types.Metric], name: str, **arguments: str) -> config_pb2.MetricConfig:
-    config = json.dumps({"name": name, **arguments})
+def _metric_config(kind: type[metric_types.Metric], name: str, folds: Cut, **arguments: str) -> config_pb2.MetricConfig:
+    config = json.dumps({"name": name, "folds": folds, **arguments})
     return config_pb2.MetricConfig(class_name=kind.__name__, module=__name__, config=config)
 
 

@@ -7,10 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from evaluator_custom import protocol, slices
+from evaluator_custom import protocol, slices, support
+from evaluator_custom.conditions import Cut
 from evaluator_custom.verification_statistics import mcnemar
-
-_FOLDS = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,46 +21,53 @@ class PairTable:
       is_same: bool [N].
       norms: mean raw length of each pair's embeddings, float64 [N].
       attributes: column -> value of each pair, "" where it isn't known.
+      folds: how they are cut, see `protocol.evaluate`.
     """
 
     distances: np.ndarray
     is_same: np.ndarray
     norms: np.ndarray
     attributes: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    folds: Cut = "contiguous"
 
     @functools.cached_property
-    def result(self) -> protocol.VerificationResult | None:
-        """The protocol's figures; None with fewer pairs than the protocol has folds."""
-        if self.distances.size < _FOLDS:
-            return None
-        return protocol.evaluate(self.distances, self.is_same, self.norms, folds=_FOLDS)
+    def result(self) -> protocol.VerificationResult:
+        """The protocol's figures."""
+        return protocol.evaluate(self.distances, self.is_same, self.norms, cut=self.folds)
 
     @functools.cached_property
     def slices(self) -> tuple[slices.SliceFigures, ...]:
         """Every slice at the threshold of all pairs; none where there is no such threshold."""
-        if self.result is None:
+        if self.result.threshold is None:
             return ()
         return slices.slice_figures(self.distances, self.is_same, self.result.threshold, self.attributes)
 
     def figure(self, name: str) -> float | None:
         """One of `conditions.FIGURES`; None where it isn't defined."""
-        if name == "pairs":
-            return float(self.distances.size)
-        value = None if self.result is None else getattr(self.result, name)
+        value = getattr(self.result, name)
         return None if value is None else float(value)
 
     def gap(self, figure: str, column: str) -> float | None:
         """See `slices.gap`."""
         return slices.gap(self.slices, column, figure)
 
+    def no_gap(self, figure: str, column: str) -> str:
+        """Why `gap` is None."""
+        if column not in self.attributes:
+            return f"the set has no attribute {column!r}"
+        if self.result.threshold is None:
+            return self.result.undefined["threshold"]
+        kinds = {"accuracy": "pairs of each kind", "tar": support.SAME, "far": support.DIFFERENT}
+        return f"needs two values of {column!r} with {support.MIN_PAIRS} {kinds[figure]} each"
+
     def to_array(self) -> np.ndarray:
         """Distances, norms and is_same as columns, float64 [N, 3]."""
         return np.stack([self.distances, self.norms, self.is_same.astype(np.float64)], axis=1)
 
     @classmethod
-    def from_array(cls, array: np.ndarray, attributes: Mapping[str, Sequence[str]]) -> Self:
-        """The inverse of `to_array`, with the attributes that it doesn't hold."""
-        return cls(array[:, 0], array[:, 2] > 0, array[:, 1], attributes)
+    def from_array(cls, array: np.ndarray, attributes: Mapping[str, Sequence[str]], folds: Cut) -> Self:
+        """The inverse of `to_array`, with the attributes and the cut that it doesn't hold."""
+        return cls(array[:, 0], array[:, 2] > 0, array[:, 1], attributes, folds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +86,26 @@ class Change:
     significant: float
 
 
-def change(first: PairTable, second: PairTable, level: float) -> Change | None:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judgements:
+    """Which pairs of a set a model judged correctly.
+
+    Attributes:
+      accuracy: mean over folds, 0..1.
+      correct: bool [N].
+    """
+
+    accuracy: float
+    correct: np.ndarray
+
+    @classmethod
+    def of(cls, table: PairTable) -> Self | None:
+        """A model's judgements; None where the protocol makes none."""
+        result = table.result
+        return None if result.accuracy is None or result.correct is None else cls(result.accuracy, result.correct)
+
+
+def change(first: Judgements | None, second: Judgements | None, level: float) -> Change | None:
     """Compares two models on the same pairs.
 
     Args:
@@ -89,10 +114,10 @@ def change(first: PairTable, second: PairTable, level: float) -> Change | None:
       level: of significance, above 0 and below 1.
 
     Returns:
-      The change; None with too few pairs.
+      The change; None where one of them judges nothing.
     """
-    if first.result is None or second.result is None:
+    if first is None or second is None:
         return None
-    difference = first.result.accuracy - second.result.accuracy
-    p_value = mcnemar(first.result.correct, second.result.correct).p_value
+    difference = first.accuracy - second.accuracy
+    p_value = mcnemar(first.correct, second.correct).p_value
     return Change(difference, p_value, difference if p_value < level else 0.0)

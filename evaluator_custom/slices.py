@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-MIN_PAIRS = 10  # a rate over fewer pairs moves by more than 0.1 with each of them
+from evaluator_custom.support import MIN_PAIRS
 
 
 @dataclasses.dataclass(frozen=True)

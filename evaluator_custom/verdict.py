@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow_model_analysis as tfma
 
-from evaluator_custom.conditions import FIGURES, SLICE_FIGURES, Condition
+from evaluator_custom.best_so_far import Record
+from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, SLICE_FIGURES, Condition, Cut
 from evaluator_custom.metrics import CHANGE, P_VALUE, PAIR_TABLE, metric_name
-from evaluator_custom.pair_table import PairTable
+from evaluator_custom.pair_table import Judgements, PairTable, change
 from trainer_module import features
 
 _DIFFERENCE = "_diff"  # what TFMA appends to the names of differences to the baseline
@@ -32,9 +33,14 @@ class SetEvaluation:
         """The protocol's figures."""
         return {name: self.metrics[name] for name in FIGURES}
 
+    def undefined(self) -> dict[str, str]:
+        """Figure -> why it isn't defined."""
+        reasons = self.table.result.undefined
+        return {name: reasons[name] for name in FIGURES if name in reasons}
+
 
 def read_evaluation(
-    evaluation: str, model_name: str, attributes: Mapping[str, Mapping[str, Sequence[str]]]
+    evaluation: str, model_name: str, attributes: Mapping[str, Mapping[str, Sequence[str]]], folds: Cut
 ) -> dict[str, SetEvaluation]:
     """Reads the results on each set by `tfma.load_eval_result`.
 
@@ -42,6 +48,7 @@ def read_evaluation(
       evaluation: folder of TFMA's results.
       model_name: TFMA's name of the model; "" if there is one alone.
       attributes: set -> column -> value of each pair, in the order of the result.
+      folds: how they were cut.
 
     Returns:
       Set -> results; a set without data is left out.
@@ -58,9 +65,10 @@ def read_evaluation(
             continue
         values = dict(values_of[name])
         table = values.pop(PAIR_TABLE)["arrayValue"]
-        array = np.array(table["float64Values"]).reshape([int(size) for size in table["shape"]])
+        # JSON has NaN as text.
+        array = np.array(table["float64Values"], np.float64).reshape([int(size) for size in table["shape"]])
         numbers = {metric: _number(value) for metric, value in values.items() if "arrayValue" not in value}
-        found[name] = SetEvaluation(numbers, PairTable.from_array(array, attributes[name]))
+        found[name] = SetEvaluation(numbers, PairTable.from_array(array, attributes[name], folds))
     return found
 
 
@@ -72,29 +80,37 @@ def _number(value: dict[str, Any]) -> float | None:
 def make_verdict(
     candidate: Mapping[str, SetEvaluation],
     baseline: Mapping[str, SetEvaluation] | None,
+    best: Mapping[str, Record],
     conditions: Sequence[Condition],
     leaks: Mapping[str, dict[str, Any]],
-    blessed: bool,
+    folds: Cut,
 ) -> dict[str, Any]:
-    """What `verification.json` says.
+    """What `verification.json` says, but for whether the model is blessed, which hangs on TFX's verdict, too.
 
     Args:
       candidate: its results by set, in the order in which they are reported.
       baseline: those of the latest blessed model; None where there is none.
+      best: set -> the best blessed so far, the latest among them.
       conditions: what the candidate was held against.
       leaks: set -> what it shares with the training set, as `leaks.Leak` has it.
-      blessed: TFX's verdict.
+      folds: how they were cut.
 
     Returns:
-      `sets`: set -> figure -> value (None where not defined); `baseline`: the same of the latest blessed model, or
-      None; `conditions`: one `{text, set, kind, value, holds}` each, of a change also `p_value` and `difference`;
+      `sets`: set -> figure -> value (None where not defined); `undefined`: set -> figure -> why not; `warnings`: set ->
+      sentences; `folds`; `baseline`: figures of the latest blessed model, or None; `best`: set -> accuracy and model;
+      `conditions`: one `{text, set, kind, value, holds, reason}` each, `reason` saying why there is no value; of a
+      change also `p_value`, `difference`, and `best`, the same against the best so far if that isn't the latest;
       `slices`: set -> figures of each slice at the threshold of the whole; `gaps`: set -> column -> figure ->
-      difference between best and worst slice; `leaks`; `blessed`.
+      difference between best and worst slice; `leaks`.
     """
     return {
         "sets": {name: results.figures() for name, results in candidate.items()},
+        "undefined": {name: results.undefined() for name, results in candidate.items()},
+        "warnings": {name: list(results.table.result.warnings) for name, results in candidate.items()},
+        "folds": folds,
         "baseline": None if baseline is None else {name: results.figures() for name, results in baseline.items()},
-        "conditions": [_judged(condition, candidate, baseline is not None) for condition in conditions],
+        "best": {name: {"accuracy": record.accuracy, "model": record.model} for name, record in best.items()},
+        "conditions": [_judged(condition, candidate, baseline, best) for condition in conditions],
         "slices": {
             name: [s.to_dict() for s in results.table.slices if s.accuracy is not None]
             for name, results in candidate.items()
@@ -102,25 +118,65 @@ def make_verdict(
         },
         "gaps": {name: _gaps(results.table) for name, results in candidate.items() if results.table.attributes},
         "leaks": dict(leaks),
-        "blessed": blessed,
     }
 
 
-def _judged(condition: Condition, candidate: Mapping[str, SetEvaluation], has_baseline: bool) -> dict[str, Any]:
+def _judged(
+    condition: Condition,
+    candidate: Mapping[str, SetEvaluation],
+    baseline: Mapping[str, SetEvaluation] | None,
+    best: Mapping[str, Record],
+) -> dict[str, Any]:
     """A condition with its figure."""
     results = candidate.get(condition.set)
-    metrics: Mapping[str, float | None] = results.metrics if results else {}
-    judged = {"text": str(condition), "set": condition.set, "kind": condition.kind}
-    if condition.kind != "change":
-        value = metrics.get(metric_name(condition))
-        return {**judged, "value": value, "holds": condition.holds(value)}
-    if not has_baseline:
-        # A first model is compared with nothing, but a set that is missing blocks it, too.
-        return {**judged, "value": None, "holds": results is not None, "p_value": None, "difference": None}
-    value = metrics.get(CHANGE + _DIFFERENCE)
-    difference = metrics.get("accuracy" + _DIFFERENCE)
-    p_value = metrics.get(P_VALUE)
-    return {**judged, "value": value, "holds": condition.holds(value), "p_value": p_value, "difference": difference}
+    judged = {"text": str(condition), "set": condition.set, "kind": condition.kind, "value": None, "reason": None}
+    comparison = {"p_value": None, "difference": None, "best": None} if condition.kind == "change" else {}
+    if results is None:
+        return {**judged, **comparison, "holds": False, "reason": f"no data of the set {condition.set}"}
+    if condition.kind == "change":
+        undefined = results.table.result.undefined.get("accuracy")
+        if baseline is None:
+            # A first model is compared with nothing, but a set that can't judge it blocks it, too.
+            return {**judged, **comparison, "holds": undefined is None, "reason": undefined}
+        return {**judged, **_change(condition, results, baseline.get(condition.set), best.get(condition.set))}
+    value = results.metrics.get(metric_name(condition))
+    reason = None
+    if value is None and condition.kind == "gap":
+        reason = results.table.no_gap(condition.figure, condition.column)
+    elif value is None:
+        reason = results.undefined().get(condition.figure)
+    return {**judged, "value": value, "holds": condition.holds(value), "reason": reason}
+
+
+def _change(
+    condition: Condition, results: SetEvaluation, latest: SetEvaluation | None, best: Record | None
+) -> dict[str, Any]:
+    """What a condition on a change says of the latest blessed model, and of the best so far if it judges otherwise."""
+    undefined = results.table.result.undefined.get("accuracy")
+    value = results.metrics.get(CHANGE + _DIFFERENCE)
+    judged: dict[str, Any] = {
+        "value": value,
+        "holds": condition.holds(value),
+        "p_value": results.metrics.get(P_VALUE),
+        "difference": results.metrics.get("accuracy" + _DIFFERENCE),
+        "best": None,
+        "reason": None if value is not None else undefined or "the latest blessed model has no accuracy on this set",
+    }
+    known = Judgements.of(latest.table) if latest else None
+    if best is None or (known and np.array_equal(known.correct, best.judgements().correct)):
+        return judged
+    if found := change(Judgements.of(results.table), best.judgements(), SIGNIFICANCE):
+        holds = condition.holds(found.significant)
+        judged["best"] = {
+            "model": best.model,
+            "accuracy": best.accuracy,
+            "value": found.significant,
+            "difference": found.difference,
+            "p_value": found.p_value,
+            "holds": holds,
+        }
+        judged["holds"] = judged["holds"] and holds
+    return judged
 
 
 def _gaps(table: PairTable) -> dict[str, dict[str, float | None]]:

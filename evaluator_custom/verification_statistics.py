@@ -87,8 +87,14 @@ def describe_indices(bad: np.ndarray) -> str:
     return f"{named} and {more} more" if more > 0 else named
 
 
-def checked_distances(distances: npt.ArrayLike) -> np.ndarray:
-    """Squared distances as float64 [N].
+def allowed(target: float, trials: int) -> int:
+    """How many false ones of so many trials a target rate admits."""
+    # A hair above the product, which may fall short of a whole number: 0.29 * 100 is 28.999999999999996.
+    return math.floor(target * trials * (1 + 1e-12))
+
+
+def checked_distances(distances: npt.ArrayLike, *, nan: bool = False) -> np.ndarray:
+    """Squared distances as float64 [N]; NaN stays where `nan` says so.
 
     Raises:
       ProtocolError: not one-dimensional, not real, not finite, or outside 0..4, where all distances between unit
@@ -98,7 +104,7 @@ def checked_distances(distances: npt.ArrayLike) -> np.ndarray:
     if array.ndim != 1 or array.dtype.kind in "bcOSU":
         raise ProtocolError(f"Expected real distances of shape [N]. Received: {array.dtype} of shape {array.shape}")
     array = array.astype(np.float64)
-    if (bad := ~np.isfinite(array)).any():
+    if (bad := np.isinf(array) if nan else ~np.isfinite(array)).any():
         raise ProtocolError(f"Expected finite distances. Received: NaN or infinity at pairs {describe_indices(bad)}")
     if (bad := (array < 0) | (array > _MAX_DISTANCE)).any():
         raise ProtocolError(
@@ -179,14 +185,13 @@ def tar_at_far(
     genuine, impostor = np.sort(distances[same]), np.sort(distances[~same])
     rates: dict[float, float | None] = {}
     for target in targets:
-        # A hair above the product, which may fall short of a whole number: 0.29 * 100 is 28.999999999999996.
-        allowed = math.floor(target * impostor.size * (1 + 1e-12))
-        if allowed < 1 or not genuine.size:
+        accepts = allowed(target, impostor.size)
+        if accepts < 1 or not genuine.size:
             rates[target] = None
-        elif allowed >= impostor.size:
+        elif accepts >= impostor.size:
             rates[target] = 1.0
         else:
-            rates[target] = int(np.searchsorted(genuine, impostor[allowed])) / genuine.size
+            rates[target] = int(np.searchsorted(genuine, impostor[accepts])) / genuine.size
     return rates
 
 

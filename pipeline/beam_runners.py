@@ -9,14 +9,13 @@ import io
 import os
 from collections.abc import Sequence
 
+from pipeline.secrets import refuse_secret_option
 from trainer_module.errors import DataError
 
 # For every Beam node whose options don't name an image, TFX copies itself to the temporary directory, 52 MB that stay,
 # and packs an sdist, 1.8 s. In-process workers, and those of a pool with this project installed, need neither and never
 # look at the image.
 _NO_SDIST = "--sdk_container_image=unused"
-# Options are kept in ML Metadata and in the compiled YAML, and are logged.
-_SECRETS = {"s3_secret_access_key": "AWS_SECRET_ACCESS_KEY", "s3_session_token": "AWS_SESSION_TOKEN"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,14 +101,13 @@ def beam_args(runner: str = "local", given: Sequence[str] = ()) -> tuple[str, ..
     if runner not in RUNNERS:
         raise DataError(f"--beam-runner: expected one of {', '.join(RUNNERS)}. Received: {runner}")
     chosen = RUNNERS[runner]
+    for arg in given:  # before any error that shows them
+        refuse_secret_option("--beam-arg", _name(arg), arg.partition("=")[2])
     for arg in given:
         if not arg.startswith("--") or not _name(arg):
             raise DataError(f"--beam-arg: expected --NAME=VALUE, e.g. --beam-arg=--parallelism=8. Received: {arg}")
         if _name(arg) == "runner":
             raise DataError(f"--beam-arg: expected no runner, which --beam-runner names. Received: {arg}")
-        if _name(arg) in _SECRETS:
-            variable = _SECRETS[_name(arg)]
-            raise DataError(f"--beam-arg: expected the variable {variable}, not an option. Received: --{_name(arg)}")
     names = {_name(arg) for arg in given}
     args = (*(arg for arg in chosen.args if _name(arg) not in names), *given)
     needless = chosen.job_server if "job_endpoint" in names else ()

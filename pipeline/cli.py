@@ -16,17 +16,21 @@ from typing import Any
 import click
 
 from components.filesystem import is_local
+from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.config import PRESETS, PipelineConfig, make_config
 from pipeline.data_commands import convert, echo_json, inspect, synth
 from pipeline.endings import Commands
 from pipeline.evaluate_command import evaluate
-from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
+from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, make_private
 from pipeline.quiet import quiet
 from trainer_module.console import say
 from trainer_module.errors import DataError
 
 _DEFAULT_ROOT = os.path.join("build", "run")
+_RESIZE = click.option(
+    "--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear); their faces must be aligned."
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -157,14 +161,15 @@ def run(
     as_json: bool,
 ) -> None:
     """Run the pipeline on this machine; what has not changed since the last run comes from the cache."""
-    from pipeline.preflight import check_dataset
+    from pipeline.preflight import check_run
 
     data = os.path.abspath(data) if is_local(data) else data
     config = make_config(data, os.path.abspath(root) if is_local(root) else root, preset, overrides, init_from)
-    config = dataclasses.replace(check_dataset(config), beam_args=beam_args(beam_runner, beam_given))
+    config = dataclasses.replace(check_run(config), beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=True)
     log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
-    os.makedirs(os.path.dirname(log), exist_ok=True)
+    for folder in (os.path.dirname(log), config.pipeline_root, config.work_dir):  # they hold faces
+        make_private(folder)
     say(f"preset {preset}: {PRESETS[preset].about}")
     with quiet(log):
         from pipeline.local_runner import run_local
@@ -184,7 +189,8 @@ def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
     if summary.ingest:
         click.echo("\n".join(ingest_lines(summary.ingest)))
     if summary.verification:
-        click.echo("\n" + verification_table(summary.verification["sets"]) + "\n")
+        found = summary.verification
+        click.echo("\n" + verification_table(found["sets"], found["undefined"]) + "\n")
         click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
     if summary.holdout:
         click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")
@@ -227,6 +233,7 @@ def compile_(
 ) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
     config = make_config(data, root, preset, overrides, here=False)
+    check_backbone(config.train, here=False)
     config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=False)
     with quiet():
@@ -240,12 +247,13 @@ def compile_(
 @click.argument("model", type=InputFolder())
 @click.argument("images", nargs=-1, required=True, type=InputFile())
 @click.option("--output", type=OutputFile(), help="Write float32 [N, D] as .npy instead of JSON.")
-def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
+@_RESIZE
+def embed(model: str, images: tuple[str, ...], output: str | None, resize: bool) -> None:
     """Embed aligned 112x112 faces with MODEL, a pushed version or the folder of versions."""
     with quiet():
         from serving.local import LocalModel
 
-        answer = LocalModel(model).embed(images)
+        answer = LocalModel(model).embed(images, resize=resize)
     if output:
         import numpy as np
 
@@ -264,14 +272,15 @@ def embed(model: str, images: tuple[str, ...], output: str | None) -> None:
 @click.argument("b", type=InputFile())
 @click.option("--set", "name", help="Take the threshold of this verification set; the first evaluated one by default.")
 @click.option("--threshold", type=Number(0, 4), help="Squared distance, 0..4, below which two faces are one person.")
+@_RESIZE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, as_json: bool) -> None:
-    """Say whether two aligned faces are one person, at the threshold that the evaluation found."""
+def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, resize: bool, as_json: bool) -> None:
+    """Say whether two aligned 112x112 faces are one person, at the threshold that the evaluation found."""
     with quiet():
         from serving.local import LocalModel
 
         loaded = LocalModel(model)
-        verdict = loaded.verify(a, b, loaded.threshold(name) if threshold is None else threshold)
+        verdict = loaded.verify(a, b, loaded.threshold(name) if threshold is None else threshold, resize=resize)
     if as_json:
         echo_json(verdict.to_dict())
     else:
@@ -291,4 +300,9 @@ def presets(as_json: bool) -> None:
     for name, preset in PRESETS.items():
         click.echo(f"{name}: {preset.about}")
         for setting, value in preset.settings.items():
-            click.echo(f"    {setting}={value}")
+            click.echo(f"    {setting}={_as_yaml(value)}")
+
+
+def _as_yaml(value: Any) -> str:
+    """A setting's value as `--set` reads it back."""
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)

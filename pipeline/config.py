@@ -12,10 +12,11 @@ from typing import Any
 
 from components.filesystem import files_below
 from components.record_example_gen.settings import IngestSettings
-from evaluator_custom.conditions import Condition, parse_all, sets_of
+from evaluator_custom.conditions import CUTS, Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args
 from pipeline.overrides import ConfigError, assign, names_in, parse_override
 from pipeline.places import check_places
+from pipeline.secrets import refuse_secret_path
 from trainer_module.errors import DataError, did_you_mean, parse_json_object
 from trainer_module.features import MAX_SET_MB, VERIFICATION_SETS
 from trainer_module.settings import TrainSettings
@@ -33,19 +34,24 @@ class EvaluationConfig:
       conditions: what a model must fulfil to be pushed, see `evaluator_custom.conditions`; at least one.
       max_set_mb: MiB of images that a set may become: a file of 1 MB can name one image in a million pairs, each of
         which is written with its own.
+      folds: "contiguous" cuts them in file order, as InsightFace does; "stratified" cuts each kind of pairs by itself,
+        for sets that are sorted by kind.
 
     Raises:
-      ValueError: a set that comes twice or is no file's name, a size that isn't positive, no condition, or one that
-        cannot be read or is on a set that isn't evaluated.
+      ValueError: a set that comes twice or is no file's name, a size that isn't positive, other folds, no condition, or
+        one that cannot be read or is on a set that isn't evaluated.
     """
 
     sets: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
     max_set_mb: int = MAX_SET_MB
+    folds: Cut = "contiguous"
 
     def __post_init__(self) -> None:
         if not self.max_set_mb >= 1:
             raise ValueError(f"evaluation.max_set_mb must be at least 1. Received: max_set_mb={self.max_set_mb!r}")
+        if self.folds not in CUTS:
+            raise ValueError(f"evaluation.folds must be of {CUTS}. Received: folds={self.folds!r}")
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
         for name in self.sets:
@@ -207,6 +213,8 @@ def make_config(
         raise ConfigError(
             f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}{did_you_mean(preset, PRESETS)}"
         )
+    for flag, path in (("--data", data), ("--root", root)):
+        refuse_secret_path(flag, path)
     check_places(data, root, here)
     given = [parse_override(text) for text in overrides]
     if here:

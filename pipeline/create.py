@@ -110,7 +110,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
             ),
         },
     )
-    # What the candidate is compared with.
+    # What the candidate is compared with; the blessing remembers the best model so far.
     latest_blessed = Resolver(
         strategy_class=LatestBlessedModelStrategy,
         model=Channel(type=standard_artifacts.Model),
@@ -121,10 +121,12 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         examples=pair_examples.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=latest_blessed.outputs["model"],
+        latest_blessing=latest_blessed.outputs["model_blessing"],
         training_examples=record_examples.outputs["examples"],
         schema=pair_schema.outputs["schema"],
         sets=config.evaluation.evaluated_sets,
         conditions=config.evaluation.parsed_conditions,
+        folds=config.evaluation.folds,
         code_version=code_version("evaluator_custom.component", "evaluator_custom.embed_pairs"),
     )
     # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, say
+from pipeline.surroundings import check_working_folder, settle
+from trainer_module.console import say
 from trainer_module.errors import DataError
 
 # What an operation on a file can meet that is no fault of what a person wrote.
@@ -23,15 +24,14 @@ class Commands(click.Group):
     """A group of commands none of which ends in a traceback, wherever it was raised."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Opens what the shell left closed, forgets what a parent process told its children, then parses and runs."""
-        open_standard_streams()
-        for name in (CONSOLE_FD, LOG):
-            os.environ.pop(name, None)
+        """Parses and runs, in settled surroundings."""
+        settle()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Parses a command's own arguments and runs it."""
         with ends_in_words():
+            check_working_folder()
             return super().invoke(ctx)
 
 
@@ -66,14 +66,20 @@ def _said(error: BaseException, log: str | None) -> int:
         say("interrupted")
         return 130
     if isinstance(error, DataError):
-        say(f"error: {error}")
+        say(f"error: {_in_one_line(error)}")
         return 2
     if isinstance(error, OSError) and error.filename is not None and error.errno not in _MACHINES_FAULTS:
-        say(f"error: {os.fsdecode(error.filename)}: expected a path that can be used. Received: {error.strerror}")
+        path = os.fsdecode(error.filename)
+        say(f"error: {_in_one_line(path)}: expected a path that can be used. Received: {error.strerror}")
         return 2
-    say(f"failed: {type(error).__name__}: {error}")
+    say(f"failed: {type(error).__name__}: {_in_one_line(error)}")
     say(f"log: {_written() if log is None else log}")
     return 1
+
+
+def _in_one_line(what: object) -> str:
+    """The text, with what moves a terminal's cursor as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(what))
 
 
 def _written() -> str:

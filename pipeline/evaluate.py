@@ -8,54 +8,51 @@ from typing import Any
 
 import tensorflow as tf
 
-from components import pair_attributes
 from components.content_digest import content_digest
 from components.verification_resize import read_fitted
 from evaluator_custom import protocol
-from evaluator_custom.conditions import SIGNIFICANCE
+from evaluator_custom.conditions import SIGNIFICANCE, Cut
 from evaluator_custom.embedder import Embedder
 from evaluator_custom.report import EvaluatedSet
-from evaluator_custom.verification_statistics import McNemarResult, mcnemar
+from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, mcnemar
 from pipeline.code_version import code_version
+from pipeline.evaluation_sets import read_attributes
+from pipeline.tables import shown, spread
 from trainer_module.console import progress
 from trainer_module.errors import DataError
 from trainer_module.images import decode
 
 
-def evaluate_set(embedder: Embedder, name: str, path: str) -> EvaluatedSet:
+def evaluate_set(embedder: Embedder, name: str, path: str, folds: Cut = "contiguous") -> EvaluatedSet:
     """Evaluates one verification set; each distinct image is embedded once.
 
     Args:
       embedder: the loaded model.
       name: of the set.
       path: the `.bin` file; attributes of its images may lie beside it in `<set>.csv`.
+      folds: how they are cut, see `protocol.evaluate`.
 
     Returns:
       The protocol's figures, and what they come from.
 
     Raises:
-      DataError: not a verification set, an image in it is broken, or attributes that don't fit it.
+      DataError: not a verification set, an image in it is broken, attributes that don't fit it, or a network that gives
+        no embeddings for its images.
     """
     pairs = read_fitted(path).pairs
-    attributes = _attributes(path, name, len(pairs))
+    attributes = read_attributes(path, name, len(pairs))
     with progress(total=len(set(pairs.images)), description=f"embedding {name}", unit="img") as bar:
         try:
             raw, mirrored = embedder.embed(pairs.images, bar)
         except tf.errors.InvalidArgumentError:
             _check_images(path, pairs.images)
             raise
-    distances, norms = protocol.pair_distances(raw, mirrored)
-    result = protocol.evaluate(distances, pairs.is_same, norms)
+    try:
+        distances, norms = protocol.pair_distances(raw, mirrored)
+        result = protocol.evaluate(distances, pairs.is_same, norms, cut=folds)
+    except ProtocolError as error:
+        raise DataError(f"{path}: {error}") from error
     return EvaluatedSet(name, result, distances, pairs.is_same, pairs.images, attributes)
-
-
-def _attributes(path: str, name: str, pairs: int) -> dict[str, list[str]]:
-    """Column -> value of each pair; without the people's labels, which say nothing about a kind of face."""
-    file = os.path.join(os.path.dirname(path), pair_attributes.attributes_file(name))
-    if not os.path.exists(file):
-        return {}
-    columns = pair_attributes.read_pair_attributes(file, pairs)
-    return {column: values for column, values in columns.items() if column != pair_attributes.IDENTITY_COLUMN}
 
 
 def _check_images(path: str, images: list[bytes]) -> None:
@@ -77,26 +74,30 @@ class Comparison:
     Attributes:
       first: the first model's figures.
       second: the second's.
-      mcnemar: of the pairs that each judges correctly.
+      mcnemar: of the pairs that each judges correctly; None where one of them has no accuracy.
     """
 
     first: protocol.VerificationResult
     second: protocol.VerificationResult
-    mcnemar: McNemarResult
+    mcnemar: McNemarResult | None
 
     @classmethod
     def of(cls, first: EvaluatedSet, second: EvaluatedSet) -> "Comparison":
         """Compares what two models make of one set."""
-        test = mcnemar(first.result.correct, second.result.correct)
-        return cls(first.result, second.result, test)
+        comparable = first.is_judged and second.is_judged
+        return cls(first.result, second.result, mcnemar(first.correct, second.correct) if comparable else None)
 
     @property
-    def difference(self) -> float:
-        """Accuracy of the first model less that of the second, -1..1."""
+    def difference(self) -> float | None:
+        """Accuracy of the first model less that of the second, -1..1; None where one of them has none."""
+        if self.first.accuracy is None or self.second.accuracy is None:
+            return None
         return self.first.accuracy - self.second.accuracy
 
     def in_words(self) -> str:
         """Whether the difference says anything, e.g. "no significant difference (p = 0.41)"."""
+        if self.mcnemar is None:
+            return f"no comparison: {self.first.undefined.get('accuracy') or self.second.undefined.get('accuracy')}"
         p_value = self.mcnemar.p_value
         shown = f"p = {p_value:.2g}" if p_value >= 1e-4 else "p < 0.0001"
         if p_value >= SIGNIFICANCE:
@@ -109,7 +110,7 @@ class Comparison:
         return {
             "figures": self.second.to_dict(),
             "accuracy_difference": self.difference,
-            "mcnemar": dataclasses.asdict(self.mcnemar),
+            "mcnemar": None if self.mcnemar is None else dataclasses.asdict(self.mcnemar),
             "verdict": self.in_words(),
         }
 
@@ -120,21 +121,24 @@ def comparison_table(comparisons: Mapping[str, Comparison]) -> str:
     lines = [f"{'set':<10} {'pairs':>6}  {'first: ' + half}  {'second: ' + half}  difference"]
     for name, comparison in comparisons.items():
         halves = [
-            f"{label}{result.accuracy:.4f} ± {result.accuracy_std:.4f}  {result.xnorm or 0:>7.3f}"
+            f"{label}{spread(result.accuracy, result.accuracy_std):<15}  {shown(result.xnorm, 3):>7}"
             for label, result in ((" " * 7, comparison.first), (" " * 8, comparison.second))
         ]
-        difference = f"{comparison.difference:+.4f}, {comparison.in_words()}"
-        lines.append(f"{name:<10} {comparison.first.pairs:>6}  {halves[0]}  {halves[1]}  {difference}")
+        difference = "-" if comparison.difference is None else f"{comparison.difference:+.4f}"
+        lines.append(
+            f"{name:<10} {comparison.first.pairs:>6}  {halves[0]}  {halves[1]}  {difference}, {comparison.in_words()}"
+        )
     return "\n".join(lines)
 
 
-def model_facts(embedder: Embedder, model: str, paths: Sequence[str]) -> dict[str, str]:
+def model_facts(embedder: Embedder, model: str, paths: Sequence[str], folds: Cut) -> dict[str, str]:
     """What a report says about where its figures come from.
 
     Args:
       embedder: the loaded model.
       model: its path.
       paths: the sets' `.bin` files.
+      folds: how they were cut; what is usual is not said.
     """
     return {
         "model": model,
@@ -142,4 +146,5 @@ def model_facts(embedder: Embedder, model: str, paths: Sequence[str]) -> dict[st
         **embedder.facts(),
         "verification data": f"{os.path.dirname(paths[0])}, digest {content_digest(paths)}",
         "code of the evaluation": code_version("pipeline.evaluate"),
+        **({} if folds == "contiguous" else {"folds": folds}),
     }

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from evaluator_custom.conditions import CUTS, Cut
 from pipeline.paths import Input, InputFolder, Number, OutputFile
 from pipeline.quiet import quiet
 from trainer_module.errors import DataError
-from trainer_module.features import VERIFICATION_SETS, PixelFormat
+from trainer_module.features import PixelFormat
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,7 +68,14 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
 )
 @click.argument("model", type=Input())
 @click.option("--data", type=InputFolder(), help="Folder with <set>.bin.")
-@click.option("--sets", help="Comma-separated names; all of the usual four that are there by default.")
+@click.option("--sets", help="Comma-separated names; by default those of the usual four that are there, else all.")
+@click.option(
+    "--folds",
+    type=click.Choice(CUTS),
+    default=CUTS[0],
+    show_default=True,
+    help="Contiguous: cut in file order, as published; stratified: for sets that are sorted by kind.",
+)
 @click.option("--compare", metavar="OTHER", type=Input(), help="Judge a second model by the same.")
 @click.option("--json", "json_file", type=OutputFile(), help="Also write all figures to this file.")
 @click.option("--report", type=OutputFile(), help="Also write an HTML page: curves and worst pairs.")
@@ -80,11 +88,13 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
 @click.option("--gallery", metavar="DIR", type=InputFolder(), help="With --probes: the known, by sub-folder.")
 @click.option("--probes", metavar="DIR", type=InputFolder(), help="In place of --data: search these in --gallery.")
 @click.option("--template", type=click.Choice(["mean", "best"]), help="Of a known's images, --gallery alone.  [mean]")
+@click.option("--resize", is_flag=True, help="With --folders or --gallery: resize images that are not 112x112.")
 @network_options
 def evaluate(
     model: str,
     data: str | None,
     sets: str | None,
+    folds: Cut,
     compare: str | None,
     json_file: str | None,
     report: str | None,
@@ -92,6 +102,7 @@ def evaluate(
     gallery: str | None,
     probes: str | None,
     template: Any,
+    resize: bool,
     **flags: Any,
 ) -> None:
     """Judge MODEL by 10-fold verification, as the pipeline does, or by folders of faces, one an identity.
@@ -104,34 +115,56 @@ def evaluate(
     if template and gallery is None:
         raise click.UsageError("--template goes with --gallery")
     if data is None:
-        if sets or compare or report:
-            raise click.UsageError("--sets, --compare and --report go with --data")
-        _evaluate_folders(model, folders, gallery, probes, template, json_file, flags)
+        if sets or compare or report or folds != CUTS[0]:
+            raise click.UsageError("--sets, --folds, --compare and --report go with --data")
+        _evaluate_folders(model, folders, gallery, probes, template, resize, json_file, flags)
         return
-    paths = _set_files(data, sets)
+    if resize:
+        raise click.UsageError("--resize goes with --folders or --gallery: sets are resized as InsightFace does")
+    _evaluate_sets(model, data, sets, folds, compare, json_file, report, flags)
+
+
+def _evaluate_sets(
+    model: str,
+    data: str,
+    sets: str | None,
+    folds: Cut,
+    compare: str | None,
+    json_file: str | None,
+    report: str | None,
+    flags: dict[str, Any],
+) -> None:
+    """10-fold verification on each set, of one model or of two."""
+    from pipeline.evaluation_sets import find_sets
+
+    paths = find_sets(data, sets)
     with quiet():
         from evaluator_custom.report import write_report
         from pipeline.evaluate import Comparison, comparison_table, evaluate_set, model_facts
         from pipeline.tables import verification_table
 
         embedders = _load([model] if compare is None else [model, compare], flags)
-        evaluated = [[evaluate_set(embedder, name, path) for name, path in paths.items()] for embedder in embedders]
-        figures: dict[str, Any] = {e.name: e.result.to_dict() for e in evaluated[0]}
-        table = verification_table(figures)
+        first, *others = (
+            [evaluate_set(embedder, name, path, folds) for name, path in paths.items()] for embedder in embedders
+        )
+        figures: dict[str, Any] = {e.name: e.result.to_dict() for e in first}
+        table = verification_table(figures, {e.name: e.result.undefined for e in first})
+        warnings = [f"{e.name}: {text}" for e in first for text in e.result.warnings]
         if compare is not None:
-            comparisons = {first.name: Comparison.of(first, second) for first, second in zip(*evaluated, strict=True)}
+            comparisons = {own.name: Comparison.of(own, other) for own, other in zip(first, others[0], strict=True)}
             table = f"first   {model}\nsecond  {compare}\n\n{comparison_table(comparisons)}"
             for name, comparison in comparisons.items():
                 figures[name]["comparison"] = {"model": compare, **comparison.to_dict()}
-        if report:
-            facts = model_facts(embedders[0], model, list(paths.values()))
-            baseline = evaluated[1] if compare is not None else None
-            write_report(report, evaluated[0], facts, baseline=baseline, baseline_name=compare)
-    if json_file:
-        _write_json(json_file, figures)
-    click.echo(table)
-    if report:
-        click.echo(f"{report}: written")
+        if json_file:
+            _write_json(json_file, figures)
+        click.echo("\n".join([table, *(f"WARNING {warning}" for warning in warnings)]))
+        if folds != CUTS[0]:
+            click.echo(f"folds: {folds}")
+        if report:  # last: figures don't hang on whether it can be drawn
+            facts = model_facts(embedders[0], model, list(paths.values()), folds)
+            baseline = others[0] if others else None
+            write_report(report, first, facts, baseline=baseline, baseline_name=compare, warnings=warnings)
+            click.echo(f"{report}: written")
 
 
 def _evaluate_folders(
@@ -140,6 +173,7 @@ def _evaluate_folders(
     gallery: str | None,
     probes: str | None,
     template: Any,
+    resize: bool,
     json_file: str | None,
     flags: dict[str, Any],
 ) -> None:
@@ -149,21 +183,12 @@ def _evaluate_folders(
 
         [embedder] = _load([model], flags)
         if folders is not None:
-            figures = evaluate_folder(embedder, folders)
+            figures = evaluate_folder(embedder, folders, resize=resize)
         else:
-            figures = evaluate_gallery(embedder, str(gallery), str(probes), template or "mean")
+            figures = evaluate_gallery(embedder, str(gallery), str(probes), template or "mean", resize=resize)
     if json_file:
         _write_json(json_file, figures.to_dict())
     click.echo("\n".join(figures.lines()))
-
-
-def _set_files(data: str, sets: str | None) -> dict[str, str]:
-    """The `.bin` file of each set that was asked for, or of each usual one that is there."""
-    paths = {name: os.path.join(data, f"{name}.bin") for name in (sets.split(",") if sets else VERIFICATION_SETS)}
-    missing = [name for name, path in paths.items() if not os.path.exists(path)]
-    if (sets and missing) or len(missing) == len(paths):
-        raise DataError(f"{paths[missing[0]]}: expected a verification set. Received: no such file")
-    return {name: path for name, path in paths.items() if name not in missing}
 
 
 def _load(models: list[str], flags: dict[str, Any]) -> list[Any]:

@@ -22,6 +22,7 @@ from evaluator_custom.identification import (
 )
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
+from trainer_module.features import IMAGE_SIZE
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.embedder import Embedder
@@ -29,6 +30,13 @@ if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
 _IMAGES_AT_A_TIME = 512  # 4 MB of JPEG bytes of 7 KB; the rest of a folder stays on disk
 _GALLERY = "gallery"
 _UNKNOWN_EVERY = 5
+_NAMES = {
+    "auc": "AUC",
+    "eer": "EER",
+    "tar_at_far": "TAR@FAR=",
+    "rank_rates": "rank-",
+    "tpir_at_fpir": "TPIR@FPIR=",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +97,11 @@ class FolderFigures:
             f"{search.nonmated:,} of unknowns ({self.unknowns})",
             rates,
             *_rows("FPIR", "TPIR", search.tpir_at_fpir, search.threshold_at_fpir),
+            *_reasons(pairs.undefined | search.undefined),
         ]
 
 
-def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
+def evaluate_folder(embedder: "Embedder", folder: str, *, resize: bool = False) -> FolderFigures:
     """1:1 figures of all pairs of a folder's images, and 1:N figures of a split of them.
 
     The split, from names alone: an identity's gallery image is the first whose name contains "gallery", or else its
@@ -102,6 +111,7 @@ def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
     Args:
       embedder: the loaded model.
       folder: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
+      resize: see `read_faces`.
 
     Returns:
       The figures.
@@ -109,7 +119,7 @@ def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
     Raises:
       DataError: fewer than 2 identities, no identity with two images, or what `read_faces` refuses.
     """
-    faces = read_faces(folder)
+    faces = read_faces(folder, resize=resize)
     names, labels, sizes = np.unique(faces.identities, return_inverse=True, return_counts=True)
     if names.size < 2 or sizes.max() < 2:
         raise DataError(
@@ -131,7 +141,9 @@ def evaluate_folder(embedder: "Embedder", folder: str) -> FolderFigures:
     )
 
 
-def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: Template = "mean") -> FolderFigures:
+def evaluate_gallery(
+    embedder: "Embedder", gallery: str, probes: str, template: Template = "mean", *, resize: bool = False
+) -> FolderFigures:
     """1:1 and 1:N figures of one folder's images against the identities of another.
 
     Args:
@@ -139,6 +151,7 @@ def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: 
       gallery: the known: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
       probes: the same; a sub-folder whose name is not in the gallery is of an unknown.
       template: how an identity's images become its score, "mean" or "best" (see `score_gallery`).
+      resize: see `read_faces`.
 
     Returns:
       The figures; the pairs of the 1:1 ones are each probe with each identity of the gallery.
@@ -146,7 +159,7 @@ def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: 
     Raises:
       DataError: fewer than 2 identities in the gallery, no probe of any of them, or what `read_faces` refuses.
     """
-    known, asked = read_faces(gallery), read_faces(probes)
+    known, asked = read_faces(gallery, resize=resize), read_faces(probes, resize=resize)
     names = set(known.identities)
     if len(names) < 2 or names.isdisjoint(asked.identities):
         raise DataError(
@@ -173,24 +186,25 @@ def evaluate_gallery(embedder: "Embedder", gallery: str, probes: str, template: 
     )
 
 
-def read_faces(folder: str) -> Faces:
+def read_faces(folder: str, *, resize: bool = False) -> Faces:
     """Finds a folder's images, and decodes each once to see that it is whole: 4,000 a second. Shows progress.
 
     Args:
       folder: one sub-folder of JPEG or PNG images an identity, as `identity_folders` reads it.
+      resize: admit images of other sizes than 112x112, which the network's input will squeeze.
 
     Returns:
       The images.
 
     Raises:
-      DataError: what `find_identities` refuses, or an image that isn't whole.
+      DataError: what `find_identities` refuses, an image that isn't whole, or one of another size.
     """
     root = Path(folder)
     found = find_identities(root)
     if line := found.left_out_line():
         say(f"{folder}: {line}")
     paths = found.images
-    digests = tuple(_digest(path) for path in progress(paths, description="reading", unit="img"))
+    digests = tuple(_digest(path, resize) for path in progress(paths, description="reading", unit="img"))
     return Faces(root, tuple(paths), digests)
 
 
@@ -224,13 +238,18 @@ def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _digest(path: Path) -> bytes:
-    """SHA-256 of a whole JPEG or PNG."""
+def _digest(path: Path, resize: bool) -> bytes:
+    """SHA-256 of a whole JPEG or PNG, of 112x112 pixels unless it may be resized."""
     try:
         data = read_file(path)
-        decode(data)
+        height, width, _ = decode(data).shape
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error
+    if not resize and (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
+        raise DataError(
+            f"{path}: expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, or --resize for aligned faces of "
+            f"another size. Received: {width}x{height}"
+        )
     return hashlib.sha256(data).digest()
 
 
@@ -259,6 +278,15 @@ def _warn_of_duplicates(*folders: Faces) -> None:
 def _rows(target: str, rate: str, rates: dict[float, float | None], thresholds: dict[float, float | None]) -> list[str]:
     lines = [f"{target:<8} {rate:<8} cosine threshold"]
     return lines + [f"{key:<8g} {_shown(value):<8} {_shown(thresholds[key])}" for key, value in rates.items()]
+
+
+def _reasons(undefined: dict[str, str]) -> list[str]:
+    """One line for each kind of dash, that of its first figure: what the easiest target or rank needs."""
+    first: dict[str, str] = {}
+    for figure, reason in undefined.items():
+        kind, _, target = figure.partition(" ")
+        first.setdefault(kind, f"-  {_NAMES[kind]}{target}: {reason}")
+    return list(first.values())
 
 
 def _shown(value: float | None, digits: int = 4) -> str:

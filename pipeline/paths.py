@@ -1,5 +1,6 @@
 """Paths of the command line, checked before anything slow is imported."""
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -77,6 +78,21 @@ class Input(_Path):
         (InputFolder() if os.path.isdir(path) else InputFile()).check(path)
 
 
+def check_data_files(folder: str) -> None:
+    """Checks that what has a data file's name is a file: a pipe would be waited for, without end.
+
+    Args:
+      folder: a local data set; its `train.rec`, `train.idx`, `property`, `<set>.bin` and `<set>.csv` are looked at.
+
+    Raises:
+      DataError: names the first that is something else, or leads nowhere.
+      OSError: one that can't be read.
+    """
+    for name in sorted(os.listdir(folder)):
+        if not name.startswith(".") and name.endswith(("train.rec", "train.idx", "property", ".bin", ".csv")):
+            InputFile().check(os.path.join(folder, name))
+
+
 class OutputFile(_Path):
     """A file that can be written, new or in place of another file."""
 
@@ -84,7 +100,7 @@ class OutputFile(_Path):
         """See `_Path.check`."""
         if not path or path.endswith("/"):
             raise DataError(f"{_shown(path)}: expected the name of a file. Received: none")
-        if os.path.lexists(path):
+        if _is_there(path):
             _expect(path, "a file")
         check_writable(os.path.dirname(path) or os.curdir)
 
@@ -110,7 +126,7 @@ def check_writable(folder: str) -> None:
       OSError: a name that the file system doesn't take.
     """
     above = os.path.abspath(folder)
-    while not os.path.lexists(above):
+    while not _is_there(above):
         above = os.path.dirname(above)
     _expect(above, "a folder")
     try:
@@ -122,6 +138,30 @@ def check_writable(folder: str) -> None:
         raise DataError(
             f"{_shown(folder)}: expected a folder that can be written to. Received: {received}{error.strerror}"
         ) from error
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is something of that name; unlike `os.path.lexists`, a name that can't be is an error.
+
+    Raises:
+      OSError: a name that the file system doesn't take.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def make_private(folder: str) -> None:
+    """Makes a folder that its owner alone can enter; one that is there stays as it is.
+
+    Raises:
+      OSError: it can't be made.
+    """
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
 
 
 def _expect(path: str, expected: str) -> None:

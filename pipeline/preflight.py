@@ -6,9 +6,27 @@ import os
 from components import filesystem, recordio
 from components.pair_attributes import attributes_file, read_columns
 from evaluator_custom.conditions import Condition
+from pipeline.backbone_check import check_backbone
 from pipeline.config import PipelineConfig
+from pipeline.memory import check_memory
+from pipeline.paths import check_data_files
+from trainer_module.cluster import given_task
 from trainer_module.console import say
-from trainer_module.errors import DataError
+from trainer_module.errors import DataError, did_you_mean
+
+_FEWEST_IDENTITIES = 2
+
+
+def check_run(config: PipelineConfig) -> PipelineConfig:
+    """Checks whatever can be checked of a run on this machine; see `check_dataset`.
+
+    Raises:
+      DataError: TF_CONFIG names a cluster that the run isn't told to join, the backbone can't be built, the data set is
+        not what its format says, or memory doesn't hold the training.
+    """
+    given_task(config.train)
+    check_backbone(config.train, here=True)
+    return check_dataset(config)
 
 
 def check_dataset(config: PipelineConfig) -> PipelineConfig:
@@ -25,13 +43,15 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
     """
     if filesystem.is_local(config.data) and not os.path.isdir(config.data):
         raise DataError(f"{config.data}: expected a folder as InsightFace publishes it. Received: no such folder")
-    _check_records(config)
+    if filesystem.is_local(config.data):
+        check_data_files(config.data)
+    check_memory(config.train, _check_records(config))
     evaluation = config.evaluation
     for name in evaluation.required_sets:
         path = os.path.join(config.data, f"{name}.bin")
         if not filesystem.exists(path):
             setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
-            received = _sets_there(config.data)
+            received = f"{_sets_there(config.data)}{did_you_mean(name, _sets_in(config.data))}"
             raise DataError(f"{path}: expected a verification set, which {setting} names. Received: {received}")
     for condition in evaluation.parsed_conditions:
         if condition.kind == "gap":
@@ -45,12 +65,17 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
 
 def _sets_there(folder: str) -> str:
     """Says which sets a folder has, with the settings by which one of them is what a model is judged by."""
-    files = sorted(os.listdir(folder)) if filesystem.is_local(folder) else []
-    names = [file.removesuffix(".bin") for file in files if file.endswith(".bin") and not file.startswith(".")]
+    names = _sets_in(folder)
     if not names:
         return "no such file, and no other verification set"
     conditions = f"--set evaluation.sets={names[0]} --set 'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'"
     return f"no such file, but {', '.join(names)} (judge by the first with {conditions})"
+
+
+def _sets_in(folder: str) -> list[str]:
+    """Names of the `.bin` files of a local folder."""
+    files = sorted(os.listdir(folder)) if filesystem.is_local(folder) else []
+    return [file.removesuffix(".bin") for file in files if file.endswith(".bin") and not file.startswith(".")]
 
 
 def _check_column(folder: str, condition: Condition) -> None:
@@ -65,19 +90,25 @@ def _check_column(folder: str, condition: Condition) -> None:
         )
 
 
-def _check_records(config: PipelineConfig) -> None:
-    """Reads the index, the header and the identity records; the images are left to RecordExampleGen."""
+def _check_records(config: PipelineConfig) -> int:
+    """Reads the index, the header and the identity records; the images are left to RecordExampleGen.
+
+    Returns:
+      How many identities will be trained on at most, as far as these records tell; else 2, the fewest that can be.
+    """
     folder = config.data
     rec, idx = os.path.join(folder, recordio.REC_FILE), os.path.join(folder, recordio.IDX_FILE)
     if not filesystem.exists(rec):
         raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
     if not filesystem.exists(idx):
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
-        return
+        return _FEWEST_IDENTITIES
     with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
         index = recordio.read_index(idx, open_file=filesystem.open_read, rec_bytes=filesystem.size(rec))
         layout = recordio.read_layout(reader, index)
-        if config.ingest.on_bad_record == "quarantine":
-            return
-        last = layout.image_offsets.argmax()
-        reader.read(int(layout.image_offsets[last]), key=int(layout.image_keys[last]))
+        if config.ingest.on_bad_record == "fail":
+            last = layout.image_offsets.argmax()
+            reader.read(int(layout.image_offsets[last]), key=int(layout.image_keys[last]))
+    if layout.num_identities is None or config.ingest.min_images_per_identity > 1:
+        return _FEWEST_IDENTITIES
+    return max(_FEWEST_IDENTITIES, layout.num_identities)

@@ -10,9 +10,10 @@ from serving.signatures import SERVING
 from trainer_module import features
 from trainer_module.literal_paths import load_saved_model
 
-# Same graph, same weights, another process: what remains is the order of sums in multi-threaded kernels. Embeddings
-# have length 1, so that 1e-5 is far above that (1e-7 seen) and far below what any real difference makes.
-TOLERANCE = 1e-5
+# Same graph, same weights, another process or machine: what remains is the order of sums in kernels. Embeddings have
+# length 1, so that their distance is an error relative to their size: 5e-6 seen between AVX2 and AVX-512, and 0.2 for a
+# wrong colour order or another decoder.
+TOLERANCE = 1e-4
 
 
 class EmbeddingMismatchError(RuntimeError):
@@ -26,7 +27,7 @@ def check_embeddings(model_dir: str) -> float:
       model_dir: a model that `export_saved_model` wrote.
 
     Returns:
-      The largest absolute difference.
+      The largest distance between an embedding and what was recorded; both have length 1.
 
     Raises:
       EmbeddingMismatchError: the difference is above the tolerance.
@@ -36,10 +37,11 @@ def check_embeddings(model_dir: str) -> float:
     loaded = load_saved_model(model_dir)
     answer = loaded.signatures[SERVING](tf.constant(probe_images(len(expected))))
     received = answer[features.EMBEDDING].numpy()
-    difference = float(np.abs(received - expected).max()) if received.shape == expected.shape else float("inf")
+    same_shape = received.shape == expected.shape
+    difference = float(np.linalg.norm(received - expected, axis=1).max()) if same_shape else float("inf")
     if not difference <= TOLERANCE:
         raise EmbeddingMismatchError(
             f"{model_dir}: expected the embeddings recorded at export, {expected.shape}, within {TOLERANCE}. "
-            f"Received: {received.shape}, largest difference {difference}"
+            f"Received: {received.shape}, largest distance {difference}"
         )
     return difference

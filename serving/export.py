@@ -14,7 +14,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.signatures import SERVING, EmbeddingModel
 from trainer_module import features
-from trainer_module.features import IMAGE_SIZE, PixelFormat
+from trainer_module.errors import DataError
+from trainer_module.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
 
 MODEL_NAME = "arcface"  # the name under which TF Serving offers the model, and the folder it is pushed to
 EXTRA = "assets.extra"
@@ -36,6 +37,8 @@ class ModelMetadata:
       pixel_format: colour order and value range inside the graph; the input is image bytes whatever it says.
       classes: identities that it was trained on; 0 where that is not known.
       training: the settings of the training run, or where imported weights came from.
+      image_size: height and width of the aligned faces that it expects; the graph resizes others, and says nothing.
+      max_image_pixels: width x height of an image that the graph decodes at most.
     """
 
     backbone: str
@@ -44,6 +47,8 @@ class ModelMetadata:
     pixel_format: PixelFormat
     classes: int
     training: dict[str, Any]
+    image_size: int = IMAGE_SIZE
+    max_image_pixels: int = MAX_IMAGE_PIXELS
 
     def write(self, folder: str) -> None:
         """Writes `model.json`."""
@@ -65,11 +70,15 @@ class ModelMetadata:
         """Reads the `model.json` of an exported model (in its `assets.extra`), of a training run or of an import.
 
         Raises:
-          tf.errors.NotFoundError: none of these.
+          DataError: none of these, or the file is broken.
         """
-        with tf.io.gfile.GFile(os.path.join(folder, METADATA_FILE)) as f:
-            values = json.load(f)
-        return cls(**{**values, "pixel_format": PixelFormat.from_dict(values["pixel_format"])})
+        path = os.path.join(folder, METADATA_FILE)
+        try:
+            with tf.io.gfile.GFile(path) as f:
+                values = json.load(f)
+            return cls(**{**values, "pixel_format": PixelFormat.from_dict(values["pixel_format"])})
+        except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: expected what this project writes about a model. Received: {error!r}") from error
 
 
 def probe_images(count: int) -> list[bytes]:
@@ -99,7 +108,7 @@ def export_saved_model(backbone: tf_keras.Model, model_dir: str, metadata: Model
       model_dir: the SavedModel's folder; must not exist or be empty.
       metadata: describes the backbone.
     """
-    model = EmbeddingModel(backbone, metadata.pixel_format)
+    model = EmbeddingModel(backbone, metadata.pixel_format, metadata.max_image_pixels)
     probes = probe_images(max(_WARMUP_BATCHES))
     reference = model.serve(tf.constant(probes))[features.EMBEDDING].numpy()
 

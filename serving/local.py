@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving.export import EXTRA, VERIFICATION_FILE
+from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from trainer_module import features
+from trainer_module.console import say
 from trainer_module.errors import DataError
-from trainer_module.images import decode
+from trainer_module.images import decode, image_size
 from trainer_module.literal_paths import load_saved_model
 
 _IMAGES_PER_CALL = 64
@@ -64,27 +65,32 @@ class LocalModel:
           DataError: neither.
         """
         self.path = resolve(path)
-        self._loaded = load_saved_model(self.path)
+        try:
+            self._loaded = load_saved_model(self.path)
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise DataError(f"{self.path}: expected a whole SavedModel. Received: {error}") from error
         missing = {SERVING, VERIFICATION} - set(self._loaded.signatures)
         if missing:
             raise DataError(
                 f"{self.path}: expected a SavedModel with the signatures {SERVING!r} and {VERIFICATION!r}. "
                 f"Received: {sorted(self._loaded.signatures)}"
             )
+        self._metadata = ModelMetadata.read(os.path.join(self.path, EXTRA))
 
-    def embed(self, paths: Sequence[str]) -> Embeddings:
+    def embed(self, paths: Sequence[str], *, resize: bool = False) -> Embeddings:
         """Embeds image files by the signature that TF Serving answers with.
 
         Args:
           paths: JPEG or PNG files of aligned faces.
+          resize: let the model resize images that are not 112x112.
 
         Returns:
           Their embeddings, in order.
 
         Raises:
-          DataError: a file is no image.
+          DataError: a file is no image, one of another size that may not be resized, or of too many pixels.
         """
-        images = [_read_image(path) for path in paths]
+        images = self._read_images(paths, resize)
         signature = self._loaded.signatures[SERVING]
         answers = [
             signature(tf.constant(images[begin : begin + _IMAGES_PER_CALL]))
@@ -99,43 +105,65 @@ class LocalModel:
         """The squared distance that the evaluation chose.
 
         Args:
-          name: of the verification set; the first one that was evaluated if None.
+          name: of the verification set; the first one that has a threshold if None.
 
         Raises:
-          DataError: the model was never evaluated and pushed, or not on that set.
+          DataError: the model was never evaluated and pushed, or not on that set, or its pairs bear no threshold.
         """
         path = os.path.join(self.path, EXTRA, VERIFICATION_FILE)
         if not tf.io.gfile.exists(path):
             raise DataError(
                 f"{path}: expected the evaluation of a pushed model; or give --threshold. Received: no file"
             )
-        with tf.io.gfile.GFile(path) as f:
-            sets = json.load(f)["sets"]
-        name = next(iter(sets)) if name is None else name
-        if name not in sets:
-            raise DataError(f"{path}: expected a set of {sorted(sets)}. Received: {name!r}")
-        return float(sets[name]["threshold"])
+        try:
+            with tf.io.gfile.GFile(path) as f:
+                sets = json.load(f)["sets"]
+            found = {key: figures["threshold"] for key, figures in sets.items() if figures["threshold"] is not None}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: expected the figures of an evaluation. Received: {error!r}") from error
+        name = next(iter(found), None) if name is None else name
+        if name not in found:
+            raise DataError(f"{path}: expected a set of {sorted(found)}, which have a threshold. Received: {name!r}")
+        return float(found[name])
 
-    def verify(self, a: str, b: str, threshold: float) -> Verdict:
+    def verify(self, a: str, b: str, threshold: float, *, resize: bool = False) -> Verdict:
         """Compares two faces as the verification protocol does: image and mirror together.
 
         Args:
           a: path of one aligned face.
           b: path of the other.
           threshold: squared distance, 0..4.
+          resize: let the model resize images that are not 112x112.
 
         Returns:
           The verdict.
 
         Raises:
-          DataError: a file is no image.
+          DataError: as for `embed`.
         """
-        answer = self._loaded.signatures[VERIFICATION](tf.constant([_read_image(a), _read_image(b)]))
+        answer = self._loaded.signatures[VERIFICATION](tf.constant(self._read_images([a, b], resize)))
         both = answer[RAW].numpy().astype(np.float64) + answer[RAW_MIRRORED].numpy()
         first, second = both / np.linalg.norm(both, axis=1, keepdims=True)
         cosine = float(first @ second)
         cosine_threshold = 1.0 - threshold / 2.0
         return Verdict(cosine > cosine_threshold, cosine, cosine_threshold)
+
+    def _read_images(self, paths: Sequence[str], resize: bool) -> list[bytes]:
+        """Whole images of the expected size; says how many are going to be resized."""
+        expected = (self._metadata.image_size, self._metadata.image_size)
+        images, others = [], 0
+        for path in paths:
+            content, size = _read_image(path, self._metadata.max_image_pixels)
+            if size != expected and not resize:
+                raise DataError(
+                    f"{path}: expected an aligned {expected[0]}x{expected[1]} face (--resize takes other sizes). "
+                    f"Received: {size[0]}x{size[1]} pixels"
+                )
+            images.append(content)
+            others += size != expected
+        if others:
+            say(f"{others} of {len(images)} images resized to {expected[0]}x{expected[1]}: their faces must be aligned")
+        return images
 
 
 def resolve(path: str) -> str:
@@ -153,13 +181,20 @@ def resolve(path: str) -> str:
     return os.path.join(path, str(max(versions)))
 
 
-def _read_image(path: str) -> bytes:
+def _read_image(path: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a whole JPEG or PNG, and its width and height, which are known before anything is decoded."""
     with open(path, "rb") as f:
         content = f.read()
     if not content.startswith(features.IMAGE_MAGICS):
         raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {content[:8].hex(' ') or 'none'}")
     try:
-        decode(tf.constant(content))
+        height, width = image_size(tf.constant(content)).numpy().tolist()
+        if height * width > max_pixels:
+            raise DataError(
+                f"{path}: expected at most {max_pixels:,} pixels, the model's max_image_pixels. "
+                f"Received: {width}x{height} pixels"
+            )
+        decode(tf.constant(content), max_pixels)
     except tf.errors.InvalidArgumentError as error:
         raise DataError(f"{path}: expected a whole JPEG or PNG image. Received: {error.message}") from error
-    return content
+    return content, (width, height)

@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras
 
 from trainer_module import features
-from trainer_module.features import PixelFormat
+from trainer_module.features import MAX_IMAGE_PIXELS, PixelFormat
 from trainer_module.images import decode_faces, to_input
 
 SERVING = "serving_default"
@@ -18,32 +18,44 @@ _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name=features.IMAGE_BYTES)
 class EmbeddingModel(tf.Module):
     """A backbone behind the one decoder, with the two signatures that this project exports."""
 
-    def __init__(self, backbone: tf_keras.Model, pixel_format: PixelFormat) -> None:
+    def __init__(
+        self, backbone: tf_keras.Model, pixel_format: PixelFormat, max_image_pixels: int = MAX_IMAGE_PIXELS
+    ) -> None:
         """Keeps the network.
 
         Args:
           backbone: float32 [N, 112, 112, 3] normalised -> float32 [N, D] raw embedding.
           pixel_format: colour order and value range that the backbone was trained with.
+          max_image_pixels: width x height of an image that is decoded at most.
         """
         super().__init__(name="embedding_model")
         self.backbone = backbone
         self.pixel_format = pixel_format
+        self.max_image_pixels = max_image_pixels
 
     def raw(self, pixels: tf.Tensor) -> tf.Tensor:
         """Raw embeddings: uint8 [N, 112, 112, 3] RGB -> float32 [N, D]."""
         return self.backbone(to_input(pixels, self.pixel_format), training=False)
+
+    def _decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        return decode_faces(image_bytes, max_pixels=self.max_image_pixels)
 
     @tf.function(input_signature=[_IMAGE_BYTES])
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """What TF Serving answers.
 
         Args:
-          image_bytes: string [N], aligned faces as JPEG or PNG; another size than 112 x 112 is resized.
+          image_bytes: string [N], aligned faces as JPEG or PNG. They are turned by their EXIF orientation, and another
+            size than 112 x 112 is resized, whatever it shows: aligning is the client's.
 
         Returns:
           `embedding` float32 [N, D] of length 1, `norm` float32 [N], the raw length, a hint at image quality.
+
+        Raises:
+          tf.errors.InvalidArgumentError: one of them is no image, or its header promises more than `max_image_pixels`,
+            which is seen before memory is taken.
         """
-        raw = self.raw(decode_faces(image_bytes))
+        raw = self.raw(self._decode(image_bytes))
         return {features.EMBEDDING: tf.math.l2_normalize(raw, axis=1), features.NORM: tf.norm(raw, axis=1)}
 
     @tf.function(input_signature=[_IMAGE_BYTES])
@@ -51,12 +63,12 @@ class EmbeddingModel(tf.Module):
         """What the verification protocol reads: raw embeddings of the images and of their mirrors, in one batch.
 
         Args:
-          image_bytes: string [N].
+          image_bytes: string [N], as for `serve`.
 
         Returns:
           `raw` and `raw_mirrored`, float32 [N, D], not normalised.
         """
-        pixels = decode_faces(image_bytes)
+        pixels = self._decode(image_bytes)
         raw = self.raw(tf.concat([pixels, tf.image.flip_left_right(pixels)], axis=0))
         images, mirrored = tf.split(raw, 2, axis=0)
         return {RAW: images, RAW_MIRRORED: mirrored}

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def real_faces(request: pytest.FixtureRequest) -> Path:
     if named:
         pytest.fail(f"expected {REAL_FACES_VARIABLE} to name a folder. Received: {named}")
     pytest.skip(f"real faces are absent: no ../shared/real beside the repository, and {REAL_FACES_VARIABLE} is not set")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Networks that a test or its fixtures build have the same weights on every run, whatever ran before."""
+    if "tf_keras" in sys.modules:
+        sys.modules["tf_keras"].utils.set_random_seed(1)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

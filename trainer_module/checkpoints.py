@@ -6,6 +6,7 @@ import shutil
 import tensorflow as tf
 import tf_keras
 
+from trainer_module.errors import DataError
 from trainer_module.literal_paths import literal_path
 
 _FOLDER = "checkpoint"
@@ -40,10 +41,11 @@ def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:
     """Fills a backbone from a training run's checkpoint.
 
     Raises:
-      AssertionError: the backbone has a variable that the checkpoint lacks.
-      tf.errors.NotFoundError: there is no checkpoint.
-      ValueError: a variable of another shape.
+      DataError: there is no whole checkpoint, it lacks a variable of the backbone, or has one of another shape.
     """
-    with literal_path(run_dir) as folder:
-        status = tf.train.Checkpoint(backbone=backbone).read(path_in(folder))
-        status.assert_existing_objects_matched().expect_partial()
+    try:
+        with literal_path(run_dir) as folder:
+            status = tf.train.Checkpoint(backbone=backbone).read(path_in(folder))
+            status.assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:  # IndexError: a file cut off
+        raise DataError(f"{path_in(run_dir)}: expected a checkpoint of {backbone.name}. Received: {error}") from error

@@ -79,8 +79,8 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
     job_path = os.path.join(scratch, "job.json")
     with open(job_path, "w") as f:
         f.write(job.to_json())
-    log = log_file()
-    prefix = os.path.join(scratch, "") if log is None else f"{log.removesuffix('.log')}-"
+    kept = log_file()
+    prefix = os.path.join(scratch, "") if kept is None else f"{kept.removesuffix('.log')}-"
     logs = [f"{prefix}{task.role}-{task.index}.log" for task in tasks]
     processes: list[subprocess.Popen[bytes]] = []
     try:
@@ -88,7 +88,7 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
             processes.append(_start_worker(job_path, task, log, shows=joined is not None or task.is_first()))
         _supervise(processes, logs, job, _started_path(job_path))
     except WorkerError:
-        if log is None:
+        if kept is None:
             _copy_to_stderr(logs)
         raise
     finally:

@@ -28,8 +28,9 @@ IDENTITY_VOCABULARY = "identity"
 # InsightFace's alignment template is 112 x 112 pixels, square.
 IMAGE_SIZE = 112
 CHANNELS = 3
-IMAGE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how a JPEG and a PNG begin
-MAX_IMAGE_PIXELS = 2**24  # 16.8 million, 50 MB decoded: a phone's 12 million pass
+JPEG_MAGIC, PNG_MAGIC = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # how a JPEG and a PNG begin
+IMAGE_MAGICS = (JPEG_MAGIC, PNG_MAGIC)
+MAX_IMAGE_PIXELS = 2**24  # decoded at most, where no setting says otherwise: a photograph of 4096x4096, 50 MB
 MAX_PIXELS_SETTING = "ingest.max_image_pixels"  # by which a run is told another limit
 MAX_SET_MB = 1024  # of images that a verification set becomes as pairs; LFW's 6,000 pairs take 90
 

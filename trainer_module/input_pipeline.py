@@ -10,7 +10,7 @@ import tensorflow_transform as tft
 
 from trainer_module import features
 from trainer_module.features import CHANNELS, IMAGE_SIZE
-from trainer_module.images import decode, decode_faces
+from trainer_module.images import decode_stored, fit, over_batch
 from trainer_module.settings import TrainSettings
 
 
@@ -79,8 +79,8 @@ def decode_batch(image_bytes: tf.Tensor, size: int, any_size: bool = False) -> t
       tf.errors.InvalidArgumentError: an image has another size, and `any_size` is false (when the op runs).
     """
     if any_size:
-        return decode_faces(image_bytes)
-    pixels = tf.stack([decode(one) for one in tf.unstack(image_bytes, size)])
+        return over_batch(lambda one: fit(decode_stored(one), IMAGE_SIZE), image_bytes, IMAGE_SIZE)
+    pixels = tf.stack([decode_stored(one) for one in tf.unstack(image_bytes, size)])
     return tf.ensure_shape(pixels, (size, IMAGE_SIZE, IMAGE_SIZE, CHANNELS))
 
 

@@ -54,6 +54,7 @@ def run_fn(fn_args: Any) -> None:
         pixel_format=settings.pixel_format(),
         classes=loop.number_of_classes(job.transform_graph),
         training=settings.to_dict(),
+        max_image_pixels=settings.max_image_pixels,
     )
     export_saved_model(backbone, fn_args.serving_model_dir, metadata)
     if settings.steps:

@@ -6,12 +6,12 @@ import math
 import os
 from typing import Any, Literal, Self
 
-from trainer_module.features import PixelFormat
+from trainer_module.features import MAX_IMAGE_PIXELS, PixelFormat
 
 Strategy = Literal["mirrored", "central"]
 
 # Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
-_WITHOUT_RESULT = ("init_from", "start_timeout_s", "log_every", "holdout_every")
+_WITHOUT_RESULT = ("init_from", "join_cluster", "check_memory", "start_timeout_s", "log_every", "holdout_every")
 HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
 
 
@@ -44,10 +44,13 @@ class TrainSettings:
       colour: channel order that the network is trained with.
       pixel_mean: subtracted from each pixel.
       pixel_scale: divides the difference.
+      max_image_pixels: width x height of an image that the exported model decodes at most; it refuses a larger one by
+        its header, before memory is taken. 2^24 pixels are 50 MB.
       strategy: "mirrored" (one replica a GPU, or one on the CPU) or "central" (variables on the CPU).
       workers: worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.
       join_cluster: with several workers, be the one of them that the environment's TF_CONFIG names, and wait for the
         others on its other hosts, in place of starting all of them here.
+      check_memory: refuse to begin where this machine's memory surely doesn't hold the training.
       start_timeout_s: how long the workers may take to find each other before all are stopped.
       shuffle_buffer: encoded records that are shuffled; 4,096 of 7 KB are 29 MB.
       log_every: steps between two points in TensorBoard.
@@ -79,9 +82,11 @@ class TrainSettings:
     colour: Literal["rgb", "bgr"] = "rgb"
     pixel_mean: float = 127.5
     pixel_scale: float = 128.0
+    max_image_pixels: int = MAX_IMAGE_PIXELS
     strategy: Strategy = "mirrored"
     workers: int = 1
     join_cluster: bool = False
+    check_memory: bool = True
     start_timeout_s: float = 300.0
     shuffle_buffer: int = 4096
     log_every: int = 20
@@ -94,6 +99,7 @@ class TrainSettings:
             self._require(field.name, not isinstance(value, float) or math.isfinite(value), "be a finite number")
         positive = (
             "batch_size",
+            "max_image_pixels",
             "learning_rate",
             "scale",
             "workers",

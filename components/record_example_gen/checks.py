@@ -74,6 +74,6 @@ def _check_decodes(payload: bytes) -> None:
     from trainer_module import images
 
     try:
-        images.decode(tf.constant(payload))
+        images.decode_stored(tf.constant(payload))
     except tf.errors.InvalidArgumentError as error:
         raise ImageError(f"expected an image that decodes. Received: {error.message}") from error

@@ -1,7 +1,6 @@
 """What the report says about the model beside another one, on the same pairs."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from evaluator_custom.conditions import SIGNIFICANCE
 from evaluator_custom.report import plots
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import DASH, image_pairs, number, paragraph, plot, row_of, section, table
+from evaluator_custom.report.text import in_html
 from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, mcnemar
 
 _EACH_WAY = 10
@@ -18,7 +18,7 @@ MODEL, BASELINE = "this model", "baseline"
 def match(
     sets: Sequence[EvaluatedSet], baseline: Sequence[EvaluatedSet]
 ) -> dict[str, tuple[EvaluatedSet, EvaluatedSet]]:
-    """Both models' results on the sets that both have, by name.
+    """Both models' results on the sets that both have and that have an accuracy, by name.
 
     Raises:
       ProtocolError: a set of the same name with other pairs.
@@ -31,7 +31,7 @@ def match(
                 f"{name}: expected the baseline's results on the same {own.is_same.size} pairs. "
                 f"Received: {other.is_same.size} pairs, or as many of other kinds"
             )
-    return both
+    return {name: models for name, models in both.items() if all(model.is_judged for model in models)}
 
 
 def comparison_section(
@@ -50,14 +50,14 @@ def comparison_section(
       name: of the baseline.
       anchor: of the heading.
     """
-    tests = {key: mcnemar(own.result.correct, other.result.correct) for key, (own, other) in both.items()}
+    tests = {key: mcnemar(own.correct, other.correct) for key, (own, other) in both.items()}
     rows = []
     for own in sets:
         if own.name not in both:
             rows.append((own.name, number(own.result.accuracy), *[DASH] * 5))
             continue
         other, test = both[own.name][1], tests[own.name]
-        difference = own.result.accuracy - other.result.accuracy
+        difference = (own.result.accuracy or 0) - (other.result.accuracy or 0)
         rows.append(
             (
                 own.name,
@@ -101,9 +101,9 @@ def in_words(test: McNemarResult) -> str:
 
 def _set(own: EvaluatedSet, other: EvaluatedSet, test: McNemarResult, roc: bytes) -> str:
     alt = f"ROC of {own.name}, {MODEL} and {BASELINE}: area {number(own.result.auc)} and {number(other.result.auc)}"
-    right, other_right = own.result.correct, other.result.correct
+    right, other_right = own.correct, other.correct
     return (
-        f"<h3>{escape(own.name)}</h3>"
+        f"<h3>{in_html(own.name)}</h3>"
         + row_of(plot(roc, alt, "At the left edge: without any false accept."), paragraph(in_words(test), "advice"))
         + _pairs(f"Only {MODEL} right", own, other, right & ~other_right)
         + _pairs(f"Only the {BASELINE} right", own, other, other_right & ~right)

@@ -1,6 +1,7 @@
 """What a report is made from."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,3 +28,18 @@ class EvaluatedSet:
     is_same: np.ndarray
     images: Sequence[bytes]
     attributes: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the pairs bear an accuracy, and with it a threshold."""
+        return self.result.accuracy is not None
+
+    @property
+    def threshold(self) -> float:
+        """The protocol's threshold; NaN where there is none."""
+        return math.nan if self.result.threshold is None else self.result.threshold
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each pair was judged correctly, bool [N], or [0] where none was judged."""
+        return np.zeros(0, bool) if self.result.correct is None else self.result.correct

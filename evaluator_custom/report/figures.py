@@ -1,10 +1,11 @@
 """The report's first part: the figures of all sets."""
 
 from collections.abc import Sequence
-from html import escape
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
-from evaluator_custom.report.markup import number, percent, section, table
+from evaluator_custom.report.markup import DASH, number, paragraph, percent, section, table
+from evaluator_custom.report.text import in_html
+from evaluator_custom.support import reason_lines
 
 _READING = """<details><summary>How to read this</summary><dl>
 <dt>accuracy</dt><dd>Share of pairs judged correctly: mean over ten folds, each judged at the threshold that was best
@@ -26,17 +27,31 @@ def figures_section(sets: Sequence[EvaluatedSet], anchor: str) -> str:
     """
     cards = []
     for evaluated in sets:
-        low, high = evaluated.result.accuracy_ci
-        cards.append(
-            f"<li><span>{escape(evaluated.name)}</span><b>{percent(evaluated.result.accuracy)}</b>"
-            f"<span>of {evaluated.result.pairs:,} pairs right; "
-            f"95 % interval {100 * low:.2f} to {percent(high)}</span></li>"
-        )
+        result = evaluated.result
+        shown, words = DASH, f"{result.pairs:,} pairs; {result.undefined.get('accuracy', '')}"
+        if result.accuracy is not None and result.accuracy_ci is not None:
+            low, high = result.accuracy_ci
+            shown = percent(result.accuracy)
+            words = f"of {result.pairs:,} pairs right; 95 % interval {100 * low:.2f} to {percent(high)}"
+        cards.append(f"<li><span>{in_html(evaluated.name)}</span><b>{shown}</b><span>{in_html(words)}</span></li>")
     return section(anchor, "Figures", f'<ul class="cards">{"".join(cards)}</ul>', _table(sets), _READING)
 
 
 def _table(sets: Sequence[EvaluatedSet]) -> str:
-    head = ("set", "pairs", "accuracy ± std", "95 % interval", "TAR ± std", "EER", "AUC", "XNorm", "threshold ± std")
+    targets = sorted({percent(evaluated.result.far_target) for evaluated in sets})
+    tar = f"TAR at FAR {' or '.join(targets)}"
+    shown = {
+        "accuracy": "accuracy",
+        "accuracy_ci": "interval",
+        "tar_1e2": "TAR at FAR 1 %",
+        "tar": tar,
+        "eer": "EER",
+        "auc": "AUC",
+        "xnorm": "XNorm",
+        "threshold": "threshold",
+    }
+    rates = ("TAR at FAR 1 %", f"{tar} ± std", "EER", "AUC", "XNorm")
+    head = ("set", "pairs", "accuracy ± std", "95 % interval", *rates, "threshold ± std")
     rows = []
     for evaluated in sets:
         r = evaluated.result
@@ -44,14 +59,20 @@ def _table(sets: Sequence[EvaluatedSet]) -> str:
             (
                 evaluated.name,
                 f"{r.pairs:,}",
-                f"{r.accuracy:.4f} ± {r.accuracy_std:.4f}",
-                f"{r.accuracy_ci[0]:.4f} … {r.accuracy_ci[1]:.4f}",
-                f"{r.tar:.4f} ± {r.tar_std:.4f}",
+                _spread(r.accuracy, r.accuracy_std),
+                DASH if r.accuracy_ci is None else f"{r.accuracy_ci[0]:.4f} … {r.accuracy_ci[1]:.4f}",
+                number(r.tar_1e2),
+                _spread(r.tar, r.tar_std),
                 number(r.eer),
                 number(r.auc),
                 number(r.xnorm, 3),
-                f"{r.threshold:.3f} ± {r.threshold_std:.3f}",
+                _spread(r.threshold, r.threshold_std, 3),
             )
         )
-    targets = sorted({percent(evaluated.result.far_target) for evaluated in sets})
-    return table(f"10-fold verification; TAR at a FAR of {' or '.join(targets)}", head, rows)
+    reasons = reason_lines({evaluated.name: evaluated.result.undefined for evaluated in sets}, shown)
+    dashes = "".join(paragraph(f"{DASH} {line}", "muted") for line in reasons)
+    return table("10-fold verification", head, rows) + dashes
+
+
+def _spread(mean: float | None, std: float | None, digits: int = 4) -> str:
+    return DASH if mean is None else f"{number(mean, digits)} ± {number(std, digits)}"

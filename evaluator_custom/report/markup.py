@@ -2,8 +2,8 @@
 
 import base64
 from collections.abc import Iterable, Sequence
-from html import escape
 
+from evaluator_custom.report.text import in_html
 from trainer_module.features import IMAGE_MAGICS
 
 DASH = "–"  # a figure that the pairs cannot tell
@@ -21,12 +21,12 @@ def percent(share: float) -> str:
 
 def section(anchor: str, title: str, *content: str) -> str:
     """A part of the page with a heading of the second level that `#anchor` leads to."""
-    return f'<section id="{anchor}" aria-label="{escape(title)}"><h2>{escape(title)}</h2>{"".join(content)}</section>'
+    return f'<section id="{anchor}" aria-label="{in_html(title)}"><h2>{in_html(title)}</h2>{"".join(content)}</section>'
 
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph; `kind` is its class in the style sheet."""
-    return f"<p{_class(kind)}>{escape(text)}</p>"
+    return f"<p{_class(kind)}>{in_html(text)}</p>"
 
 
 def table(
@@ -41,20 +41,20 @@ def table(
       foot: cells of a last row that stands apart.
       kind: its class in the style sheet.
     """
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    top = "".join(f'<th scope="col">{in_html(cell)}</th>' for cell in head)
     parts = [f"<thead><tr>{top}</tr></thead>" if head else "", f"<tbody>{''.join(map(_row, rows))}</tbody>"]
     if foot:
         parts.append(f"<tfoot>{_row(foot)}</tfoot>")
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table{_class(kind)}><caption>{escape(caption)}</caption>{''.join(parts)}</table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{in_html(caption)}">'
+        f"<table{_class(kind)}><caption>{in_html(caption)}</caption>{''.join(parts)}</table></div>"
     )
 
 
 def plot(png: bytes, alt: str, caption: str = "") -> str:
     """A plot with the words for those who don't see it, and a line below it."""
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure class="plot"><img alt="{escape(alt)}" src="{_data_uri(png)}">{below}</figure>'
+    below = f"<figcaption>{in_html(caption)}</figcaption>" if caption else ""
+    return f'<figure class="plot"><img alt="{in_html(alt)}" src="{_data_uri(png)}">{below}</figure>'
 
 
 def row_of(*figures: str) -> str:
@@ -77,12 +77,12 @@ def image_pairs(captions: dict[int, str], images: Sequence[bytes]) -> str:
             f'<img width="84" height="84" alt="pair {index}, {side} face" src="{_data_uri(images[2 * index + place])}">'
             for place, side in enumerate(("left", "right"))
         )
-        figures.append(f"<figure>{both}<figcaption>{escape(caption)}</figcaption></figure>")
+        figures.append(f"<figure>{both}<figcaption>{in_html(caption)}</figcaption></figure>")
     return f'<div class="pairs">{"".join(figures)}</div>'
 
 
 def _row(cells: Sequence[str]) -> str:
-    first, *others = (escape(cell) for cell in cells)
+    first, *others = (in_html(cell) for cell in cells)
     return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
 
 

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.figures import figures_section
 from evaluator_custom.report.markup import section, table
 from evaluator_custom.report.model_card import model_card
 from evaluator_custom.report.style import STYLE
+from evaluator_custom.report.text import in_html
 from trainer_module.console import progress
 
 # The page asks for nothing outside itself, and a browser would refuse it if it did.
@@ -26,11 +27,12 @@ def write_report(
     baseline_name: str | None = None,
     warnings: Sequence[str] = (),
 ) -> None:
-    """Writes the page, and each set's plots beside it; each file aside first, then renamed.
+    """Writes the page, and each set's plots beside it; each file aside first, then renamed, for its owner alone.
 
     The plots are `<page>-<set>.png`, and `<page>-comparison-<set>.png` of sets that the baseline was evaluated on, too.
     Memory is bounded by some arrays of 8 bytes a pair and, of each set's images, the at most 120 that are shown.
-    The page shows images of the verification sets: it is as confidential as they are.
+    The page shows images of the verification sets: it is as confidential as they are. A folder that is made for it is
+    for its owner alone, too.
 
     Args:
       path: the HTML file.
@@ -50,13 +52,15 @@ def write_report(
     page = Path(path)
     model = facts.get("model", page.stem)
     both = comparison.match(sets, baseline or ())
-    page.parent.mkdir(parents=True, exist_ok=True)
+    page.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     titles, parts, rocs = {}, [], {}
     for place, evaluated in enumerate(progress(sets, description="drawing report", unit="set")):
-        _write(page.with_name(f"{page.stem}-{evaluated.name}.png"), plots.overview_png(evaluated))
+        file_name = quote(evaluated.name, safe="")
+        if evaluated.is_judged:
+            _write(page.with_name(f"{page.stem}-{file_name}.png"), plots.overview_png(evaluated))
         if evaluated.name in both:
             rocs[evaluated.name] = comparison.roc_of_both(*both[evaluated.name])
-            _write(page.with_name(f"{page.stem}-comparison-{evaluated.name}.png"), rocs[evaluated.name])
+            _write(page.with_name(f"{page.stem}-comparison-{file_name}.png"), rocs[evaluated.name])
         titles[f"set-{place}"] = evaluated.name
         parts.append(set_section(evaluated, f"set-{place}"))
     if baseline is not None:
@@ -76,13 +80,14 @@ def write_report(
 
 def _write(path: Path, content: bytes) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(content)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
     aside.replace(path)
 
 
 def _document(title: str, parts: Iterable[str]) -> str:
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{in_html(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><link rel="icon" href="data:,">'
         f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
@@ -91,12 +96,12 @@ def _document(title: str, parts: Iterable[str]) -> str:
 
 def _header(model: str, titles: Mapping[str, str], warnings: Sequence[str]) -> str:
     """Title, the way to each part, and what must not be overlooked."""
-    links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in titles.items())
+    links = "".join(f'<a href="#{anchor}">{in_html(title)}</a>' for anchor, title in titles.items())
     loud = ""
     if warnings:
-        items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+        items = "".join(f"<li>{in_html(warning)}</li>" for warning in warnings)
         loud = f'<aside class="warning" aria-label="Warning"><strong>Warning</strong><ul>{items}</ul></aside>'
     return (
-        f'<header><h1>Face verification report</h1><p class="model">{escape(model)}</p>'
+        f'<header><h1>Face verification report</h1><p class="model">{in_html(model)}</p>'
         f'<nav aria-label="Contents">{links}</nav>{loud}</header><main>'
     )

@@ -1,6 +1,7 @@
 """The report's plots, as PNG. Blue and orange differ for the colour-blind, too (Okabe and Ito, 2008)."""
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
@@ -11,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
+from evaluator_custom.report.text import shortened
 from evaluator_custom.slices import SliceFigures
 from evaluator_custom.verification_statistics import RocCurve, roc_curve
 
@@ -27,6 +29,7 @@ _STYLE = {
     "font.size": 11,
     "grid.alpha": 0.3,
     "legend.frameon": False,
+    "text.parse_math": False,  # two dollar signs in a value are money, no formula
 }
 
 _Panel = Callable[[Axes], None]
@@ -72,7 +75,9 @@ def slices_png(column: str, slices: Sequence[SliceFigures], whole: float, uncert
 
 def _draw(panels: Sequence[_Panel], height: float = _PANEL[1]) -> bytes:
     """PNG of panels beside one another. A figure of its own, not pyplot's: no global state, no window system."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # A box stands for it in the plot; the table beside has the text itself.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(_PANEL[0] * len(panels), height), layout="constrained")
         for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
             panel(axes)
@@ -117,8 +122,8 @@ def _distances(axes: Axes, evaluated: EvaluatedSet) -> None:
     for kind, colour, name in ((True, _SAME, "same person"), (False, _DIFFERENT, "different people")):
         of_kind = evaluated.distances[evaluated.is_same == kind]
         axes.hist(of_kind, bins, histtype="stepfilled", alpha=0.5, color=colour, label=name)
-    axes.axvline(evaluated.result.threshold, color=_INK, linestyle="--", label="threshold")
-    largest = max(float(evaluated.distances.max()), evaluated.result.threshold)
+    axes.axvline(evaluated.threshold, color=_INK, linestyle="--", label="threshold")
+    largest = max(float(evaluated.distances.max()), evaluated.threshold)
     axes.set(xlabel="squared distance", ylabel="pairs", title="Distances", xlim=(0, min(4.0, largest + 0.1)))
     axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
     axes.legend(loc="upper center", fontsize=8.5, ncols=3, columnspacing=1, handlelength=1.4)
@@ -126,7 +131,7 @@ def _distances(axes: Axes, evaluated: EvaluatedSet) -> None:
 
 def _folds(axes: Axes, evaluated: EvaluatedSet) -> None:
     thresholds = np.array(evaluated.result.thresholds)
-    middle = evaluated.result.threshold
+    middle = evaluated.threshold
     numbers = np.arange(1, thresholds.size + 1)
     axes.axhline(middle, color=_INK, linestyle="--", label="mean")
     axes.plot(numbers, thresholds, "o", color=_SAME, label="fold")
@@ -146,5 +151,5 @@ def _slices(axes: Axes, column: str, slices: Sequence[SliceFigures], whole: floa
         axes.plot(accuracy, place, "o", color=colour, markerfacecolor="white" if one_kind else colour)
     axes.axvline(whole, color=_INK, linestyle="--", label="whole set")
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_yticks(range(len(slices)), [of.value if len(of.value) < 25 else f"{of.value[:23]}…" for of in slices])
-    axes.set(xlabel="accuracy", title=column, ylim=(len(slices) - 0.4, -0.6))
+    axes.set_yticks(range(len(slices)), [shortened(of.value, 24) for of in slices])
+    axes.set(xlabel="accuracy", title=shortened(column, 40), ylim=(len(slices) - 0.4, -0.6))

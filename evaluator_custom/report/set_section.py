@@ -14,6 +14,7 @@ from evaluator_custom.report.markup import (
     section,
     table,
 )
+from evaluator_custom.report.text import shortened
 from evaluator_custom.slices import SliceFigures, gap, slice_figures
 
 _WORST = 20
@@ -29,7 +30,10 @@ def set_section(evaluated: EvaluatedSet, anchor: str) -> str:
       evaluated: the set.
       anchor: of its heading.
     """
-    wrong = ~evaluated.result.correct
+    if not evaluated.is_judged:
+        reason = f"Not judged: {evaluated.result.undefined['accuracy']}."
+        return section(anchor, evaluated.name, paragraph(reason, "advice"))
+    wrong = ~evaluated.correct
     accepts = np.flatnonzero(wrong & ~evaluated.is_same)
     rejects = np.flatnonzero(wrong & evaluated.is_same)
     accepts = accepts[np.argsort(evaluated.distances[accepts], kind="stable")]
@@ -74,7 +78,7 @@ def _worst(evaluated: EvaluatedSet, indices: np.ndarray) -> str:
 
 def _slices(evaluated: EvaluatedSet) -> str:
     """A table and a plot for each attribute, all at the threshold of the whole set."""
-    threshold = evaluated.result.threshold
+    threshold = evaluated.threshold
     found = slice_figures(evaluated.distances, evaluated.is_same, threshold, evaluated.attributes)
     whole = float(np.mean((evaluated.distances < threshold) == evaluated.is_same))
     parts = []
@@ -96,7 +100,7 @@ def _slices(evaluated: EvaluatedSet) -> str:
 def _column(column: str, own: list[SliceFigures], shown: list[SliceFigures], whole: float) -> str:
     rows = [
         (
-            of.value + (" (few pairs)" if of.pairs < _UNCERTAIN_BELOW else ""),
+            shortened(of.value) + (" (few pairs)" if of.pairs < _UNCERTAIN_BELOW else ""),
             f"{of.pairs:,}",
             number(of.accuracy),
             number(of.tar),
@@ -106,12 +110,12 @@ def _column(column: str, own: list[SliceFigures], shown: list[SliceFigures], who
     ]
     foot = ("gap, best to worst", "", *(number(gap(own, column, figure)) for figure in ("accuracy", "tar", "far")))
     drawn = [of for of in shown if of.accuracy is not None]
-    parts = [table(f"By {column}", ("value", "pairs", "accuracy", "TAR", "FAR"), rows, foot=foot)]
+    parts = [table(f"By {shortened(column)}", ("value", "pairs", "accuracy", "TAR", "FAR"), rows, foot=foot)]
     if drawn:
         parts.append(
             plot(
                 plots.slices_png(column, drawn, whole, _UNCERTAIN_BELOW),
-                f"Accuracy by {column}, as in the table",
+                f"Accuracy by {shortened(column)}, as in the table",
                 f"Bars: 95 % intervals. Dashed: the whole set, {percent(whole)}. Grey: few pairs. "
                 "Hollow: too few pairs of one of the two kinds.",
             )

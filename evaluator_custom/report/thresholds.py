@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import DASH, number, paragraph, percent, table
-from evaluator_custom.verification_statistics import FAR_TARGETS
+from evaluator_custom.verification_statistics import FAR_TARGETS, allowed
 
 # "To be 90 percent confident that the true error rate is within ± 30 percent of the observed one, there must be at
 # least 30 errors": G. Doddington et al., "The NIST speaker recognition evaluation", Speech Communication 31, 2000.
@@ -55,11 +55,10 @@ def recommend(distances: np.ndarray, is_same: np.ndarray, far: float) -> Recomme
       The recommendation; None where the pairs cannot tell: fewer than 1 / far of different people, or none of one.
     """
     genuine, impostors = distances[is_same], np.sort(distances[~is_same])
-    # A hair above the product, which may fall short of a whole number: 0.29 * 100 is 28.999999999999996.
-    allowed = math.floor(far * impostors.size * (1 + 1e-12))
-    if allowed < 1 or not genuine.size:
+    accepts = allowed(far, impostors.size)
+    if accepts < 1 or not genuine.size:
         return None
-    threshold = float(_STEPS[np.searchsorted(_STEPS, impostors[allowed], side="right") - 1])
+    threshold = float(_STEPS[np.searchsorted(_STEPS, impostors[accepts], side="right") - 1])
     false_accepts = int(np.sum(impostors < threshold))
     interval = binomtest(false_accepts, impostors.size).proportion_ci(0.95)
     return Recommendation(

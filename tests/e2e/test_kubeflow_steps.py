@@ -1,8 +1,6 @@
 """Every step of the compiled pipeline, started as Kubeflow would start its container, up to the pushed model."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,10 @@ import pytest
 import yaml
 
 from components.synthetic.dataset import SyntheticSpec, write_dataset
+from tests.processes import cli, python
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
     "train.steps=6",
     "train.batch_size=16",
@@ -82,9 +80,7 @@ class Cluster:
                     w.replace("{{$}}", executor_input) for w in command.get("command", []) + command.get("args", [])
                 ]
                 assert words[0].startswith("python")
-                result = subprocess.run(
-                    [sys.executable, *words[1:]], capture_output=True, text=True, check=False, cwd=self._folder
-                )
+                result = python(words[1:], cwd=self._folder)
                 assert result.returncode == 0, f"{name}: {result.stderr[-3000:]}"
         written = json.loads(output_file.read_text()).get("artifacts", {})
         self._outputs[name] = {
@@ -98,13 +94,7 @@ def test_the_compiled_steps_end_in_a_pushed_model(tmp_path):
     output = tmp_path / "pipeline.yaml"
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
     command = ["compile", "--output", str(output), "--data", str(tmp_path / "data"), "--root", str(tmp_path / "root")]
-    compiled = subprocess.run(
-        [sys.executable, "-m", "pipeline", *command, "--image", "arcface", *settings],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
+    compiled = cli(*command, "--image", "arcface", *settings)
     assert compiled.returncode == 0, compiled.stderr
     (tmp_path / "run").mkdir()
     Cluster(next(iter(yaml.safe_load_all(output.read_text()))), tmp_path / "run").run()

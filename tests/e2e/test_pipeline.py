@@ -1,4 +1,4 @@
-"""The real pipeline by its command line, on a small synthetic data set, in the order in which a user would meet it."""
+"""The real pipeline by its command line, on a small synthetic data set: a first run, and what can follow it."""
 
 import dataclasses
 import json
@@ -13,11 +13,11 @@ import pytest
 
 from components import recordio, verification_bin
 from components.synthetic.dataset import SyntheticSpec, write_dataset
+from tests.processes import ROOT, cli
 from trainer_module.features import VERIFICATION_SETS
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
     "train.steps=12",
     "train.batch_size=16",
@@ -31,24 +31,31 @@ PAIRS = {"PairExampleGen", "PairSchema", "ExampleSchema", "StatisticsSchema"}
 
 @dataclasses.dataclass
 class World:
-    """One data set and one root that the tests below run the pipeline on, one after the other."""
+    """A data set and a root in which the pipeline has run once; each test finds them as that run left them.
+
+    Attributes:
+      data: folder of the data set.
+      root: folder of all that the runs write.
+      first: the summary of the first run.
+      seen: what a person saw of it.
+    """
 
     data: Path
     root: Path
+    first: dict
+    seen: str
 
-    def run(self, *more: str, init_from: str | None = None) -> tuple[dict, str]:
-        """Runs the pipeline; returns its summary and what a person saw."""
+    def run(self, *more: str, init_from: str | None = None) -> dict:
+        """Runs the pipeline once more; returns its summary."""
         initial = ["--init-from", init_from] if init_from else []
-        settings = [argument for setting in (*SETTINGS, *more) for argument in ("--set", setting)]
-        result = cli("run", "--data", str(self.data), "--root", str(self.root), "--json", *initial, *settings)
+        result = cli(*run_arguments(self.data, self.root, *more), *initial)
         assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout), result.stderr
+        return json.loads(result.stdout)
 
 
-def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+def run_arguments(data: Path, root: Path, *more: str) -> list[str]:
+    settings = [argument for setting in (*SETTINGS, *more) for argument in ("--set", setting)]
+    return ["run", "--data", str(data), "--root", str(root), "--json", *settings]
 
 
 def ran(summary: dict) -> set[str]:
@@ -56,19 +63,29 @@ def ran(summary: dict) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def first_run(tmp_path_factory):
+    """The first run, in a process that Python starts, and a copy of all that it left."""
     folder = tmp_path_factory.mktemp("e2e")
-    write_dataset(folder / "data", SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=3))
-    return World(folder / "data", folder / "root")
+    data, root = folder / "now" / "data", folder / "now" / "root"
+    write_dataset(data, SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=3))
+    command = [sys.executable, "-m", "pipeline", *run_arguments(data, root)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    shutil.copytree(folder / "now", folder / "after_first_run", symlinks=True)
+    return World(data, root, json.loads(result.stdout), result.stderr)
 
 
-@pytest.fixture(scope="module")
-def first(world):
-    return world.run()
+@pytest.fixture
+def world(first_run):
+    # In the same place, because ML Metadata keeps absolute paths.
+    now = first_run.data.parent
+    shutil.rmtree(now)
+    shutil.copytree(now.with_name("after_first_run"), now, symlinks=True)
+    return first_run
 
 
-def test_from_recordio_to_a_pushed_model(world, first):
-    summary, seen = first
+def test_from_recordio_to_a_pushed_model(world):
+    summary = world.first
     assert ran(summary) == TRAINING | INGEST | PAIRS
     assert list(summary["verification"]["sets"]) and set(summary["verification"]["sets"]) == set(VERIFICATION_SETS)
     for figures in summary["verification"]["sets"].values():
@@ -83,12 +100,12 @@ def test_from_recordio_to_a_pushed_model(world, first):
     leaks = summary["verification"]["leaks"]
     assert {(leak["images"] > 0, leak["shared_images"]) for leak in leaks.values()} == {(True, 0)}
     assert Path(summary["log"]).stat().st_size > 0
-    lines = seen.splitlines()
-    assert len(lines) < 60, seen  # no wall of warnings
+    lines = world.seen.splitlines()
+    assert len(lines) < 60, world.seen  # no wall of warnings
     assert not [line for line in lines if "WARNING" in line or line.startswith(("I0000", "W0000", "E0000"))]
 
 
-def test_the_pushed_model_answers(world, first, tmp_path):
+def test_the_pushed_model_answers(world, tmp_path):
     pairs = verification_bin.read(str(world.data / "lfw.bin"))
     images = []
     for i in range(2):
@@ -105,31 +122,31 @@ def test_the_pushed_model_answers(world, first, tmp_path):
     np.testing.assert_allclose(np.load(output), [row["embedding"] for row in rows], atol=1e-6)
 
     verdict = json.loads(cli("verify", model, *images, "--json").stdout)
-    threshold = first[0]["verification"]["sets"][next(iter(first[0]["verification"]["sets"]))]["threshold"]
+    threshold = world.first["verification"]["sets"][next(iter(world.first["verification"]["sets"]))]["threshold"]
     assert verdict["cosine_threshold"] == pytest.approx(1 - threshold / 2)
     words = cli("verify", model, images[0], images[0]).stdout
     assert words.startswith("same: cosine 1.0000, above")
 
 
-def test_unchanged_runs_come_from_the_cache(world, first):
+def test_unchanged_runs_come_from_the_cache(world):
     # The first blessing gave the Evaluator a baseline that it had not seen, and so a new verdict to the Pusher.
-    second, _ = world.run()
+    second = world.run()
     assert ran(second) <= {"VerificationEvaluator", "Pusher"}
-    third, _ = world.run()
+    third = world.run()
     assert ran(third) == set()
-    assert third["verification"]["sets"] == first[0]["verification"]["sets"]
+    assert third["verification"]["sets"] == world.first["verification"]["sets"]
     # The model stands beside itself: no pair on which they differ.
     change = third["verification"]["conditions"][1]
     assert (change["value"], change["difference"], change["p_value"], change["holds"]) == (0, 0, 1, True)
 
 
-def test_a_changed_setting_re_runs_what_depends_on_it(world, first):
-    summary, _ = world.run("train.margin=0.4")
+def test_a_changed_setting_re_runs_what_depends_on_it(world):
+    summary = world.run("train.margin=0.4")
     assert ran(summary) == TRAINING
 
 
-def test_two_workers_end_in_the_same_kind_of_pushed_model(world, first):
-    summary, _ = world.run("train.workers=2")
+def test_two_workers_end_in_the_same_kind_of_pushed_model(world):
+    summary = world.run("train.workers=2")
     assert ran(summary) == TRAINING
     assert summary["pushed"]
     logs = sorted(Path(summary["tensorboard"]).parent.glob("worker-*.log"))
@@ -139,26 +156,26 @@ def test_two_workers_end_in_the_same_kind_of_pushed_model(world, first):
     assert metadata["classes"] == 12
 
 
-def test_central_storage_trains_too(world, first):
-    summary, _ = world.run("train.strategy=central")
+def test_central_storage_trains_too(world):
+    summary = world.run("train.strategy=central")
     assert ran(summary) == TRAINING
     # One CPU device either way: where the variables lie must not change what is learned.
-    for name, figures in first[0]["verification"]["sets"].items():
+    for name, figures in world.first["verification"]["sets"].items():
         assert summary["verification"]["sets"][name]["accuracy"] == pytest.approx(figures["accuracy"], abs=0.05)
 
 
-def test_a_model_is_judged_as_it_is_and_fine_tuned(world, first):
-    training_run = str(Path(first[0]["tensorboard"]).parent)
-    as_it_is, _ = world.run("train.steps=0", init_from=training_run)
+def test_a_model_is_judged_as_it_is_and_fine_tuned(world):
+    training_run = str(Path(world.first["tensorboard"]).parent)
+    as_it_is = world.run("train.steps=0", init_from=training_run)
     assert ran(as_it_is) == TRAINING
-    assert as_it_is["verification"]["sets"] == first[0]["verification"]["sets"]
-    tuned, _ = world.run("train.steps=3", "train.learning_rate=1e-4", init_from=training_run)
+    assert as_it_is["verification"]["sets"] == world.first["verification"]["sets"]
+    tuned = world.run("train.steps=3", "train.learning_rate=1e-4", init_from=training_run)
     assert tuned["pushed"] not in (as_it_is["pushed"], None)
     assert tuned["verification"]["sets"] != as_it_is["verification"]["sets"]
 
 
-def test_held_out_images_are_judged_and_not_trained_on(world, first):
-    summary, _ = world.run("ingest.holdout=0.25")
+def test_held_out_images_are_judged_and_not_trained_on(world):
+    summary = world.run("ingest.holdout=0.25")
     assert ran(summary) == INGEST | TRAINING
     found = json.loads((Path(summary["tensorboard"]).parent / "holdout.json").read_text())
     assert found["images"] == 12 * 2  # a quarter of each identity's 8
@@ -167,16 +184,16 @@ def test_held_out_images_are_judged_and_not_trained_on(world, first):
     assert metadata["classes"] == 12
 
 
-def test_a_changed_record_file_re_runs_what_depends_on_it(world, first, tmp_path):
+def test_a_changed_record_file_re_runs_what_depends_on_it(world, tmp_path):
     other = tmp_path / "other"
     write_dataset(other, SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=4))
     for name in ("train.rec", "train.idx"):
         shutil.copyfile(other / name, world.data / name)
-    summary, _ = world.run()
+    summary = world.run()
     assert ran(summary) == INGEST | TRAINING
 
 
-def test_a_missing_set_is_skipped_aloud_and_a_broken_record_stops(world, first, tmp_path):
+def test_a_missing_set_is_skipped_aloud_and_a_broken_record_stops(world, tmp_path):
     data = tmp_path / "broken"
     shutil.copytree(world.data, data)
     os.remove(data / "cfp_fp.bin")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from components.synthetic.dataset import SyntheticSpec, write_dataset
+from tests.processes import ROOT, cli
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
     "train.steps=2",
     "train.batch_size=8",
@@ -24,14 +24,14 @@ SETTINGS = (
 )
 
 
-def _command(data: Path, root: Path, *more: str) -> list[str]:
+def _arguments(data: Path, root: Path, *more: str) -> list[str]:
     settings = [argument for setting in (*SETTINGS, *more) for argument in ("--set", setting)]
-    return [sys.executable, "-m", "pipeline", "run", "--data", str(data), "--root", str(root), "--json", *settings]
+    return ["run", "--data", str(data), "--root", str(root), "--json", *settings]
 
 
 def _run(data: Path, root: Path, *more: str) -> tuple[dict, str]:
     """Runs the pipeline; returns its summary and what a person saw."""
-    result = subprocess.run(_command(data, root, *more), capture_output=True, text=True, check=False, cwd=ROOT)
+    result = cli(*_arguments(data, root, *more))
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout), result.stderr
 
@@ -45,13 +45,12 @@ def test_a_root_survives_what_happens_to_roots(tmp_path):
     write_dataset(data, SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=3))
 
     # A second run in the same root, while the first one is at work, is told who that is.
-    with subprocess.Popen(
-        _command(data, root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    ) as run:
+    command = [sys.executable, "-m", "pipeline", *_arguments(data, root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as run:
         while not (root / "run.lock").exists() or not (root / "run.lock").read_text():
             assert run.poll() is None
             time.sleep(0.01)
-        second = subprocess.run(_command(data, root), capture_output=True, text=True, check=False, cwd=ROOT)
+        second = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert second.returncode == 2, second.stderr
         assert f"error: {root}: expected no other run in this root" in second.stderr
         assert f"Received: process {run.pid} on " in second.stderr

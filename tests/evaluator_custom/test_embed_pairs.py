@@ -14,6 +14,7 @@ from evaluator_custom.embed_pairs import EmbedPairs
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.one_source import ALL_SPLITS, as_one_split
 from serving import export
+from tests.closeness import assert_close
 from tests.helpers import jpeg
 from trainer_module import backbones, features
 from trainer_module.features import PixelFormat
@@ -68,6 +69,12 @@ def _expected(embedder, index):
     return embedder.predict([image for i in index for image in (jpeg(i % 50), jpeg(i))])
 
 
+def _assert_close(predictions, expected):
+    """Distances, about 1, and lengths, about 30, each relative to their own size."""
+    for received, wanted in zip(predictions.T, expected.T, strict=True):
+        assert_close(received, wanted)
+
+
 def test_every_pair_gets_its_distance_and_no_image_goes_on(models, tmp_path):
     done = _run({"": models["candidate"]}, tmp_path)
     assert b"JFIF" in pickle.dumps(list(_batches()))
@@ -80,7 +87,7 @@ def test_every_pair_gets_its_distance_and_no_image_goes_on(models, tmp_path):
         assert set(extracts[tfma.FEATURES_KEY]) == {features.PAIR_INDEX}
         np.testing.assert_array_equal(extracts[tfma.LABELS_KEY], np.array(_index(extracts)) % 2)
         expected = _expected(embedder, _index(extracts))
-        np.testing.assert_allclose(extracts[tfma.PREDICTIONS_KEY], expected, atol=1e-4)
+        _assert_close(extracts[tfma.PREDICTIONS_KEY], expected)
 
 
 def test_two_models_answer_by_name(models, tmp_path):
@@ -90,7 +97,7 @@ def test_two_models_answer_by_name(models, tmp_path):
         embedder = PairEmbedder(path)
         for extracts in done:
             expected = _expected(embedder, _index(extracts))
-            np.testing.assert_allclose(extracts[tfma.PREDICTIONS_KEY][name], expected, atol=1e-4)
+            _assert_close(extracts[tfma.PREDICTIONS_KEY][name], expected)
 
 
 def test_all_splits_are_read_as_one():

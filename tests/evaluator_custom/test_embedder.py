@@ -1,12 +1,12 @@
 """Pairs through a SavedModel."""
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from evaluator_custom import protocol
 from evaluator_custom.embedder import DISTANCE, XNORM, PairEmbedder
 from serving import export, signatures
+from tests.closeness import assert_close
 from tests.helpers import jpeg
 from trainer_module import backbones
 from trainer_module.errors import DataError
@@ -33,15 +33,15 @@ def test_an_image_in_many_pairs_is_embedded_once_and_comes_out_in_every_place(wo
     raw, mirrored = embedder.embed([jpeg(i) for i in order], Bar())
     assert sum(seen) == 3
     expected = in_process.verify(tf.constant([jpeg(i) for i in range(3)]))
-    np.testing.assert_allclose(raw, expected["raw"].numpy()[order], atol=1e-5)
-    np.testing.assert_allclose(mirrored, expected["raw_mirrored"].numpy()[order], atol=1e-5)
+    assert_close(raw, expected["raw"].numpy()[order])
+    assert_close(mirrored, expected["raw_mirrored"].numpy()[order])
 
 
 def test_more_images_than_fit_one_call(world):
     embedder, in_process = world
     images = [jpeg(i) for i in range(70)]
     expected = in_process.verify(tf.constant(images))
-    np.testing.assert_allclose(embedder.embed(images)[0], expected["raw"], atol=1e-5)
+    assert_close(embedder.embed(images)[0], expected["raw"])
 
 
 def test_predictions_are_the_protocols_distances(world):
@@ -50,8 +50,8 @@ def test_predictions_are_the_protocols_distances(world):
     answer = in_process.verify(tf.constant(images))
     distances, norms = protocol.pair_distances(answer["raw"], answer["raw_mirrored"])
     predictions = embedder.predict(images)
-    np.testing.assert_allclose(predictions[:, DISTANCE], distances, atol=1e-5)
-    np.testing.assert_allclose(predictions[:, XNORM], norms, rtol=1e-5)
+    assert_close(predictions[:, DISTANCE], distances)
+    assert_close(predictions[:, XNORM], norms)
     assert predictions[0, DISTANCE] == 0
 
 

@@ -1,7 +1,9 @@
 """The VerificationEvaluator on a real exported model: the protocol's figures on in-process embeddings come out."""
 
 import csv
+import dataclasses
 import json
+import stat
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from tfx.utils import io_utils, proto_utils
 from components import verification_bin
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom import metrics, protocol, slices
+from evaluator_custom.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
 from evaluator_custom.conditions import FIGURES, parse_all
 from evaluator_custom.executor import VERIFICATION_FILE, VerificationEvaluatorExecutor
-from evaluator_custom.pair_table import PairTable, change
+from evaluator_custom.pair_table import Judgements, PairTable, change
 from pipeline.create import schema_text
 from pipeline.tables import verdict_lines
 from serving import export, signatures
@@ -111,9 +114,11 @@ def _expected(backbone):
     return PairTable(distances, IS_SAME, norms, {"group": groups})
 
 
-def _evaluate(inputs, out, *conditions, baseline=None, sets=SETS, beam=BEAM):
+def _evaluate(inputs, out, *conditions, baseline=None, latest=None, sets=SETS, beam=BEAM, folds="contiguous"):
     if baseline:
         inputs = {**inputs, "baseline_model": [baseline]}
+    if latest:
+        inputs = {**inputs, "latest_blessing": [_artifact(standard_artifacts.ModelBlessing, latest)]}
     evaluation = _artifact(standard_artifacts.ModelEvaluation, out / "evaluation")
     blessing = _artifact(standard_artifacts.ModelBlessing, out / "blessing")
     context = BaseBeamExecutor.Context(beam_pipeline_args=beam, tmp_dir=str(out / "tmp"))
@@ -121,18 +126,27 @@ def _evaluate(inputs, out, *conditions, baseline=None, sets=SETS, beam=BEAM):
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(parse_all(conditions))),
+            "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(parse_all(conditions), folds)),
             "example_splits": json.dumps(sets),
             "module_path": "evaluator_custom.embed_pairs",
             "fairness_indicator_thresholds": "null",
             "conditions": json.dumps(conditions),
+            "folds": folds,
             "code_version": "c0de",
         },
     )
     verdict = json.loads((out / "evaluation" / VERIFICATION_FILE).read_text())
     assert (out / "blessing" / "BLESSED").exists() == verdict["blessed"]
+    assert (out / "blessing" / "NOT_BLESSED").exists() == (not verdict["blessed"])
+    assert blessing.get_int_custom_property("blessed") == verdict["blessed"]
     assert verdict["blessed"] == all(condition["holds"] for condition in verdict["conditions"])
-    return evaluation, verdict
+    return evaluation, verdict, blessing
+
+
+def _assert_figures(found, expected):
+    for figure in FIGURES:
+        value = expected.figure(figure)
+        assert found[figure] == (None if value is None else pytest.approx(value, rel=1e-4)), figure
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +154,7 @@ def first(world, tmp_path_factory):
     """The verdict on a first model, whose conditions all hold."""
     out = tmp_path_factory.mktemp("first")
     conditions = ("lfw.accuracy >= 0.5", "lfw.far gap group <= 1", "cfp_fp.accuracy change >= 1")
-    return (*_evaluate(world[0], out, *conditions), out)
+    return (*_evaluate(world[0], out, *conditions)[:2], out)
 
 
 def test_figures_blessing_and_tfmas_reader(world, first):
@@ -149,8 +163,8 @@ def test_figures_blessing_and_tfmas_reader(world, first):
     assert list(verdict["sets"]) == list(SETS)  # in the configured order, whatever TFMA's
     for name in SETS:
         assert list(verdict["sets"][name]) == list(FIGURES)
-        for figure in FIGURES:
-            assert verdict["sets"][name][figure] == pytest.approx(expected.figure(figure), rel=1e-4), figure
+        _assert_figures(verdict["sets"][name], expected)
+        assert verdict["undefined"][name]["tar"] == expected.result.undefined["tar"]
     assert verdict["blessed"]
     assert verdict["baseline"] is None
     assert json.loads((out / "blessing" / VERIFICATION_FILE).read_text()) == verdict
@@ -210,7 +224,7 @@ def test_the_report_is_beside_the_evaluation_with_worst_pairs_and_lineage(first)
 
 
 def test_a_condition_that_fails_blocks(world, tmp_path):
-    _, verdict = _evaluate(world[0], tmp_path, "cfp_fp.accuracy >= 0.5", "lfw.pairs <= 79")
+    _, verdict, _ = _evaluate(world[0], tmp_path, "cfp_fp.accuracy >= 0.5", "lfw.pairs <= 79")
     assert [condition["holds"] for condition in verdict["conditions"]] == [True, False]
     assert not verdict["blessed"]
     assert verdict_lines(verdict)[-2] == "  FAILS  lfw.pairs <= 79: 80.0000"
@@ -218,25 +232,24 @@ def test_a_condition_that_fails_blocks(world, tmp_path):
 
 @pytest.mark.parametrize("condition", ["agedb_30.accuracy >= 0", "agedb_30.accuracy change >= -1"])
 def test_a_set_without_data_blocks_even_a_first_model(world, tmp_path, condition):
-    _, verdict = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", condition)
+    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", condition)
     assert not verdict["blessed"]
     assert f"  FAILS  {condition}: no data of the set agedb_30" in verdict_lines(verdict)
 
 
 def test_a_gap_that_is_not_known_blocks(world, tmp_path):
-    _, verdict = _evaluate(world[0], tmp_path, "lfw.accuracy gap age <= 1", "cfp_fp.tar gap group <= 1")
+    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy gap age <= 1", "cfp_fp.tar gap group <= 1")
     assert [condition["value"] for condition in verdict["conditions"]] == [None, None]
     assert not verdict["blessed"]
 
 
 def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path):
     inputs, models, (candidate, other) = world
-    expected = change(candidate, other, 0.05)
+    expected = change(Judgements.of(candidate), Judgements.of(other), 0.05)
     conditions = ("lfw.accuracy change >= 0", "lfw.accuracy change >= 0.5")
     inputs = {name: artifacts for name, artifacts in inputs.items() if name != "training_examples"}
-    _, verdict = _evaluate(inputs, tmp_path, *conditions, baseline=models[1])
-    for figure in FIGURES:
-        assert verdict["baseline"]["lfw"][figure] == pytest.approx(other.figure(figure), rel=1e-4), figure
+    _, verdict, _ = _evaluate(inputs, tmp_path, *conditions, baseline=models[1])
+    _assert_figures(verdict["baseline"]["lfw"], other)
     for condition in verdict["conditions"]:
         assert condition["difference"] == pytest.approx(expected.difference)
         assert condition["p_value"] == pytest.approx(expected.p_value)
@@ -262,7 +275,7 @@ def test_pairs_are_read_one_by_one_as_the_file_has_them(world):
 def test_two_processes_come_to_the_same_verdict(world, first, tmp_path):
     several = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     conditions = [condition["text"] for condition in first[1]["conditions"]]
-    _, verdict = _evaluate(world[0], tmp_path, *conditions, beam=several)
+    _, verdict, _ = _evaluate(world[0], tmp_path, *conditions, beam=several)
     assert verdict["conditions"] == first[1]["conditions"]
     assert verdict["slices"] == first[1]["slices"]
 
@@ -271,8 +284,116 @@ def test_a_set_that_is_too_small_for_the_protocol_blocks_and_breaks_nothing(worl
     (tmp_path / "data").mkdir()
     verification_bin.write(tmp_path / "data" / "tiny.bin", _images()[:18], IS_SAME[:9])
     inputs = {**world[0], "examples": [_pair_examples(tmp_path, ["tiny"])]}
-    _, verdict = _evaluate(inputs, tmp_path / "out", "tiny.accuracy >= 0", "tiny.pairs >= 1", sets=["tiny"])
+    _, verdict, _ = _evaluate(inputs, tmp_path / "out", "tiny.accuracy >= 0", "tiny.pairs >= 1", sets=["tiny"])
     assert [condition["value"] for condition in verdict["conditions"]] == [None, 9.0]
     assert not verdict["blessed"]
-    assert "  FAILS  tiny.accuracy >= 0: not defined on so few pairs" in verdict_lines(verdict)
-    assert not (tmp_path / "out" / "evaluation" / "report.html").exists()
+    few = "too few for the protocol: needs 10 pairs; there are 9"
+    assert f"  FAILS  tiny.accuracy >= 0: {few}" in verdict_lines(verdict)
+    assert verdict["undefined"]["tiny"]["tar"] == few
+    assert verdict["sets"]["tiny"]["accuracy"] is None
+    assert f"Not judged: {few}." in (tmp_path / "out" / "evaluation" / "report.html").read_text()
+
+
+def test_pairs_of_one_kind_bless_nothing(world, tmp_path):
+    (tmp_path / "data").mkdir()
+    verification_bin.write(tmp_path / "data" / "one.bin", _images(), np.ones(PAIRS, bool))
+    inputs = {**world[0], "examples": [_pair_examples(tmp_path, ["one"])]}
+    conditions = ("one.accuracy >= 0", "one.accuracy change >= -1", "one.tar >= 0", "one.pairs >= 1")
+    _, verdict, _ = _evaluate(inputs, tmp_path / "out", *conditions, sets=["one"])
+    assert [condition["holds"] for condition in verdict["conditions"]] == [False, False, False, True]
+    missing = "the set has no pairs of different people"
+    assert [condition["reason"] for condition in verdict["conditions"]] == [missing] * 3 + [None]
+    assert not verdict["blessed"]
+    assert loads((tmp_path / "out" / "blessing" / BEST_FILE).read_text()) == {}
+
+
+def test_folds_of_another_cut_are_used_and_said(world, tmp_path):
+    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", folds="stratified")
+    expected = dataclasses.replace(world[2][0], folds="stratified")
+    assert verdict["sets"]["lfw"]["accuracy"] == pytest.approx(expected.result.accuracy)
+    assert verdict["sets"]["lfw"]["threshold"] == pytest.approx(expected.result.threshold)
+    assert "folds: stratified" in verdict_lines(verdict)
+    assert ">folds<" in (tmp_path / "evaluation" / "report.html").read_text()
+
+
+def test_a_report_that_cannot_be_drawn_takes_no_verdict_with_it(world, tmp_path, capfd):
+    (tmp_path / "evaluation" / "report.html").mkdir(parents=True)  # in the report's way
+    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0")
+    assert verdict["blessed"]
+    assert "WARNING no report, the verdict stands without it: " in capfd.readouterr().err
+
+
+def test_what_shows_faces_is_its_owners_alone(first):
+    folder = first[2] / "evaluation"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("report*")} == {0o600}
+
+
+def _latest_blessing(folder, record=None):
+    """What an earlier evaluation left: the best so far on lfw, if there is one."""
+    folder.mkdir()
+    if record:
+        (folder / BEST_FILE).write_text(dumps({"lfw": record}))
+    return folder
+
+
+def _record(digest=None):
+    """A model that judged every pair of lfw correctly."""
+    digests = image_digests(_images()).reshape(-1, 2)
+    return Record("models/best", PAIRS, digest or pairs_digest(digests, IS_SAME), "contiguous", 1.0, [])
+
+
+def test_a_model_that_the_latest_does_not_beat_and_the_best_does_is_not_blessed(world, tmp_path):
+    inputs, models, (candidate, other) = world
+    latest = _latest_blessing(tmp_path / "latest", _record())
+    condition = "lfw.accuracy change >= -0.2"
+    out = tmp_path / "out"
+    _, verdict, blessing = _evaluate(inputs, out, condition, baseline=models[1], latest=latest)
+    (judged,) = verdict["conditions"]
+    assert judged["value"] >= -0.2
+    assert judged["best"]["difference"] == pytest.approx(candidate.result.accuracy - 1)
+    assert judged["best"]["holds"] is judged["holds"] is verdict["blessed"] is False
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert verdict["best"]["lfw"] == {"accuracy": 1.0, "model": "models/best"}
+    text = "\n".join(verdict_lines(verdict))
+    assert "; against the best so far (1.0000) -" in text
+    assert f"blessed before: lfw {other.result.accuracy:.4f}" in text
+    assert "best so far: lfw 1.0000 by models/best" in text
+    assert "models/best" in (out / "evaluation" / "report.html").read_text()
+    # It is carried on; on the other set the latest blessed model is the best that is known.
+    kept = loads((out / "blessing" / BEST_FILE).read_text())
+    assert kept["lfw"] == _record()
+    assert kept["cfp_fp"].model == models[1].uri
+
+
+def test_a_blessed_model_is_the_best_from_then_on(world, first):
+    kept = loads((first[2] / "blessing" / BEST_FILE).read_text())
+    assert {name: record.model for name, record in kept.items()} == dict.fromkeys(SETS, world[1][0].uri)
+    np.testing.assert_array_equal(kept["lfw"].judgements().correct, world[2][0].result.correct)
+
+
+@pytest.mark.parametrize("case", ["other pairs", "nothing", "damaged"])
+def test_a_best_that_cannot_be_compared_with_is_said_and_starts_anew(world, tmp_path, capfd, case):
+    inputs, models, _ = world
+    latest = _latest_blessing(tmp_path / "latest", _record("other") if case == "other pairs" else None)
+    if case == "damaged":
+        (latest / BEST_FILE).write_text("{")
+    condition = "lfw.accuracy change >= -0.2"
+    _, verdict, _ = _evaluate(inputs, tmp_path / "out", condition, baseline=models[1], latest=latest)
+    assert verdict["blessed"]
+    assert verdict["best"]["lfw"]["model"] == models[1].uri
+    assert verdict["conditions"][0]["best"] is None  # it is the latest, which was compared with
+    warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("WARNING")]
+    (warning,) = [line for line in warnings if "the best starts anew with the latest blessed model" in line]
+    assert ("models/best" in warning) == (case == "other pairs")
+
+
+def test_the_latest_blessed_model_judged_again_keeps_its_first_blessing(world, tmp_path):
+    inputs, models, _ = world
+    latest = _latest_blessing(tmp_path / "latest")
+    _, verdict, again = _evaluate(inputs, tmp_path / "out", "lfw.accuracy >= 0", baseline=models[0], latest=latest)
+    assert verdict["blessed"]
+    # The Resolver goes by this property, and would hand each run another blessing: the node would never be cached.
+    assert again.get_int_custom_property("current_model_id") == 0
+    _, _, other = _evaluate(inputs, tmp_path / "other", "lfw.accuracy >= 0", baseline=models[1], latest=latest)
+    assert other.get_int_custom_property("current_model_id") == models[0].id

@@ -13,6 +13,7 @@ from PIL import Image
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.foreign import EmbedderOptions, ForeignEmbedder, load_embedder
 from serving import export
+from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.trainer_module.onnx_networks import mobilefacenet
 from trainer_module import backbones
@@ -55,7 +56,7 @@ def _by_onnxruntime(path, pixels, mean, scale):
 
 def _assert_close(received, expected):
     for ours, theirs in zip(received, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
+        assert_close(ours, theirs)
 
 
 def test_an_onnx_file_gives_onnxruntimes_embeddings(mbf):
@@ -84,6 +85,27 @@ def test_a_fixed_batch_is_filled(mbf, tmp_path, batch):
     onnx.save(model, path)
     expected = load_embedder(mbf, EmbedderOptions(pixels=PIXELS)).embed(IMAGES)
     _assert_close(load_embedder(path, EmbedderOptions(pixels=PIXELS)).embed(IMAGES), expected)
+
+
+def test_an_open_batch_behind_a_fixed_reshape_is_fed_one_by_one_and_that_is_said(mbf, tmp_path, capsys):
+    model = onnx.load(mbf)
+    reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 512], np.int64), "shape"))
+    reshape.input[1] = "shape"
+    path = str(tmp_path / "fixed.onnx")
+    onnx.save(model, path)
+    embedder = load_embedder(path, EmbedderOptions(pixels=PIXELS))
+    _assert_close(embedder.embed(IMAGES), load_embedder(mbf, EmbedderOptions(pixels=PIXELS)).embed(IMAGES))
+    said = capsys.readouterr().err
+    assert said.count(f"{path}: declares an open batch, and takes one image a call: slower") == 1
+
+
+def test_what_is_not_what_it_says_is_refused_before_onnxruntime(mbf, tmp_path):
+    model = onnx.load(mbf)
+    model.graph.initializer[0].dims[0] += 1
+    (tmp_path / "short.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(DataError, match=r"short\.onnx: tensor 'w0': expected .* bytes for dims"):
+        load_embedder(str(tmp_path / "short.onnx"), EmbedderOptions(pixels=PIXELS))
 
 
 def _linear_onnx(path, shape, outputs=("embedding",), inputs=("image",), dtype=TensorProto.FLOAT):
@@ -125,6 +147,12 @@ def test_open_axes_need_a_layout_and_may_be_given_a_size(tmp_path):
     _assert_close(load_embedder(path, EmbedderOptions(layout="nchw")).embed(IMAGES), expected)
 
 
+def test_a_network_that_takes_no_such_image_is_refused_at_once(tmp_path):
+    path = _linear_onnx(tmp_path / "m.onnx", [None, None, None, None])
+    with pytest.raises(DataError, match=r"m\.onnx: expected a network that takes images\. Received: .*MatMul"):
+        load_embedder(path, EmbedderOptions(layout="nchw", size=96))
+
+
 def test_a_layout_that_the_shape_contradicts_is_refused(mbf):
     with pytest.raises(DataError, match="--layout nchw or nhwc for input data .* Received: nhwc"):
         load_embedder(mbf, EmbedderOptions(layout="nhwc"))
@@ -159,12 +187,12 @@ def test_whole_numbers_are_fed_as_they_are(tmp_path):
     raw, _ = load_embedder(path, EmbedderOptions(pixels=PixelFormat(mean=0, scale=1))).embed(IMAGES)
     kernel = numpy_helper.to_array(onnx.load(path).graph.initializer[0])
     expected = _pixels(IMAGES).transpose(0, 3, 1, 2).reshape(5, -1).astype(np.float32) @ kernel
-    np.testing.assert_allclose(raw, expected, rtol=1e-3)
+    assert_close(raw, expected)
 
 
 def test_files_of_another_kind_are_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"not a model")
-    with pytest.raises(DataError, match=r"m\.onnx: expected an ONNX file that onnxruntime opens"):
+    with pytest.raises(DataError, match=r"m\.onnx: expected an ONNX model"):
         load_embedder(str(tmp_path / "m.onnx"), EmbedderOptions())
     (tmp_path / "m.params").write_bytes(b"x")
     with pytest.raises(DataError, match=r"m\.params: expected a SavedModel's folder or a file \*\.onnx"):

@@ -255,7 +255,7 @@ def test_what_is_no_embedding_is_refused():
         score_all_pairs(unit[:0], labels[:0])
     with pytest.raises(ProtocolError, match="and float64"):
         score_all_pairs(unit, labels / 2)
-    with pytest.raises(ProtocolError, match="expected|Expected probes of 6 values.* Received: 5"):
+    with pytest.raises(ProtocolError, match="Expected probes of 6 values.* Received: 5"):
         score_gallery(unit, labels, unit[:, :5], labels)
     bad = unit.copy()
     bad[3, 2] = np.nan

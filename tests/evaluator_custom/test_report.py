@@ -5,13 +5,17 @@ import html.parser
 import io
 import math
 import re
+import stat
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import beta
 from sklearn import metrics
@@ -129,16 +133,71 @@ def test_a_perfect_model_and_pairs_of_one_kind(tmp_path):
     distances = np.full(20, 0.5)
     alike = EvaluatedSet("b", protocol.evaluate(distances, one_kind), distances, one_kind, _Images())
     page = _write(tmp_path, perfect, alike)
-    assert page.text.count("None.") == 4
+    assert page.text.count("None.") == 2
     assert not perfect.images.read + alike.images.read
+    assert "Not judged: the set has no pairs of different people." in page.text
+    [row] = [row for row in page.rows if row[0] == "b"]
+    assert row[1:7] == ["20", "–", "–", "–", "–", "–"]
+    assert any(text.startswith("– accuracy, interval, ") and text.endswith("different people") for text in page.text)
+    # The set that is judged has too few pairs for its TAR, and says so.
+    assert any("of a: needs 1,000 pairs of different people in each training part; there are 9" in t for t in page.text)
 
 
 def test_warnings_stand_above_everything(tmp_path):
     page = _write(tmp_path, _evaluated(), warnings=["lfw: 3 < 4 images are in the training set"])
-    assert page.text.index("lfw: 3 < 4 images are in the training set") < page.text.index(
-        "10-fold verification; TAR at a FAR of 0.1 %"
-    )
+    assert page.text.index("lfw: 3 < 4 images are in the training set") < page.text.index("10-fold verification")
     assert "Warning" not in _write(tmp_path, _evaluated()).text
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("income", ["$20k to $40k", "$40k to $60k"]),
+        ("$_$", ["a$_$b", "$^$"]),
+        ("path", ["$\\cam1$", "\\frac{1}{"]),
+        ("<img src=x onerror=alert(1)>", ["<script>alert(1)</script>", "\"'><svg onload=1>"]),
+        ("zero\0", ["a\0b", "c\x1b[31m"]),
+        ("lines\n", ["a\nb\r", "c\u2028d"]),
+        ("direction", ["\u202eabc", "\u2066x"]),
+        ("halves", ["\ud83d", "ok"]),
+        ("组", ["男", "女"]),
+        ("long " * 50, ["x" * 5000, "y"]),
+    ],
+)
+def test_any_text_is_shown_and_none_is_taken_for_formulas_or_html(tmp_path, column, values):
+    attributes = {column: [values[i // 2 % 2] for i in range(200)]}
+    page = _write(tmp_path, _evaluated(attributes=attributes), facts={"model": values[0]}, baseline_name=values[1])
+    written = (tmp_path / "page.html").read_text()
+    assert page.open == []
+    assert "<script" not in written and "<img src=x" not in written and "<svg" not in written
+    assert all(c.isprintable() or c == "\n" for c in written)
+    assert max(map(len, page.rows[-1] if page.rows else [""])) < 6000
+    labels = [row[0] for row in page.rows if len(row) == 5 and row[1] == "100"]
+    assert len(labels) == 2
+    assert all(len(label) <= 80 for label in labels)
+
+
+def test_a_dollar_sign_is_drawn_as_one():
+    """The label is as wide as its characters: mathematics would leave out the dollars."""
+    figure = Figure()
+    with matplotlib.rc_context(plots._STYLE):
+        text = figure.text(0, 0, "$a$")
+        plain = figure.text(0, 0, "Sa")
+    assert not text.get_parse_math()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    assert text.get_window_extent(renderer).width > plain.get_window_extent(renderer).width
+
+
+def test_a_set_whose_name_is_no_file_name_gets_its_plot_beside_the_page(tmp_path):
+    _write(tmp_path, _evaluated("../a/b"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page-..%2Fa%2Fb.png", "page.html"]
+
+
+def test_only_the_owner_may_read_what_shows_faces(tmp_path):
+    folder = tmp_path / "made" / "reports"
+    write_report(folder / "page.html", [_evaluated()], {"model": "m"})
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
 def test_matplotlib_is_only_imported_to_write():

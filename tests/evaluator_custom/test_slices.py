@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
-from evaluator_custom.pair_table import PairTable, change
+from evaluator_custom.pair_table import Judgements, PairTable, change
 from evaluator_custom.slices import gap, slice_figures
 
 
@@ -15,6 +15,10 @@ def _pairs(seed, spread=0.5, count=300):
     same = rng.random(count) < 0.5
     distances = np.clip(np.where(same, rng.normal(1.0, spread, count), rng.normal(1.8, spread, count)), 0, 4)
     return distances, same, rng.uniform(5, 25, count)
+
+
+def compare(first, second):
+    return change(Judgements.of(first), Judgements.of(second), 0.05)
 
 
 def test_figures_are_those_of_each_slices_confusion_matrix():
@@ -51,7 +55,7 @@ def test_rates_of_few_pairs_are_not_known_and_gaps_want_two_slices():
 
 def test_a_table_survives_being_an_array():
     table = PairTable(*_pairs(2), {"group": ["x"] * 150 + ["y"] * 150})
-    again = PairTable.from_array(table.to_array(), table.attributes)
+    again = PairTable.from_array(table.to_array(), table.attributes, table.folds)
     assert again.result == table.result
     assert again.slices == table.slices
     assert table.gap("far", "group") == gap(table.slices, "group", "far")
@@ -63,7 +67,8 @@ def test_too_few_pairs_have_no_figures():
     assert table.figure("accuracy") is None
     assert table.figure("pairs") == 9
     assert table.gap("far", "group") is None
-    assert change(table, table, 0.05) is None
+    assert Judgements.of(table) is None
+    assert change(Judgements.of(table), Judgements.of(table), 0.05) is None
 
 
 def test_noise_is_no_change_and_a_real_one_is():
@@ -71,7 +76,7 @@ def test_noise_is_no_change_and_a_real_one_is():
     table = PairTable(distances, same, norms)
     nudged = PairTable(np.clip(distances + np.random.default_rng(5).normal(0, 0.03, 300), 0, 4), same, norms)
     worse = PairTable(np.clip(distances + np.random.default_rng(6).normal(0, 0.9, 300), 0, 4), same, norms)
-    noise, loss = change(nudged, table, 0.05), change(worse, table, 0.05)
+    noise, loss = compare(nudged, table), compare(worse, table)
     assert noise.difference != 0
     assert noise.p_value > 0.05
     assert noise.significant == 0
@@ -80,4 +85,20 @@ def test_noise_is_no_change_and_a_real_one_is():
     better, only = table.result.correct, table.result.correct & ~worse.result.correct
     disagreeing = int(np.sum(better != worse.result.correct))
     assert loss.p_value == pytest.approx(binomtest(int(only.sum()), disagreeing).pvalue)
-    assert change(table, worse, 0.05).significant == pytest.approx(-loss.difference)
+    assert compare(table, worse).significant == pytest.approx(-loss.difference)
+
+
+def test_a_distance_on_the_threshold_is_no_accept():
+    same = np.arange(40) < 20
+    (found,) = slice_figures(np.full(40, 1.4), same, 1.4, {"group": ["x"] * 40})
+    assert (found.accuracy, found.tar, found.far) == (0.5, 0, 0)
+    (found,) = slice_figures(np.full(40, np.nextafter(1.4, 0)), same, 1.4, {"group": ["x"] * 40})
+    assert (found.accuracy, found.tar, found.far) == (0.5, 1, 1)
+
+
+@pytest.mark.parametrize(("count", "known"), [(9, False), (10, True)])
+def test_ten_pairs_are_enough(count, known):
+    (found,) = slice_figures(np.zeros(2 * count), np.arange(2 * count) < count, 1.0, {"group": ["x"] * 2 * count})
+    assert (found.tar == 1.0, found.far == 1.0) == (known, known)
+    (found,) = slice_figures(np.zeros(count), np.ones(count, bool), 1.0, {"group": ["x"] * count})
+    assert (found.accuracy == 1.0) == known

@@ -10,8 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import pipeline_options
-from pipeline.config import make_config
+from pipeline.cli import main, pipeline_options
+from pipeline.config import PRESETS, make_config
 from tests.helpers import write_pairs, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +61,28 @@ def test_flags_of_ingest_become_settings_before_those_by_hand():
 def test_presets_as_json():
     result = _cli("presets", "--json")
     assert json.loads(result.stdout)["r50"]["train.backbone"] == "iresnet50"
+
+
+def test_presets_as_text_are_settings_that_can_be_typed():
+    lines = CliRunner().invoke(main, ["presets"]).output.splitlines()
+    listed: dict[str, list[str]] = {}
+    name = ""
+    for line in lines:
+        if line.startswith("    "):
+            listed[name].append(line.strip())
+        else:
+            name, _, about = line.partition(": ")
+            assert about == PRESETS[name].about
+            listed[name] = []
+    assert list(listed) == list(PRESETS)
+    for name, settings in listed.items():
+        assert [text.partition("=")[0] for text in settings] == list(PRESETS[name].settings)
+        # On top of another preset they make the same, as far as they go.
+        typed = make_config("data", "root", "demo", settings)
+        for setting in PRESETS[name].settings:
+            section, field = setting.split(".")
+            of_preset = getattr(getattr(make_config("data", "root", name), section), field)
+            assert getattr(getattr(typed, section), field) == of_preset
 
 
 def _refused(tmp_path: Path, data: Path, *more: str) -> str:

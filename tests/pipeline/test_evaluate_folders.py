@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -12,13 +10,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.evaluate_command import evaluate
+from pipeline.cli import main
 from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
 from tests.helpers import jpeg
+from tests.processes import cli
 from trainer_module.errors import DataError
 from trainer_module.features import PixelFormat
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Pixels:
@@ -96,6 +93,8 @@ def test_all_pairs_and_the_split(faces):
         "0.1      -        -",
         "0.01     -        -",
         "0.001    -        -",
+        "-  TAR@FAR=0.001: needs 1,000 pairs of different people; there are 970",
+        "-  TPIR@FPIR=0.1: needs 10 probes of unknowns; there are 5",
     ]
     values = json.loads(json.dumps(figures.to_dict()))
     assert values["identification"]["rank_rates"]["1"] == 1
@@ -261,7 +260,7 @@ def test_an_image_without_an_embedding_is_named(faces, value):
     ],
 )
 def test_the_command_refuses_what_it_would_ignore(arguments, message):
-    result = CliRunner().invoke(evaluate, [".", *arguments])
+    result = CliRunner().invoke(main, ["evaluate", ".", *arguments])
     assert result.exit_code == 2
     assert message in result.output
 
@@ -275,17 +274,27 @@ def test_by_the_command_line(tmp_path, faces):
     metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
 
-    def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipeline", "evaluate", str(model), "--json", str(tmp_path / "out.json")]
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
-
-    result = cli("--folders", str(faces))
+    command = ["evaluate", str(model), "--json", str(tmp_path / "out.json")]
+    result = cli(*command, "--folders", str(faces))
     assert result.returncode == 0, result.stderr
     assert "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different" in result.stdout
     values = json.loads((tmp_path / "out.json").read_text())
     assert 0 < values["verification"]["auc"] <= 1
     assert values["identification"]["nonmated"] == 5
-    result = cli("--gallery", str(faces), "--probes", str(faces), "--template", "best")
+    result = cli(*command, "--gallery", str(faces), "--probes", str(faces), "--template", "best")
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())
     assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
+
+
+def test_a_photo_of_another_size_is_named_and_may_be_resized(faces):
+    path = faces / "p03" / "0.jpg"
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 480), (9, 99, 199)).save(buffer, "JPEG")
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(DataError, match=rf"{path}: expected an aligned face of 112x112 pixels, or --resize.* 640x480"):
+        evaluate_folder(Pixels(), str(faces))
+    with pytest.raises(DataError, match="expected an aligned face of 112x112 pixels"):
+        evaluate_gallery(Pixels(), str(faces), str(faces))
+    assert evaluate_folder(Pixels(), str(faces), resize=True).verification.genuine == 20
+    assert evaluate_gallery(Pixels(), str(faces), str(faces), resize=True).identification.mated == 45

@@ -1,12 +1,15 @@
 """What is said about a data set's folder before anything runs."""
 
+import os
 import re
 
 import pytest
+from click.testing import CliRunner
 
 from components.recordio import write_index
+from pipeline.cli import main
 from pipeline.config import make_config
-from pipeline.preflight import check_dataset
+from pipeline.preflight import check_dataset, check_run
 from tests.helpers import write_pairs, write_records
 from trainer_module.errors import DataError
 
@@ -39,6 +42,11 @@ def test_a_set_that_is_named_must_be_there(data):
         _checked(data, "evaluation.conditions=[lfw.accuracy >= 0.9, cfp_fp.accuracy >= 0.9]")
 
 
+def test_a_set_that_is_misspelt_is_named_with_its_like(data):
+    with pytest.raises(DataError, match=r"mien\.bin: expected .* Received: no such file, .*; did you mean 'mine'\?"):
+        _checked(data, "evaluation.sets=lfw,mien")
+
+
 def test_a_set_of_another_name_alone_is_offered_with_the_settings_that_take_it(data):
     (data / "lfw.bin").unlink()
     with pytest.raises(DataError, match=r"lfw\.bin: expected .*evaluation\.conditions names") as caught:
@@ -67,6 +75,34 @@ def test_a_cut_file_is_found_at_once_unless_bad_records_are_put_aside(data):
     with pytest.raises(DataError, match=r"train\.rec, key 3, byte offset \d+: expected \d+ bytes of payload"):
         _checked(data)
     assert _checked(data, "ingest.on_bad_record=quarantine") == ("lfw",)
+
+
+def test_what_the_environment_or_the_backbone_forbids_comes_before_the_data(data, monkeypatch):
+    config = make_config(str(data), "root", "demo", ["train.backbone=iresnet51"])
+    with pytest.raises(DataError, match="did you mean 'iresnet50'"):
+        check_run(config)
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
+    with pytest.raises(DataError, match="`unset TF_CONFIG`"):
+        check_run(make_config(str(data), "root", "demo"))
+
+
+def test_a_training_that_memory_does_not_hold(data, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    size = "train.batch_size=1_000_000_000"
+    with pytest.raises(DataError, match="train.batch_size: expected about .* 2 identities and 1 worker without a GPU"):
+        _checked(data, size)
+    assert _checked(data, size, "train.check_memory=false") == ("lfw",)
+
+
+@pytest.mark.parametrize("name", ["train.rec", "train.idx", "property", "lfw.bin", "lfw.csv"])
+@pytest.mark.parametrize(("make", "received"), [(os.mkfifo, "a named pipe"), (os.mkdir, "a folder")])
+def test_what_only_has_a_data_files_name_is_refused_at_once(data, name, make, received):
+    (data / name).unlink(missing_ok=True)
+    make(data / name)
+    with pytest.raises(DataError, match=rf"{re.escape(name)}: expected a file. Received: {received}"):
+        _checked(data)
+    inspected = CliRunner().invoke(main, ["inspect", str(data)])
+    assert inspected.exit_code == 2
 
 
 def test_a_gap_wants_the_column_that_it_names(data):

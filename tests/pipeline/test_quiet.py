@@ -1,11 +1,10 @@
 """What a command says when it ends otherwise than well, in a process of its own: that changes where output goes."""
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
+from tests.processes import python
 from trainer_module.errors import DataError
 
 BEAM = """
@@ -27,7 +26,7 @@ error = {error!r}
 with quiet({str(log)!r}):
 {textwrap.indent(how, "    ")}
 """
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return python(["-c", code])
 
 
 @pytest.mark.parametrize("how", [PLAIN, BEAM], ids=["plain", "in-beam"])

@@ -1,14 +1,21 @@
 """Export, the check before a push, and the push itself, on a real small backbone."""
 
+import dataclasses
+import io
 import json
+import pathlib
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
+from PIL import Image, ImageOps
 from tensorflow_serving.apis import prediction_log_pb2
 
+from pipeline.cli import main
 from serving import check, export, local, pusher, signatures
+from tests.closeness import assert_close
 from tests.helpers import jpeg
 from trainer_module import backbones, checkpoints
 from trainer_module.errors import DataError
@@ -43,15 +50,11 @@ def test_signature_answers_normalised_embeddings_and_raw_norms(model_dir, backbo
     raw = in_process.verify(images)["raw"].numpy()
     norms = np.linalg.norm(raw, axis=1)
     assert answer["embedding"].shape == (3, DIM)
-    np.testing.assert_allclose(answer["norm"], norms, rtol=1e-5)
-    np.testing.assert_allclose(answer["embedding"], raw / norms[:, None], atol=1e-6)
+    assert_close(answer["norm"], norms)
+    assert_close(answer["embedding"], raw / norms[:, None])
 
 
 def test_verification_signature_mirrors_pixels(model_dir):
-    import io
-
-    from PIL import Image, ImageOps
-
     image = Image.open(io.BytesIO(jpeg(4)))
     buffers = [io.BytesIO(), io.BytesIO()]
     image.save(buffers[0], "PNG")  # lossless, so that mirroring before or after decoding is the same
@@ -59,16 +62,16 @@ def test_verification_signature_mirrors_pixels(model_dir):
     answer = tf.saved_model.load(model_dir).signatures[signatures.VERIFICATION](
         tf.constant([buffer.getvalue() for buffer in buffers])
     )
-    np.testing.assert_allclose(answer["raw"][0], answer["raw_mirrored"][1], atol=1e-5)
-    np.testing.assert_allclose(answer["raw"][1], answer["raw_mirrored"][0], atol=1e-5)
-    assert not np.allclose(answer["raw"][0], answer["raw"][1], atol=1e-2)
+    assert_close(answer["raw"][0], answer["raw_mirrored"][1])
+    assert_close(answer["raw"][1], answer["raw_mirrored"][0])
+    assert np.abs(answer["raw"][0] - answer["raw"][1]).max() > 0.01 * np.abs(answer["raw"][0]).max()
 
 
 def test_embedding_of_an_image_does_not_depend_on_its_batch(model_dir):
     signature = tf.saved_model.load(model_dir).signatures[signatures.SERVING]
     together = signature(tf.constant([jpeg(i) for i in range(5)]))["embedding"].numpy()
     alone = signature(tf.constant([jpeg(3)]))["embedding"].numpy()
-    np.testing.assert_allclose(alone[0], together[3], atol=1e-6)
+    assert_close(alone[0], together[3])
 
 
 def test_metadata_survives(model_dir, metadata):
@@ -98,13 +101,33 @@ def test_check_passes_what_was_exported_and_stops_what_was_not(model_dir, backbo
     )
     reference = f"{export.EXTRA}/{export.REFERENCE_FILE}"
     tf.io.gfile.copy(f"{model_dir}/{reference}", f"{other}/{reference}", overwrite=True)  # of the BGR model
-    with pytest.raises(check.EmbeddingMismatchError, match="Received: .*largest difference"):
+    with pytest.raises(
+        check.EmbeddingMismatchError,
+        match="expected the embeddings recorded at export.* Received: .*largest distance 1",
+    ):
         check.check_embeddings(other)
+
+
+def test_check_admits_the_rounding_of_kernels_and_no_more(model_dir, tmp_path):
+    """The references are turned a little: by what another instruction set may do, and by more."""
+    path = tmp_path / "model"
+    shutil.copytree(model_dir, path)
+    reference = path / export.EXTRA / export.REFERENCE_FILE
+    recorded = np.load(reference)
+    direction = np.random.default_rng(0).normal(size=recorded.shape)
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    np.save(reference, (recorded + 2e-5 * direction).astype(np.float32))
+    assert check.check_embeddings(str(path)) == pytest.approx(2e-5, rel=0.5)
+    np.save(reference, (recorded + 5e-4 * direction).astype(np.float32))
+    with pytest.raises(check.EmbeddingMismatchError, match=r"within 0\.0001\. Received: .*largest distance 0\.000"):
+        check.check_embeddings(str(path))
 
 
 def test_push_appears_whole_under_a_new_number(model_dir, tmp_path):
     verification = tmp_path / "verification.json"
-    verification.write_text(json.dumps({"sets": {"lfw": {"threshold": 1.5}, "cfp_fp": {"threshold": 1.7}}}))
+    verification.write_text(
+        json.dumps({"sets": {"one_kind": {"threshold": None}, "lfw": {"threshold": 1.5}, "cfp_fp": {"threshold": 1.7}}})
+    )
     base = tmp_path / "serving" / "arcface"
     version = pusher.push(model_dir, str(base), str(verification))
     assert [path.name for path in base.iterdir()] == [version]
@@ -114,6 +137,8 @@ def test_push_appears_whole_under_a_new_number(model_dir, tmp_path):
     assert model.threshold("cfp_fp") == 1.7
     with pytest.raises(DataError, match="Received: 'agedb_30'"):
         model.threshold("agedb_30")
+    with pytest.raises(DataError, match=r"a set of \['cfp_fp', 'lfw'\], which have a threshold. Received: 'one_kind'"):
+        model.threshold("one_kind")
 
 
 def test_local_model_embeds_and_verifies(model_dir, tmp_path):
@@ -129,6 +154,96 @@ def test_local_model_embeds_and_verifies(model_dir, tmp_path):
     assert same.cosine == pytest.approx(1)
     assert same.cosine_threshold == pytest.approx(0.95)
     assert not model.verify(paths[0], paths[1], threshold=0.0).same
+
+
+def test_two_faces_are_compared_with_their_mirrors(model_dir, tmp_path):
+    paths = [tmp_path / f"{i}.jpg" for i in range(2)]
+    for i, path in enumerate(paths):
+        path.write_bytes(jpeg(i))
+    answer = tf.saved_model.load(model_dir).signatures[signatures.VERIFICATION](tf.constant([jpeg(0), jpeg(1)]))
+    raw, mirrored = answer["raw"].numpy().astype(np.float64), answer["raw_mirrored"].numpy().astype(np.float64)
+
+    def cosine(pair):
+        return pair[0] @ pair[1] / np.linalg.norm(pair[0]) / np.linalg.norm(pair[1])
+
+    assert abs(cosine(raw + mirrored) - cosine(raw)) > 1e-3
+    verdict = local.LocalModel(model_dir).verify(*map(str, paths), threshold=1.0)
+    assert verdict.cosine == pytest.approx(cosine(raw + mirrored), abs=1e-5)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A face, lying on its side with an orientation that says so, and a photograph of 640x480."""
+    face = Image.open(io.BytesIO(jpeg(0)))
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    face.save(tmp_path / "upright.png")
+    face.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=turn)
+    face.resize((640, 480)).save(tmp_path / "photo.png")
+    return {path.stem: str(path) for path in tmp_path.glob("*.png")}
+
+
+def test_a_face_is_turned_by_its_exif(model_dir, photographs):
+    model = local.LocalModel(model_dir)
+    upright, turned = model.embed([photographs["upright"], photographs["turned"]]).embeddings
+    assert_close(turned, upright)
+    assert model.verify(photographs["upright"], photographs["turned"], threshold=0.1).cosine > 0.999
+
+
+def test_another_size_is_resized_only_where_that_is_asked_for(model_dir, photographs, capsys):
+    model = local.LocalModel(model_dir)
+    both = [photographs["upright"], photographs["photo"]]
+    message = r"photo\.png: expected an aligned 112x112 face \(--resize takes other sizes\)\. Received: 640x480 pixels"
+    with pytest.raises(DataError, match=message):
+        model.embed(both)
+    with pytest.raises(DataError, match=message):
+        model.verify(*both, threshold=1.0)
+    assert "resized" not in capsys.readouterr().err
+    resized = model.embed(both, resize=True).embeddings
+    assert "1 of 2 images resized to 112x112" in capsys.readouterr().err
+    served = tf.saved_model.load(model_dir).signatures[signatures.SERVING]
+    images = [pathlib.Path(path).read_bytes() for path in both]
+    assert_close(resized, served(tf.constant(images))["embedding"])
+    assert model.verify(*both, threshold=1.0, resize=True).cosine < 1
+
+
+def test_the_commands_resize_only_where_that_is_asked_for(model_dir, photographs):
+    photo, upright = photographs["photo"], photographs["upright"]
+    for arguments in (["embed", model_dir, photo], ["verify", model_dir, photo, upright, "--threshold", "1"]):
+        refused = CliRunner().invoke(main, arguments)
+        assert refused.exit_code == 2
+        assert "expected an aligned 112x112 face (--resize takes other sizes). Received: 640x480" in refused.output
+        taken = CliRunner().invoke(main, [*arguments, "--resize"])
+        assert taken.exit_code == 0, taken.output
+
+
+def test_the_limit_of_pixels_is_the_models(backbone, metadata, photographs, tmp_path):
+    path = str(tmp_path / "model")
+    export.export_saved_model(backbone, path, dataclasses.replace(metadata, max_image_pixels=300_000))
+    described = json.loads((tmp_path / "model" / export.EXTRA / export.METADATA_FILE).read_text())
+    assert (described["image_size"], described["max_image_pixels"]) == (112, 300_000)
+    model = local.LocalModel(path)
+    with pytest.raises(DataError, match=r"photo\.png: expected at most 300,000 pixels.* Received: 640x480 pixels"):
+        model.embed([photographs["photo"]], resize=True)
+    content = pathlib.Path(photographs["photo"]).read_bytes()
+    for signature in tf.saved_model.load(path).signatures.values():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"1 to 300000 pixels.*\[480 640\]"):
+            signature(tf.constant([jpeg(0), content]))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"backbone": 1}', "{"])
+def test_a_broken_description_is_named(model_dir, content, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "model")
+    (tmp_path / "model" / export.EXTRA / export.METADATA_FILE).write_text(content)
+    with pytest.raises(DataError, match=r"model\.json: expected what this project writes about a model\. Received: "):
+        local.LocalModel(str(tmp_path / "model"))
+
+
+def test_a_broken_model_is_named(model_dir, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "model")
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"\0broken")
+    with pytest.raises(DataError, match=r"model: expected a whole SavedModel\. Received: "):
+        local.LocalModel(str(tmp_path / "model"))
 
 
 def test_local_model_names_what_is_no_image_or_no_model(model_dir, tmp_path):

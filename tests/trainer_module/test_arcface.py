@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.closeness import assert_close
 from trainer_module.heads.arcface import ArcFace
 from trainer_module.schedules import WarmupCosine, margin_at
 
@@ -28,7 +29,7 @@ def test_logits_are_the_cosine_of_the_angle_plus_the_margin():
     theta = np.arccos(expected[np.arange(6), labels])
     assert np.all(theta + 0.5 < np.pi)
     expected[np.arange(6), labels] = np.cos(theta + 0.5)
-    np.testing.assert_allclose(logits, 64 * expected, rtol=1e-4, atol=1e-3)
+    assert_close(logits, 64 * expected)
 
 
 def test_target_logit_falls_with_the_angle_over_the_whole_half_circle():
@@ -38,6 +39,30 @@ def test_target_logit_falls_with_the_angle_over_the_whole_half_circle():
     labels = tf.zeros([200], tf.int64)
     logits = head.logits(cosines, labels, tf.constant(0.5)).numpy()[:, 0]
     assert np.all(np.diff(logits) < 0)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3, 0.5, 1.2])
+def test_values_and_gradients_are_those_of_the_formulas_over_the_whole_circle(margin):
+    """cos(theta + m); beyond theta = pi - m InsightFace's cos(theta) - m sin(pi - m); at cos = 1 and -1 no infinity."""
+    border = -np.cos(margin)
+    cosine = np.array([-1.0, -0.999, border - 1e-3, border + 1e-3, -0.3, 0.0, 0.6, 0.999, 1.0])
+    cosine = np.clip(cosine, -1, 1).astype(np.float32).astype(np.float64)
+    theta = np.arccos(cosine)
+    within = cosine > border
+    expected = np.where(within, np.cos(theta + margin), cosine - margin * np.sin(np.pi - margin))
+    # d cos(theta + m) / d cos(theta); where theta is 0 or pi it is infinite, and the sine's share is left out.
+    ends = np.abs(cosine) == 1
+    ratio = np.divide(np.cos(theta), np.sin(theta), out=np.zeros_like(theta), where=~ends)
+    slope = np.where(within, np.cos(margin) + np.sin(margin) * ratio, 1.0)
+
+    head = ArcFace(2, 2, scale=64.0)
+    cosines = tf.constant(np.stack([np.zeros_like(cosine), cosine], axis=1), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(cosines)
+        logits = head.logits(cosines, tf.ones([len(cosine)], tf.int64), tf.constant(margin, tf.float32))[:, 1]
+    gradient = tape.gradient(logits, cosines)[:, 1]
+    np.testing.assert_allclose(logits / 64, expected, rtol=0, atol=5e-5)
+    np.testing.assert_allclose(gradient / 64, slope, rtol=1e-3)
 
 
 @pytest.mark.parametrize("target", [1.0, -1.0])

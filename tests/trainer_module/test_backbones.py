@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tests.closeness import assert_close
 from trainer_module import backbones, normalization
 from trainer_module.backbones import layers, summary
 
@@ -76,7 +77,7 @@ def test_save_and_load(name, tmp_path):
     model.save(tmp_path / "model.keras")
     restored = tf_keras.models.load_model(tmp_path / "model.keras")
     assert restored.get_config() == model.get_config()
-    np.testing.assert_allclose(restored(images(), training=False), expected, rtol=1e-5, atol=1e-5)
+    assert_close(restored(images(), training=False), expected)
 
 
 @pytest.mark.parametrize("norm", normalization.NAMES)
@@ -89,7 +90,7 @@ def test_every_normalisation_trains_and_restores(norm, tmp_path):
     expected = model(images(), training=False).numpy()
     model.save(tmp_path / "model.keras")
     restored = tf_keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(restored(images(), training=False), expected, rtol=1e-4, atol=1e-4)
+    assert_close(restored(images(), training=False), expected)
 
 
 def test_group_norm_takes_16_channels_a_group_and_an_embedding_as_one():
@@ -127,9 +128,39 @@ def test_closed_batch_renorm_is_batch_norm():
     x = tf.random.normal((32, 5), 3, 2, seed=1)
     renorm = normalization.create("batch_renorm", channels=5, name="a", epsilon=1e-3)
     batch = normalization.create("batch", channels=5, name="b", epsilon=1e-3)
-    np.testing.assert_allclose(renorm(x, training=True), batch(x, training=True), atol=1e-5)
+    assert_close(renorm(x, training=True), batch(x, training=True))
     with pytest.raises(ValueError, match="Received: closed_steps=9"):
         normalization.BatchRenormalization(closed_steps=9, rmax_step=5)
+
+
+@pytest.mark.parametrize("norm", ["batch", "sync_batch"])
+def test_momentum_is_the_share_that_moving_statistics_keep(norm):
+    """As in MXNet and Keras; PyTorch's momentum is the other share."""
+    layer = normalization.create(norm, channels=5, name="n", epsilon=1e-3, momentum=0.7)
+    x = np.random.default_rng(0).normal(3, 2, (64, 5)).astype(np.float32)
+    layer(x, training=True)
+    assert_close(layer.moving_mean, 0.3 * x.mean(0))
+    assert_close(layer.moving_variance, 0.7 + 0.3 * x.var(0))
+    layer(x, training=False)
+    assert_close(layer.moving_mean, 0.3 * x.mean(0))
+    assert_close(layer(x), (x - 0.3 * x.mean(0)) / np.sqrt(0.7 + 0.3 * x.var(0) + 1e-3))
+
+
+def test_batch_renorm_keeps_the_same_share():
+    """It averages standard deviations, as Ioffe (2017) does."""
+    layer = normalization.create("batch_renorm", channels=5, name="n", epsilon=1e-3, momentum=0.7)
+    x = np.random.default_rng(0).normal(3, 2, (64, 5)).astype(np.float32)
+    layer(x, training=True)
+    for mean, deviation in ((layer.moving_mean, layer.moving_stddev), (layer.renorm_mean, layer.renorm_stddev)):
+        assert_close(mean, 0.3 * x.mean(0))
+        assert_close(deviation, 0.7 + 0.3 * np.sqrt(x.var(0) + 1e-3))
+
+
+@pytest.mark.parametrize("name", ["iresnet_tiny", "mobilefacenet"])
+def test_networks_keep_nine_tenths(name):
+    """InsightFace's networks: momentum 0.9 in every batch norm."""
+    layers_of_it = [x for x in backbones.build(name).layers if isinstance(x, tf_keras.layers.BatchNormalization)]
+    assert {layer.momentum for layer in layers_of_it} == {0.9}
 
 
 @pytest.mark.parametrize("size", [8, 7])
@@ -146,7 +177,7 @@ def test_stride_2_pads_symmetrically(size):
         [np.tensordot(padded[0, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], kernel, 3) for j in range(side)]
         for i in range(side)
     ]
-    np.testing.assert_allclose(model(x)[0], expected, atol=1e-5)
+    assert_close(model(x)[0], expected)
 
 
 def test_grouped_convolution_is_tensorflows():
@@ -155,7 +186,7 @@ def test_grouped_convolution_is_tensorflows():
     y = layer(x)
     # TensorFlow's grouped kernel is [k, k, C / groups, F]: output g * 3 + o reads the channels of group g.
     kernel = layer.kernel.numpy().reshape(3, 3, 4, 2, 3).transpose(0, 1, 3, 2, 4).reshape(3, 3, 2, 12)
-    np.testing.assert_allclose(y, tf.nn.conv2d(x, kernel, 1, "VALID"), atol=1e-5)
+    assert_close(y, tf.nn.conv2d(x, kernel, 1, "VALID"))
     assert layer.compute_output_shape(x.shape) == y.shape
     with pytest.raises(ValueError, match="Received: groups=5"):
         layers.GroupedConv2D(10, 3, 5)(x)

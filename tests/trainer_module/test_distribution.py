@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +72,13 @@ def _workers_of(job_file: str) -> list[str]:
     return found
 
 
+def _imports_tensorflow(pid: str) -> bool:
+    """Whether a process is past what it does before that."""
+    with contextlib.suppress(OSError):
+        return "tensorflow" in Path("/proc", pid, "maps").read_text()
+    return False
+
+
 @pytest.mark.slow
 def test_a_task_of_a_cluster_whose_others_never_come_is_stopped(tmp_path):
     # 192.0.2.1 is nobody's (RFC 5737); TensorFlow itself would wait for ever.
@@ -82,7 +90,8 @@ def test_a_task_of_a_cluster_whose_others_never_come_is_stopped(tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_supervisor_that_is_killed(tmp_path):
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_supervisor_that_is_ended(tmp_path, ended_by):
     code = (
         "import sys; from trainer_module.distribution import run_workers; from trainer_module.job import TrainingJob\n"
         "run_workers(TrainingJob.from_json(sys.argv[1]))"
@@ -93,17 +102,15 @@ def test_workers_end_with_a_supervisor_that_is_killed(tmp_path):
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     job_file = str(tmp_path / "arcface-tfx-workers-")
-    deadline = time.monotonic() + 60
-    while len(_workers_of(job_file)) < 2 and time.monotonic() < deadline:
+    while len(workers := [pid for pid in _workers_of(job_file) if _imports_tensorflow(pid)]) < 2:
+        assert supervisor.poll() is None
         time.sleep(0.05)
-    time.sleep(0.5)  # Python has started, TensorFlow is being imported
-    assert len(_workers_of(job_file)) == 2
-    supervisor.kill()
-    supervisor.wait()
-    deadline = time.monotonic() + 5
-    while _workers_of(job_file) and time.monotonic() < deadline:
+    for pid in workers:
+        os.kill(int(pid), signal.SIGSTOP)  # or they might end by themselves, for want of data
+    supervisor.send_signal(ended_by)
+    assert supervisor.wait() == -ended_by
+    while _workers_of(job_file):  # until pytest's timeout
         time.sleep(0.05)
-    assert _workers_of(job_file) == []
 
 
 def test_without_tf_config_this_process_is_the_chief():

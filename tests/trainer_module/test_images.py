@@ -1,6 +1,9 @@
 """One decoder: the pixels are OpenCV's, and the network's input is what the pixel format says."""
 
 import io
+import struct
+import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -88,7 +91,7 @@ def test_a_batch_equals_its_images():
 
 
 def test_no_image_is_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
         images.decode(tf.constant(b"no image"))
 
 
@@ -115,3 +118,88 @@ def test_pixel_format_survives_json_and_refuses_nonsense():
         PixelFormat("grey")
     with pytest.raises(ValueError, match="Received: scale=0"):
         PixelFormat(scale=0)
+
+
+def _peak_growth(call) -> float:
+    """By how many MB the process's peak memory rises above what it holds now, while `call` runs."""
+
+    def status(field: str) -> float:
+        text = Path("/proc/self/status").read_text()
+        return float(text.partition(f"{field}:")[2].split()[0]) / 1024
+
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
+    call()
+    return status("VmHWM") - before
+
+
+def _bomb(kind: str) -> bytes:
+    return encode(Image.new("1" if kind == "PNG" else "L", (13_000, 13_000)), kind)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_header_of_too_many_pixels_is_refused_before_memory_is_taken(kind):
+    """13,000 x 13,000 pixels, 507 MB decoded."""
+    graph = tf.function(images.decode_faces, input_signature=[tf.TensorSpec([None], tf.string)])
+    graph(tf.constant([encode(picture(), kind)]))
+    bomb = tf.constant([_bomb(kind)])
+
+    def call() -> None:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"1 to 16777216 pixels.*Received.*\[13000 13000\]"):
+            graph(bomb)
+
+    assert _peak_growth(call) < 50
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"1 to 16777216 pixels.*Received.*\[13000 13000\]"):
+        images.decode(bomb[0])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_the_limit_itself_is_decoded(kind):
+    data = tf.constant(encode(picture(20, 30), kind))
+    assert images.decode(data, max_pixels=600).shape == (20, 30, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"1 to 599 pixels.*Received.*\[20 30\]"):
+        images.decode(data, max_pixels=599)
+
+
+def _png_of(width: int, height: int) -> bytes:
+    """A PNG that says it has this size, with a valid checksum."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    whole = encode(picture(), "PNG")
+    return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
+
+
+_JPEG, _PNG = encode(picture(), "JPEG"), encode(picture(), "PNG")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"no image", id="text"),
+        pytest.param(_PNG[:8], id="PNG signature"),
+        pytest.param(_PNG[:20], id="PNG cut in its size"),
+        pytest.param(_PNG[:200], id="PNG cut"),
+        pytest.param(_PNG[:8] + _PNG[33:], id="PNG without header"),
+        pytest.param(_png_of(0, 112), id="PNG of no width"),
+        pytest.param(_png_of(2**32 - 1, 2**32 - 1), id="PNG of 2^64 pixels"),
+        pytest.param(_png_of(2**31, 2**31), id="PNG of 2^62 pixels"),
+        pytest.param(_png_of(112, 113), id="PNG with a row too few"),
+        pytest.param(_JPEG[:2], id="JPEG marker"),
+        pytest.param(_JPEG[:100], id="JPEG cut in its tables"),
+        pytest.param(_JPEG[:1000], id="JPEG cut"),
+        pytest.param(_JPEG.replace(b"\0\x70\0\x70", bytes(4), 1), id="JPEG of no size"),
+        pytest.param(encode(picture().quantize(), "GIF"), id="GIF"),
+        pytest.param(encode(picture(), "BMP"), id="BMP"),
+    ],
+)
+def test_what_is_no_whole_jpeg_or_png_is_an_error(data):
+    for decode in (images.decode, tf.function(images.decode)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode(tf.constant(data))
+
+
+def test_sizes_come_from_headers():
+    for kind in ("JPEG", "PNG"):
+        data = encode(picture(97, 131), kind)
+        assert images.image_size(tf.constant(data)).numpy().tolist() == [97, 131]
+        assert images.image_size(tf.constant(data[:700])).numpy().tolist() == [97, 131]

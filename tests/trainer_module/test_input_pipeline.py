@@ -65,6 +65,17 @@ def test_epochs_differ_and_runs_do_not(data):
     assert sorted(order[24:]) == list(range(24))
 
 
+def test_shards_come_in_another_order_in_each_epoch(data):
+    """With a window of one record nothing else mixes them."""
+    settings = TrainSettings(**{**SETTINGS.to_dict(), "shuffle_buffer": 1})
+    order = np.array(_which(_take(training_batches(*data, settings), 18)[0])).reshape(6, 3, 8)
+    shards = order // 8
+    assert (shards == shards[:, :, :1]).all()
+    assert (np.sort(shards[:, :, 0]) == np.arange(3)).all()
+    assert len({tuple(epoch) for epoch in shards[:, :, 0]}) > 2
+    assert (order % 8 == np.arange(8)).all()
+
+
 def test_resuming_is_skipping(data):
     whole = _take(training_batches(*data, FLIPPING), 6)
     rest = _take(training_batches(*data, FLIPPING, first_step=2), 4)
@@ -134,7 +145,7 @@ def test_a_batch_is_decoded_as_its_images_are(images):
 
 @pytest.mark.parametrize("images", OTHERS)
 def test_another_size_is_an_error_where_it_is_not_asked_for(images):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="96|250"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[250,250,3\]|\[4,96,96,3\] is not compatible"):
         _batch(images, any_size=False)
 
 

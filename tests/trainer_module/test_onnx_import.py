@@ -8,6 +8,7 @@ from onnx import helper, numpy_helper
 
 from tests.trainer_module import onnx_networks
 from trainer_module.features import PixelFormat
+from trainer_module.weights import structure
 from trainer_module.weights.graph import WeightImportError
 from trainer_module.weights.import_onnx import ARCFACE_TORCH_PIXELS, import_onnx
 
@@ -86,7 +87,7 @@ def test_external_data(tmp_path):
     onnx.save(model, tmp_path / "mbf.onnx", save_as_external_data=True, location="mbf.data", size_threshold=0)
     assert import_onnx(tmp_path / "mbf.onnx").name == "mobilefacenet_mbf"
     (tmp_path / "mbf.data").unlink()
-    with pytest.raises((WeightImportError, OSError)):
+    with pytest.raises(WeightImportError, match=r"mbf\.onnx: expected an ONNX model\. Received: .*mbf\.data"):
         import_onnx(tmp_path / "mbf.onnx")
 
 
@@ -214,7 +215,7 @@ def test_a_grouped_kernel_of_another_shape(tmp_path):
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == second.input[1])
     tensor.CopyFrom(numpy_helper.from_array(np.ones((64, 2, 3, 3), np.float32), tensor.name))
     onnx.save(model, tmp_path / "mbf.onnx")
-    with pytest.raises(WeightImportError, match=r"stem_dw_conv.*of shape \[64, 2, 3, 3\]"):
+    with pytest.raises(WeightImportError, match=r"Conv .*take 128 channels in 64 groups.* \[64, 2, 3, 3\]"):
         import_onnx(tmp_path / "mbf.onnx")
 
 
@@ -235,5 +236,50 @@ def test_no_onnx(tmp_path):
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(WeightImportError, match="one image in"):
         import_onnx(tmp_path / "empty.onnx")
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError, match=r"absent\.onnx"):
         import_onnx(tmp_path / "absent.onnx")
+
+
+@pytest.mark.parametrize("network", [onnx_networks.iresnet18, onnx_networks.mobilefacenet])
+@pytest.mark.parametrize("shape", [(100_000, 0), (100_000, 1)])
+def test_a_wide_embedding_without_its_values_takes_no_memory(network, shape, tmp_path, monkeypatch):
+    model = network(True)
+    name = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")][-1].input[1]
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    shape = shape if network is onnx_networks.iresnet18 else shape[::-1]
+    tensor.CopyFrom(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    onnx.save(model, tmp_path / "wide.onnx")
+    monkeypatch.setattr(structure.backbones, "build", lambda *_, **__: pytest.fail("built before it was checked"))
+    with pytest.raises(WeightImportError, match="must hold values|needs a weight of|must take"):
+        import_onnx(tmp_path / "wide.onnx")
+
+
+@pytest.mark.parametrize("shape", [(4096, 1, 1, 1), (4096, 128, 1, 1)])
+def test_a_wide_bottleneck_does_not_widen_the_others(shape, tmp_path, monkeypatch):
+    model = onnx_networks.mobilefacenet(True)
+    # The second bottleneck of the first stage, whose filters all others of the stage are built with.
+    name = [node for node in model.graph.node if node.op_type == "Conv"][5].input[1]
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    onnx.save(model, tmp_path / "wide.onnx")
+    monkeypatch.setattr(structure.backbones, "build", lambda *_, **__: pytest.fail("built before it was checked"))
+    with pytest.raises(WeightImportError, match="its weight must take .* channels in .* groups"):
+        import_onnx(tmp_path / "wide.onnx")
+
+
+def test_bottlenecks_of_a_stage_that_differ(tmp_path):
+    model = onnx_networks.mobilefacenet(True)
+    arrays = {tensor.name: tensor for tensor in model.graph.initializer}
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    # The third bottleneck of the first stage gets half as many filters inside, consistently.
+    for conv, axis in zip(convs[8:11], ((0,), (0,), (1,)), strict=True):
+        for name in conv.input[1:2] if axis == (1,) else conv.input[1:]:
+            values = numpy_helper.to_array(arrays[name])
+            arrays[name].CopyFrom(numpy_helper.from_array(np.take(values, range(64), axis=axis[0]), name))
+    groups = next(attribute for attribute in convs[9].attribute if attribute.name == "group")
+    groups.i = 64
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(
+        WeightImportError, match=r"a bottleneck's filters must be .*\[128, 128, 128\]\. Received: \[64, 64"
+    ):
+        import_onnx(tmp_path / "odd.onnx")

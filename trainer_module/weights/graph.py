@@ -11,6 +11,8 @@ from trainer_module.features import PixelFormat
 
 Kind = Literal["conv", "norm", "prelu", "add", "dense"]
 INPUT = "(input)"
+# A network's file, its external data, and what is built from it. iresnet200 takes 0.5 GiB; protobuf ends at 2.
+MAX_NETWORK_BYTES = 2 << 30
 
 
 class WeightImportError(DataError):

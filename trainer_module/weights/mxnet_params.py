@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer_module.weights.graph import WeightImportError
+from trainer_module.weights.graph import MAX_NETWORK_BYTES, WeightImportError
 
 _LIST_MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -34,9 +34,12 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.data = memoryview(path.read_bytes())
+        self.data = memoryview(b"")
         self.offset = 0
         self.what = "the header"
+        if (size := path.stat().st_size) > MAX_NETWORK_BYTES:
+            raise self.error(f"at most {MAX_NETWORK_BYTES:,} bytes in the file (MAX_NETWORK_BYTES)", f"{size:,}")
+        self.data = memoryview(path.read_bytes())
 
     def error(self, expected: str, received: object) -> WeightImportError:
         return WeightImportError(

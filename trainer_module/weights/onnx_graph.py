@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 
+from trainer_module.weights import onnx_file
 from trainer_module.weights.graph import INPUT, Affine, Array, Graph, Node, WeightImportError, unfold
 
 _DEFAULT_EPSILON = 1e-5  # of BatchNormalization in ONNX
@@ -33,6 +33,8 @@ class _Translator:
         if name not in self.arrays:
             raise _error(node, f"input {position} ({role}) must be an array", repr(name))
         found = self.arrays[name]
+        if not found.values.size:
+            raise _error(node, f"input {position} ({role}) must hold values", f"{name} {list(found.values.shape)}")
         return Array(found.source, np.asarray(found.values, np.float32))
 
     def value(self, node: onnx.NodeProto, position: int = 0) -> str:
@@ -218,10 +220,7 @@ def read_graph(path: str | os.PathLike[str], *, output: str | None = None) -> Gr
       OSError: the file cannot be read.
     """
     path = Path(path)
-    try:
-        graph = onnx.load(path).graph
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        raise WeightImportError(f"{path.name}: expected an ONNX model. Received: {error}") from error
+    graph = onnx_file.load(path).graph
     outputs = [value.name for value in graph.output]
     to = _Translator(graph)
     images = [value.name for value in graph.input if value.name not in to.arrays]

@@ -10,11 +10,12 @@ from trainer_module import backbones
 from trainer_module.backbones.iresnet import UNITS
 from trainer_module.backbones.layers import GroupedConv2D
 from trainer_module.backbones.mobilefacenet import STEM_WIDTH
-from trainer_module.features import PixelFormat
+from trainer_module.features import CHANNELS, PixelFormat
 from trainer_module.weights import variables
 from trainer_module.weights.graph import INPUT, Graph, Node, WeightImportError
 from trainer_module.weights.variables import MappedArray
 
+_IRESNET_FEATURES = 512 * 7 * 7  # of every iresnet's last map, for 112x112 pixels
 _UNFOLDED_EPSILON = 1e-5  # PyTorch's default: no effect on the result where every normalisation was folded away
 
 
@@ -101,6 +102,7 @@ def recognise(graph: Graph) -> tuple[str, dict[str, Any]]:
                 f"{node.op} {node.name}: its weight must have {rank} dimensions. "
                 f"Received: {kernel.source} {list(kernel.values.shape)}"
             )
+    _check_channels(graph)
     convs = [node for node in graph.nodes if node.kind == "conv"]
     denses = [node for node in graph.nodes if node.kind == "dense"]
     if not convs or len(denses) != 1:
@@ -123,7 +125,34 @@ def recognise(graph: Graph) -> tuple[str, dict[str, Any]]:
         options["fc_bias"] = "bias" in denses[0].arrays
         name, structure = _mobilefacenet(convs)
         return name, options | structure
-    return _iresnet(graph, convs), options
+    name = _iresnet(graph, convs)
+    kernel = denses[0].arrays["kernel"]
+    if kernel.values.shape[1] != _IRESNET_FEATURES:
+        raise WeightImportError(
+            f"{denses[0].op} {denses[0].name}: {name} needs a weight of [D, {_IRESNET_FEATURES}]. "
+            f"Received: {kernel.source} {list(kernel.values.shape)}"
+        )
+    return name, options
+
+
+def _check_channels(graph: Graph) -> None:
+    """Compares each kernel with the number of channels that it is fed.
+
+    A backbone is built by its layers' widths. Were they not each other's inputs, a kernel of [100000, 1] could ask for
+    gigabytes in a file of kilobytes.
+    """
+    channels = {INPUT: CHANNELS}
+    for node in graph.nodes:
+        given = channels[node.inputs[0]]
+        if node.kind == "conv":
+            kernel = node.arrays["kernel"]
+            if kernel.values.shape[1] * node.groups != given:
+                raise WeightImportError(
+                    f"{node.op} {node.name}: its weight must take {given} channels in {node.groups} groups. "
+                    f"Received: {kernel.source} {list(kernel.values.shape)}"
+                )
+            given = kernel.values.shape[0]
+        channels[node.name] = given
 
 
 def _epsilon(graph: Graph, last: Node) -> float:
@@ -163,6 +192,7 @@ def _mobilefacenet(convs: list[Node]) -> tuple[str, dict[str, Any]]:
             f"Received: convolutions of {[_size(conv) for conv in convs]} from {convs[0].name} on"
         )
     ends = [*strided[1:], len(bottlenecks)]
+    _check_stages(bottlenecks, strided, ends)
     if second_is_one:
         stem_groups = convs[1].groups
     else:
@@ -179,6 +209,18 @@ def _mobilefacenet(convs: list[Node]) -> tuple[str, dict[str, Any]]:
         "last_width": _filters(convs[-1]),
     }
     return "mobilefacenet" if structure["stem_width"] == STEM_WIDTH else "mobilefacenet_mbf", structure
+
+
+def _check_stages(bottlenecks: list[tuple[Node, ...]], begins: list[int], ends: list[int]) -> None:
+    """All bottlenecks of a stage but its strided one must be alike: one of them is read, and all are built by it."""
+    for begin, end in [(0, begins[0]), *((begin + 1, end) for begin, end in zip(begins, ends, strict=True))]:
+        for bottleneck in bottlenecks[begin:end]:
+            expected, received = ([_filters(conv) for conv in b] for b in (bottlenecks[begin], bottleneck))
+            if received != expected:
+                raise WeightImportError(
+                    f"{bottleneck[0].op} {bottleneck[0].name}: a bottleneck's filters must be those of its stage, "
+                    f"{expected}. Received: {received}"
+                )
 
 
 def _iresnet(graph: Graph, convs: list[Node]) -> str:

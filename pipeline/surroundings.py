@@ -1,0 +1,28 @@
+"""What a command finds around it and must not be changed by: the shell's variables, streams and working folder."""
+
+import os
+
+from trainer_module.cluster import past_proxies
+from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams
+from trainer_module.errors import DataError
+
+
+def settle() -> None:
+    """Makes streams and environment what all of a command's code and child processes expect."""
+    open_standard_streams()
+    for name in (CONSOLE_FD, LOG):
+        os.environ.pop(name, None)  # what a parent told its children, and this is none of them
+    os.environ["MPLBACKEND"] = "agg"  # a notebook names its own, which matplotlib then fails to import here
+    past_proxies(os.environ)  # Beam's portable runner and TensorFlow's workers talk to this host by gRPC
+
+
+def check_working_folder() -> None:
+    """Checks that the working folder exists: Python can't tell a relative path's place otherwise.
+
+    Raises:
+      DataError: it was removed.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DataError(f"expected a working folder that exists; `cd` to one. Received: {error.strerror}") from error

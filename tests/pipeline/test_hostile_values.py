@@ -1,0 +1,261 @@
+"""Whatever is typed, no command ends in a traceback: each option of each command is given hostile values.
+
+In one process and without TensorFlow: what is wrong with an argument is said before anything slow is imported.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from tests.helpers import jpeg, write_pairs, write_records
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A sound data set, an image, folders of faces, and what is none of these."""
+    folder = tmp_path_factory.mktemp("world")
+    write_records(folder / "data", [0, 0, 1])
+    write_pairs(folder / "data", "lfw", 10)
+    (folder / "face.jpg").write_bytes(jpeg(1))
+    for name in ("a", "b"):
+        (folder / "faces" / name).mkdir(parents=True)
+        (folder / "faces" / name / "1.jpg").write_bytes(jpeg(2))
+    (folder / "folder").mkdir()
+    (folder / "file").write_text("x")
+    (folder / "pairs.txt").write_text("a/1.jpg b/1.jpg 0\n")
+    (folder / "badinit").mkdir()
+    (folder / "badinit" / "model.json").write_text("{")
+    (folder / "dangling").symlink_to("nothing")
+    (folder / "loop").symlink_to("loop")
+    os.mkfifo(folder / "fifo")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_the_world(world, monkeypatch):
+    monkeypatch.chdir(world)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # importing it fails
+
+
+# A sound call of each command; `folder` stands where a model is wanted, and is never reached.
+SOUND = {
+    "synth": ["new"],
+    "inspect": ["data"],
+    "convert": ["faces", "new"],
+    "evaluate": ["folder", "--data", "data"],
+    "import-mxnet": ["prefix", "0", "new"],
+    "import-onnx": ["file", "new"],
+    "run": ["--data", "data", "--root", "new"],
+    "compile": ["--output", "new.yaml", "--data", "gs://b/d", "--root", "gs://b/r", "--image", "i"],
+    "embed": ["folder", "face.jpg"],
+    "verify": ["folder", "face.jpg", "face.jpg"],
+    "presets": [],
+}
+NO_FILE_TO_READ = ["", "nothing", "folder", "fifo", "dangling", "loop", "/dev/zero", "file/below", "n" * 300, "a\nb"]
+NO_FOLDER_TO_READ = ["", "nothing", "file", "fifo", "dangling", "loop", "/dev/zero", "file/below", "n" * 300, "a\nb"]
+NO_FILE_TO_WRITE = ["", "folder", "fifo", "/dev/full", "file/below", "/proc/x/y", "n" * 300, "folder/"]
+NO_FOLDER_TO_WRITE = ["", "file", "fifo", "file/below", "dangling", "/proc/x/y", "n" * 300]
+NO_NUMBER = ["", "nan", "inf", "-inf", "1e999", "much", "-1", "0x10", "٣٫"]
+NO_INTEGER = ["", "nan", "1.5", "-1", "much", "1e3"]
+NO_SETTING = [
+    "",
+    "=",
+    "train",
+    "train.=1",
+    ".steps=1",
+    "train.steps",
+    "train.steps=",
+    "train.steps=nan",
+    "train.steps=1" + "0" * 400,
+    "train.steps=" + "9" * 5000,
+    "train.steps=[1]",
+    "train.steps={a: 1",
+    "train.steps=*x",
+    "train.steps=!!python/object:os.system {}",
+    "train.steps=2026-02-31",
+    "train.learning_rate=.nan",
+    "train.learning_rate=-.inf",
+    "train.batch_size=2000000000",
+    "train.backbone=iresnet51",
+    "train.backbone=no.such.module:f",
+    "train.backbone={a: b}",
+    "train.backbone_options={dropout: 0.1",
+    "train.backbone_options={1: {2: 3}}",
+    "train.backbone_options=" + "[" * 3000,
+    "train.backbone_options={a: &x [*x]}",
+    "train.backbone_options.depth=3",
+    "train.norm=bach",
+    "train.init_from=\x01",
+    "train.join_cluster=true",
+    "evaluation.sets=lwf",
+    "evaluation.sets=../../etc/passwd",
+    "evaluation.sets=[[lfw]]",
+    "evaluation.conditions=[lfw.accuracy >= nan]",
+    "ingest.holdout=nan",
+    "ingest.seed=-1",
+    "ingest.shard_mb=0",
+    "ingest.on_bad_record=explode",
+]
+NO_BEAM_ARG = [
+    "",
+    "--",
+    "x",
+    "--=1",
+    "--runner=x",
+    "--nonsense=1",
+    "--s3_secret_access_key=x",
+    "--direct_num_workers=x",
+]
+
+# Command -> option, or position of an argument in the sound call -> values.
+HOSTILE: dict[str, dict[str | int, list[str]]] = {
+    "synth": {
+        0: NO_FOLDER_TO_WRITE,
+        "--sheet": NO_FILE_TO_WRITE,
+        "--samples": NO_FOLDER_TO_WRITE,
+        "--identities": NO_INTEGER,
+        "--images": NO_INTEGER,
+        "--pairs": [*NO_INTEGER, "7"],
+        "--seed": NO_INTEGER,
+    },
+    "inspect": {0: NO_FOLDER_TO_READ},
+    "convert": {0: NO_FOLDER_TO_READ, 1: NO_FOLDER_TO_WRITE, "--pairs": NO_FILE_TO_READ, "--set": ["", "a/b", "lfw"]},
+    "evaluate": {
+        0: ["", "nothing", "fifo", "loop", "n" * 300],
+        "--data": NO_FOLDER_TO_READ,
+        "--sets": ["lwf", "../x", ",", "\n"],
+        "--compare": ["", "nothing", "fifo"],
+        "--json": NO_FILE_TO_WRITE,
+        "--report": NO_FILE_TO_WRITE,
+        "--mean": NO_NUMBER[:6],
+        "--scale": [*NO_NUMBER, "0"],
+        "--size": NO_INTEGER,
+        "--layout": ["", "nwhc"],
+        "--colour": ["", "grey"],
+        "--folds": ["", "random"],
+        "--template": ["median", "mean"],
+        "--folders": ["faces", *NO_FOLDER_TO_READ],
+        "--gallery": ["faces", *NO_FOLDER_TO_READ],
+        "--probes": ["faces", *NO_FOLDER_TO_READ],
+    },
+    "import-mxnet": {0: ["", "nothing", "folder"], 1: NO_INTEGER, 2: NO_FOLDER_TO_WRITE},
+    "import-onnx": {0: NO_FILE_TO_READ, 1: ["folder", *NO_FOLDER_TO_WRITE]},
+    "run": {
+        "--data": NO_FOLDER_TO_READ,
+        "--root": NO_FOLDER_TO_WRITE,
+        "--init-from": ["badinit", "folder", *NO_FOLDER_TO_READ],
+        "--preset": ["", "r5O"],
+        "--set": NO_SETTING,
+        "--holdout": [*NO_NUMBER, "0.51"],
+        "--min-images-per-identity": [*NO_INTEGER, "0"],
+        "--on-bad-record": ["", "explode"],
+        "--beam-runner": ["", "nowhere", "flink"],
+        "--beam-arg": NO_BEAM_ARG,
+    },
+    "compile": {
+        "--output": NO_FILE_TO_WRITE,
+        "--data": ["https://u:p@host/x"],
+        "--root": ["https://u:p@host/x"],
+        "--preset": ["", "r5O"],
+        "--set": [
+            text for text in NO_SETTING if "no.such" not in text and "batch_size" not in text and "lwf" not in text
+        ],
+        "--holdout": [*NO_NUMBER, "0.51"],
+        "--min-images-per-identity": [*NO_INTEGER, "0"],
+        "--on-bad-record": ["", "explode"],
+        "--beam-runner": ["", "nowhere", "flink"],
+        "--beam-arg": NO_BEAM_ARG,
+    },
+    "embed": {0: NO_FOLDER_TO_READ, 1: NO_FILE_TO_READ, "--output": NO_FILE_TO_WRITE},
+    "verify": {0: NO_FOLDER_TO_READ, 1: NO_FILE_TO_READ, 2: NO_FILE_TO_READ, "--threshold": [*NO_NUMBER, "4.01", "9"]},
+    "presets": {},
+}
+# What takes any text, or none.
+ANY = {
+    "evaluate": {"--input", "--output", "--signature"},
+    "import-mxnet": {"--output"},
+    "compile": {"--image"},
+    "verify": {"--set"},
+}
+
+
+def _calls():
+    for command, options in HOSTILE.items():
+        for option, values in options.items():
+            for value in values:
+                arguments = list(SOUND[command])
+                if isinstance(option, int):
+                    arguments[option] = value
+                elif option in arguments:
+                    arguments[arguments.index(option) + 1] = value
+                else:
+                    arguments += [option, value]
+                yield pytest.param([command, *arguments], id=f"{command} {option} {value[:40]!r}")
+
+
+@pytest.mark.parametrize("arguments", list(_calls()))
+def test_a_hostile_value_is_one_line_and_code_2(arguments, world, capfd):
+    before = sorted(world.rglob("*"))
+    result = CliRunner().invoke(main, arguments)
+    told = result.output + capfd.readouterr().err
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2, told
+    assert "Traceback" not in told
+    [error] = [line for line in told.splitlines() if line.lower().startswith("error: ")]
+    assert len(error) > 20
+    assert sorted(world.rglob("*")) == before
+
+
+def test_every_option_of_every_command_is_tried():
+    for name, command in main.commands.items():
+        options = {o for p in command.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts[-1:]}
+        tried = {option for option in HOSTILE[name] if isinstance(option, str)}
+        assert options - ANY.get(name, set()) == tried, name
+        positions = [p for p in command.params if isinstance(p, click.Argument)]
+        assert {option for option in HOSTILE[name] if isinstance(option, int)} == set(range(len(positions))), name
+
+
+def test_what_nobody_foresaw_names_its_log(tmp_path):
+    code = (
+        "import sys; from pipeline import cli\n"
+        "@cli.main.command()\n"
+        "def odd(): {}['gone']\n"
+        "sys.argv[1:] = ['odd']; cli.main()"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    [log] = tmp_path.glob("arcface-tfx-*.log")
+    assert (result.returncode, result.stderr) == (1, f"failed: KeyError: 'gone'\nlog: {log}\n")
+    assert "Traceback" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "told"),
+    [
+        ("presets | head -1 >/dev/null; exit ${PIPESTATUS[0]}", (0, 1), ""),
+        ("presets >&-", (0,), ""),
+        ("presets 2>&- <&-", (0,), ""),
+        ("presets > /dev/full", (1,), "failed: OSError: [Errno 28] No space left on device\n"),
+        ("inspect ./nowhereü 2>&1 >&-", (2,), ""),
+        ("run --data /nowhere 2>&-", (2,), ""),
+        ("--no-such-option", (2,), "No such option"),
+    ],
+)
+def test_whatever_the_shell_did_to_the_streams(shell, code, told):
+    command = ["bash", "-c", f"{sys.executable} -m pipeline {shell}"]
+    # No UTF-8 either.
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "0"}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert result.returncode in code
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout

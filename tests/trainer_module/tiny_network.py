@@ -1,0 +1,98 @@
+"""A network that numpy can follow: block means, dense layer, PReLU, normalisation, and a few steps of training it.
+
+Run as a program it trains each scenario on two replicas, which are two CPUs of one process: TensorFlow must be told of
+them before it starts.
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from trainer_module import loop, normalization
+from trainer_module.settings import TrainSettings
+
+STEPS, BATCH, CLASSES, DIM, BLOCK, EPSILON = 3, 8, 5, 6, 28, 1e-3
+SETTINGS = TrainSettings(
+    backbone="tests.trainer_module.tiny_network:tiny_network",
+    embedding_dim=DIM,
+    batch_size=BATCH,
+    steps=10,
+    warmup_steps=2,
+    margin_warmup_steps=2,
+    learning_rate=0.05,
+    weight_decay=0.05,
+    scale=8.0,
+)
+# A step of AdamW is as long as the learning rate; the decay of a gamma would be half of that.
+_ADAMW = dataclasses.replace(SETTINGS, optimizer="adamw", weight_decay=0.5)
+SCENARIOS = {
+    "sgd": SETTINGS,
+    "sgd, no mirroring": dataclasses.replace(SETTINGS, flip=False),
+    "sgd, clipped": dataclasses.replace(SETTINGS, clip_norm=0.5),
+    "adamw": _ADAMW,
+    "adamw, clipped": dataclasses.replace(_ADAMW, clip_norm=0.5),
+    "sync_batch": dataclasses.replace(SETTINGS, norm="sync_batch"),
+}
+
+
+def tiny_network(*, name, embedding_dim, dropout, norm):
+    """float32 [N, 112, 112, 3] -> float32 [N, embedding_dim]."""
+    image = tf_keras.Input((112, 112, 3))
+    x = tf_keras.layers.Flatten()(tf_keras.layers.AveragePooling2D(BLOCK)(image))
+    x = tf_keras.layers.PReLU(name="prelu")(tf_keras.layers.Dense(embedding_dim, name="fc")(x))
+    x = normalization.create(norm, channels=embedding_dim, name="embedding", epsilon=EPSILON, vector=True)(x)
+    return tf_keras.Model(image, x, name=name)
+
+
+def images():
+    """Pixels uint8 [steps, batch, 112, 112, 3], class of each, and whether it is to be mirrored."""
+    random = np.random.default_rng(0)
+    # Colours that differ from block to block: of pixels alone each block's mean would be grey.
+    blocks = random.integers(0, 256, (STEPS, BATCH, 4, 4, 3), dtype=np.uint8)
+    pixels = blocks.repeat(BLOCK, axis=2).repeat(BLOCK, axis=3)
+    return pixels, random.integers(0, CLASSES, (STEPS, BATCH)), random.random((STEPS, BATCH)) < 0.5
+
+
+def initial_weights():
+    """By the names of `named`; each has a value of its own, so that a decay of gammas shows."""
+    random = np.random.default_rng(1)
+    shapes = {"kernel": (48, DIM), "bias": DIM, "alpha": DIM, "gamma": DIM, "beta": DIM, "centres": (DIM, CLASSES)}
+    centre = {"alpha": 0.3, "gamma": 1.0}
+    return {name: centre.get(name, 0.0) + random.normal(0, 0.2, shape) for name, shape in shapes.items()}
+
+
+def named(state):
+    """The trained variables by short names."""
+    variables = {v.name.rsplit("/", 1)[-1].split(":")[0]: v for v in state.backbone.trainable_variables}
+    return {**variables, "centres": state.head.centres}
+
+
+def run_steps(strategy, settings):
+    """Trains; returns the metrics of each step and the weights after it, with keys "STEP/NAME"."""
+    with strategy.scope():
+        state = loop.create_state(settings, CLASSES)
+    variables = named(state)
+    for name, value in initial_weights().items():
+        variables[name].assign(value.astype(np.float32))
+    per_replica = BATCH // strategy.num_replicas_in_sync
+    examples = [part.reshape(-1, *part.shape[2:]) for part in images()]
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: tf.data.Dataset.from_tensor_slices(tuple(examples)).batch(per_replica)
+    )
+    step, iterator = loop.make_train_step(strategy, state, settings), iter(batches)
+    found = {}
+    for i in range(STEPS):
+        found |= {f"{i}/{name}": float(value) for name, value in step(iterator).items()}
+        found |= {f"{i}/{name}": variable.numpy() for name, variable in variables.items()}
+    return found
+
+
+if __name__ == "__main__":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    results = {name: run_steps(replicas, settings) for name, settings in SCENARIOS.items()}
+    np.savez(sys.argv[1], **{f"{name}/{key}": value for name, of in results.items() for key, value in of.items()})

@@ -1,0 +1,54 @@
+"""Names and sizes of the registered backbones, and what a training step of them takes. Standard library only."""
+
+import dataclasses
+import math
+
+from trainer_module.settings import TrainSettings
+
+NORMS = ("batch", "sync_batch", "batch_renorm", "group")
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneFacts:
+    """A registered backbone.
+
+    Attributes:
+      module: of `trainer_module.backbones`, where a function of the same name builds it.
+      embedding_dim: the default.
+      parameters: weights, 4 bytes each, at the default embedding.
+      image_bytes: memory that a training step takes for each image of a batch, measured by
+        `benchmarks.training_memory`.
+    """
+
+    module: str
+    embedding_dim: int
+    parameters: int
+    image_bytes: int
+
+
+BACKBONES = {
+    "iresnet18": BackboneFacts("iresnet", 512, 24_039_808, 62_000_000),
+    "iresnet34": BackboneFacts("iresnet", 512, 34_164_672, 88_000_000),
+    "iresnet50": BackboneFacts("iresnet", 512, 43_628_480, 91_000_000),
+    "iresnet100": BackboneFacts("iresnet", 512, 65_225_280, 141_000_000),
+    "iresnet_tiny": BackboneFacts("iresnet", 128, 573_232, 3_600_000),
+    "mobilefacenet": BackboneFacts("mobilefacenet", 128, 1_022_720, 55_000_000),
+    "mobilefacenet_mbf": BackboneFacts("mobilefacenet", 512, 2_083_328, 50_000_000),
+}
+
+
+def step_bytes(settings: TrainSettings, classes: int, batch: int) -> int | None:
+    """Memory that a training step takes in one process beside the imports; None for a backbone of unknown size.
+
+    Peaks of `benchmarks.training_memory` are met within 20 %: 6.4 times the backbone's weights and 8.4 times the class
+    centres (weights, gradients, momentum, the copies that initialising and normalising make; AdamW has one more), what
+    each image takes, and logits [batch, classes] eight times over.
+    """
+    facts = BACKBONES.get(settings.backbone)
+    if facts is None:
+        return None
+    slots = 1 if settings.optimizer == "adamw" else 0
+    centres = 4 * classes * (settings.embedding_dim or facts.embedding_dim)
+    weights = 4 * facts.parameters
+    logits = 4 * batch * classes
+    return math.ceil((6.4 + slots) * weights + (8.4 + slots) * centres + 8 * logits + batch * facts.image_bytes)
