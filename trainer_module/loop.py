@@ -43,7 +43,8 @@ def number_of_classes(transform_graph: str) -> int:
     return tft.TFTransformOutput(transform_graph).vocabulary_size_by_name(features.IDENTITY_VOCABULARY)
 
 
-def _create_state(settings: TrainSettings, classes: int) -> TrainState:
+def create_state(settings: TrainSettings, classes: int) -> TrainState:
+    """What training starts from: seeded weights, or those of `settings.init_from`, and the optimizer's empty slots."""
     tf_keras.utils.set_random_seed(settings.seed)
     backbone = backbones.build(settings.backbone, **settings.build_options())
     if settings.init_from:
@@ -82,7 +83,7 @@ def make_train_step(
     Returns:
       A function of a distributed iterator that gives float32 scalars: `loss` (softmax cross-entropy with the margin),
       `penalty` (the L2 term), `accuracy` (nearest class centre without margin), `norm` (mean length of the raw
-      embeddings), `gradient_norm` before clipping, mean over replicas.
+      embeddings), `gradient_norm` (of the sum over replicas, which the optimizer applies, before clipping).
     """
     replicas = strategy.num_replicas_in_sync
     pixel_format = settings.pixel_format()
@@ -103,14 +104,15 @@ def make_train_step(
             total = loss + penalty
         variables = [*state.backbone.trainable_variables, state.head.centres]
         gradients = tape.gradient(total, variables)
-        state.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        summed = state.optimizer.aggregate_gradients(list(zip(gradients, variables, strict=True)))
+        state.optimizer.apply_gradients(summed, skip_gradients_aggregation=True)
         hits = tf.cast(tf.equal(tf.argmax(cosines, axis=1), class_index), tf.float32)
         return {
             "loss": loss,
             "penalty": penalty,
             "accuracy": tf.reduce_sum(hits) / settings.batch_size,
             "norm": tf.reduce_sum(tf.norm(embeddings, axis=1)) / settings.batch_size,
-            "gradient_norm": tf.linalg.global_norm(gradients) / replicas,
+            "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in summed]) / replicas,
         }
 
     @tf.function
@@ -133,7 +135,7 @@ def train(job: TrainingJob) -> None:
     strategy = distribution.make_strategy(settings)
     classes = number_of_classes(job.transform_graph)
     with strategy.scope():
-        state = _create_state(settings, classes)
+        state = create_state(settings, classes)
     batches = strategy.distribute_datasets_from_function(
         lambda context: training_batches(
             job.train_patterns, job.transform_graph, settings, context, any_size=job.any_size
@@ -196,9 +198,10 @@ def _finite(values: dict[str, float], step: int) -> dict[str, float]:
 
 
 def _write_summaries(values: dict[str, float], step: int, settings: TrainSettings, step_seconds: float) -> None:
-    """One point of every curve in TensorBoard."""
-    rate = float(WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps)(tf.constant(step)))
-    margin = float(margin_at(tf.constant(step), settings.margin, settings.margin_warmup_steps))
+    """One point of every curve in TensorBoard: `step` is the number of steps done, this one among them."""
+    before = tf.constant(step - 1)  # the optimizer's count while the step ran, which its rate and margin go by
+    rate = float(WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps)(before))
+    margin = float(margin_at(before, settings.margin, settings.margin_warmup_steps))
     schedule = {"learning_rate": rate, "margin": margin, "images_per_second": settings.batch_size / step_seconds}
     for name, value in {**values, **schedule}.items():
         tf.summary.scalar(name, value, step=step)
