@@ -19,13 +19,39 @@ class ConfigError(DataError):
     """A setting that doesn't exist or whose value is not allowed."""
 
 
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = {
+    f"{_TAG}int": re.compile(r"[-+]?\d[\d_]*$"),
+    f"{_TAG}float": re.compile(r"([-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+}
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML with 1e-3 as a number, which YAML 1.1 takes for text."""
+    """YAML 1.2's numbers: 1e-3 is one, 010 is ten and 1:30 is text, unlike YAML 1.1's. No aliases: they multiply."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag not in _NUMBERS]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node of the text.
+
+        Raises:
+          yaml.YAMLError: it is an alias of another one.
+        """
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias")
+        return super().compose_node(parent, index)
+
+    def construct_decimal(self, node: yaml.ScalarNode) -> int:
+        """An integer in base 10, whatever it begins with."""
+        return int(node.value)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+for _tag, _form in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, _form, list("-+.0123456789"))
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_decimal)
 
 
 def parse_override(text: str) -> tuple[str, str]:

@@ -58,17 +58,26 @@ def run_lock(root: str, wait: bool = False) -> Iterator[None]:
     """
     os.makedirs(root, exist_ok=True)
     path = os.path.join(root, LOCK_FILE)
-    with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _read(path)
-            if not wait:
-                raise DataError(
-                    f"{root}: expected no other run in this root (--wait waits for its end). Received: {holder}"
-                ) from None
-            say(f"waiting for the run that holds {root}: {holder}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        # The folder is held, not the file in it: whoever removes that file, and many tidy up, lets nobody in. A network
+        # file system that locks no folder (EBADF on NFS) has the file alone.
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        held.callback(os.close, folder)
+        file = held.enter_context(open(path, "a+", encoding="utf-8"))
+        for lock in (folder, file.fileno()):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _read(path)
+                if not wait:
+                    raise DataError(
+                        f"{root}: expected no other run in this root (--wait waits for its end). Received: {holder}"
+                    ) from None
+                say(f"waiting for the run that holds {root}: {holder}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                if lock is not folder:
+                    raise
         file.truncate(0)
         file.write(json.dumps(dataclasses.asdict(Holder.here())))
         file.flush()
@@ -81,4 +90,4 @@ def _read(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return str(Holder(**json.load(file)))
     except (ValueError, TypeError):  # between its lock and its words
-        return "a run that has just begun"
+        return f"a run that {LOCK_FILE} doesn't name yet, or no longer"

@@ -111,6 +111,7 @@ def test_text_is_taken_as_it_is_written():
 
 
 def test_numbers_are_read_as_people_write_them():
+    assert make_config("data", "root", "demo", ["train.steps=010"]).train.steps == 10
     config = make_config("data", "root", "demo", ["train.steps=2_000", "train.learning_rate=1e-3", "train.scale=32"])
     assert (config.train.steps, config.train.learning_rate, config.train.scale) == (2000, 1e-3, 32.0)
 
@@ -226,3 +227,15 @@ def test_other_names_are_taken():
 def test_names_of_sets_are_no_patterns_and_no_paths(name):
     with pytest.raises(ConfigError, match="evaluation.sets must be names of <set>.bin files"):
         make_config("data", "root", "demo", [f"evaluation.sets=['{name}']"])
+
+
+@pytest.mark.parametrize("value", ["1:30", "0o17", "0x10", "2001-12-14"])
+def test_what_only_some_call_a_number_is_none(value):
+    with pytest.raises(ConfigError, match=r"train\.steps expects a value of type int"):
+        make_config("data", "root", "demo", [f"train.steps={value}"])
+
+
+def test_aliases_which_multiply_are_refused_at_once():
+    bomb = "[&a0 [1,1], " + ", ".join(f"&a{i} [*a{i - 1},*a{i - 1}]" for i in range(1, 34)) + "]"
+    with pytest.raises(ConfigError, match=r"backbone_options\.x: expected a value as YAML\. .*\(an alias\)"):
+        make_config("data", "root", "demo", [f"train.backbone_options.x={bomb}"])

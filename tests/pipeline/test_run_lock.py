@@ -39,6 +39,12 @@ def test_a_second_run_says_who_holds_the_root_and_since_when(tmp_path, holder):
         pass
 
 
+def test_a_root_is_held_though_the_lock_s_file_is_removed(tmp_path, holder):
+    (tmp_path / "root" / LOCK_FILE).unlink()
+    with pytest.raises(DataError, match="root: expected no other run in this root"), run_lock(str(tmp_path / "root")):
+        pass
+
+
 def test_a_killed_run_holds_nothing(tmp_path, holder):
     holder.kill()
     holder.wait()
@@ -64,7 +70,10 @@ def test_a_run_waits_if_it_is_told_to(tmp_path, holder, capsys):
 
 def test_a_lock_without_words_is_a_lock(tmp_path, holder):
     (tmp_path / "root" / LOCK_FILE).write_text("")
-    with pytest.raises(DataError, match="Received: a run that has just begun"), run_lock(str(tmp_path / "root")):
+    with (
+        pytest.raises(DataError, match="Received: a run that run.lock doesn't name yet"),
+        run_lock(str(tmp_path / "root")),
+    ):
         pass
 
 
