@@ -43,6 +43,11 @@ def model_dir(backbone, metadata, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def model(model_dir):
+    return local.LocalModel(model_dir)
+
+
 def test_signature_answers_normalised_embeddings_and_raw_norms(model_dir, backbone, metadata):
     images = tf.constant([jpeg(1), jpeg(2), jpeg(3)])
     answer = tf.saved_model.load(model_dir).signatures[signatures.SERVING](images)
@@ -141,12 +146,11 @@ def test_push_appears_whole_under_a_new_number(model_dir, tmp_path):
         model.threshold("one_kind")
 
 
-def test_local_model_embeds_and_verifies(model_dir, tmp_path):
+def test_local_model_embeds_and_verifies(model, tmp_path):
     paths = []
     for i in range(2):
         paths.append(str(tmp_path / f"{i}.jpg"))
         (tmp_path / f"{i}.jpg").write_bytes(jpeg(i))
-    model = local.LocalModel(model_dir)
     answer = model.embed(paths)
     np.testing.assert_allclose(np.linalg.norm(answer.embeddings, axis=1), 1, atol=1e-6)
     same = model.verify(paths[0], paths[0], threshold=0.1)
@@ -156,18 +160,19 @@ def test_local_model_embeds_and_verifies(model_dir, tmp_path):
     assert not model.verify(paths[0], paths[1], threshold=0.0).same
 
 
-def test_two_faces_are_compared_with_their_mirrors(model_dir, tmp_path):
+def test_two_faces_are_compared_with_their_mirrors(model, backbone, metadata, tmp_path):
     paths = [tmp_path / f"{i}.jpg" for i in range(2)]
     for i, path in enumerate(paths):
         path.write_bytes(jpeg(i))
-    answer = tf.saved_model.load(model_dir).signatures[signatures.VERIFICATION](tf.constant([jpeg(0), jpeg(1)]))
+    in_process = signatures.EmbeddingModel(backbone, metadata.pixel_format)
+    answer = in_process.verify(tf.constant([jpeg(0), jpeg(1)]))
     raw, mirrored = answer["raw"].numpy().astype(np.float64), answer["raw_mirrored"].numpy().astype(np.float64)
 
     def cosine(pair):
         return pair[0] @ pair[1] / np.linalg.norm(pair[0]) / np.linalg.norm(pair[1])
 
     assert abs(cosine(raw + mirrored) - cosine(raw)) > 1e-3
-    verdict = local.LocalModel(model_dir).verify(*map(str, paths), threshold=1.0)
+    verdict = model.verify(*map(str, paths), threshold=1.0)
     assert verdict.cosine == pytest.approx(cosine(raw + mirrored), abs=1e-5)
 
 
@@ -183,15 +188,13 @@ def photographs(tmp_path):
     return {path.stem: str(path) for path in tmp_path.glob("*.png")}
 
 
-def test_a_face_is_turned_by_its_exif(model_dir, photographs):
-    model = local.LocalModel(model_dir)
+def test_a_face_is_turned_by_its_exif(model, photographs):
     upright, turned = model.embed([photographs["upright"], photographs["turned"]]).embeddings
     assert_close(turned, upright)
     assert model.verify(photographs["upright"], photographs["turned"], threshold=0.1).cosine > 0.999
 
 
-def test_another_size_is_resized_only_where_that_is_asked_for(model_dir, photographs, capsys):
-    model = local.LocalModel(model_dir)
+def test_another_size_is_resized_only_where_that_is_asked_for(model, backbone, metadata, photographs, capsys):
     both = [photographs["upright"], photographs["photo"]]
     message = r"photo\.png: expected an aligned 112x112 face \(--resize takes other sizes\)\. Received: 640x480 pixels"
     with pytest.raises(DataError, match=message):
@@ -201,18 +204,21 @@ def test_another_size_is_resized_only_where_that_is_asked_for(model_dir, photogr
     assert "resized" not in capsys.readouterr().err
     resized = model.embed(both, resize=True).embeddings
     assert "1 of 2 images resized to 112x112" in capsys.readouterr().err
-    served = tf.saved_model.load(model_dir).signatures[signatures.SERVING]
+    in_process = signatures.EmbeddingModel(backbone, metadata.pixel_format)
     images = [pathlib.Path(path).read_bytes() for path in both]
-    assert_close(resized, served(tf.constant(images))["embedding"])
+    assert_close(resized, in_process.serve(tf.constant(images))["embedding"])
     assert model.verify(*both, threshold=1.0, resize=True).cosine < 1
 
 
-def test_the_commands_resize_only_where_that_is_asked_for(model_dir, photographs):
+def test_the_commands_resize_only_where_that_is_asked_for(model_dir, photographs, capfd):
     photo, upright = photographs["photo"], photographs["upright"]
     for arguments in (["embed", model_dir, photo], ["verify", model_dir, photo, upright, "--threshold", "1"]):
         refused = CliRunner().invoke(main, arguments)
         assert refused.exit_code == 2
-        assert "expected an aligned 112x112 face (--resize takes other sizes). Received: 640x480" in refused.output
+        assert (
+            "expected an aligned 112x112 face (--resize takes other sizes). Received: 640x480"
+            in refused.output + capfd.readouterr().err
+        )
         taken = CliRunner().invoke(main, [*arguments, "--resize"])
         assert taken.exit_code == 0, taken.output
 

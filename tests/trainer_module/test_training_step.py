@@ -14,7 +14,7 @@ from tests.trainer_module.tiny_network import SCENARIOS, STEPS
 from trainer_module import distribution
 
 # float32 against float64, as a share of the largest change of an array: 1e-4 seen with SGD. AdamW divides a gradient by
-# its own size, so that a small one shows the rounding of large ones: 0.014 seen.
+# its own size, so that a small one shows the rounding of large ones.
 _RELATIVE = {"sgd": 2e-3, "adamw": 0.05}
 
 
