@@ -149,8 +149,9 @@ def test_two_workers_end_in_the_same_kind_of_pushed_model(world):
     summary = world.run("train.workers=2")
     assert ran(summary) == TRAINING
     assert summary["pushed"]
-    logs = sorted(Path(summary["tensorboard"]).parent.glob("worker-*.log"))
-    assert [log.name for log in logs] == ["worker-0.log", "worker-1.log"]
+    log = Path(summary["log"])
+    workers = [f"{log.stem}-worker-{number}.log" for number in range(2)]
+    assert sorted(path.name for path in log.parent.glob(f"{log.stem}-worker-*.log")) == workers
     metadata = json.loads((Path(summary["pushed"]) / "assets.extra" / "model.json").read_text())
     assert metadata["training"]["workers"] == 2
     assert metadata["classes"] == 12
