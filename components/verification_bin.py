@@ -148,4 +148,6 @@ def _describe(value: object) -> str:
         return f"array of {value.dtype} {list(value.shape)}"
     if isinstance(value, list | tuple):
         return f"{type(value).__name__} of {len(value)}"
-    return f"{type(value).__name__} {str(value)[:40]!r}"
+    if isinstance(value, str | int | float | np.generic):  # of any other object, `str` may take for ever
+        return f"{type(value).__name__} {str(value)[:40]!r}"
+    return type(value).__name__
