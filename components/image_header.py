@@ -18,8 +18,8 @@ _PNG_START = _PNG + b"\0\0\0\x0dIHDR"  # libpng also takes a PNG that begins wit
 # Markers that carry the image's size: all start-of-frame markers, of which 0xC4, 0xC8 and 0xCC are none.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
-# Markers that libjpeg takes before the first scan (ITU T.81, B.1.1.3): without a length, which are TEM and restarts, and
-# with one. Others end in an error there; so do start and end of image, which have no length either.
+# Markers that libjpeg takes before the first scan (ITU T.81, B.1.1.3): without a length, which are TEM and restarts,
+# and with one. Others end in an error there; so do start and end of image, which have no length either.
 _BARE = frozenset((0x01, *range(0xD0, 0xD8)))
 _SEGMENTS = frozenset((*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE)) - {0xC8}
 _APP1 = 0xE1

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from components import data_pickle, verification_bin
 from components.verification_bin import VerificationSetError
 from tests.helpers import ROOT
+from trainer_module.errors import DataError
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -296,6 +297,20 @@ def test_a_small_file_takes_no_large_memory(data: bytes, message: str, tmp_path:
     assert result.returncode == 0, result.stderr
     assert re.search(message, result.stdout), result.stdout[-300:]
     assert "MemoryError" not in result.stdout
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lfw.bin"
+    path.touch()
+    os.truncate(path, 12 << 30)
+    limit = r"lfw.bin: expected a file of at most 1,073,741,824 bytes \(evaluation.max_set_mb\). Received: 12,884"
+    with pytest.raises(DataError, match=limit):
+        verification_bin.read(path)
+    os.truncate(path, 2**20 + 1)
+    with pytest.raises(DataError, match=r"at most 1,048,576 bytes \(evaluation.max_set_mb\)"):
+        verification_bin.read(path, max_set_mb=1)
+    with pytest.raises(VerificationSetError, match="expected a whole pickle"):
+        verification_bin.read(path, max_set_mb=2)
 
 
 def test_a_shape_without_its_bytes_is_no_allocation() -> None:
