@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from components import verification_bin
+from components.bounded_file import MAX_TABLE_BYTES, read_bounded
 from components.identity_folders import SUFFIXES, FileNames, IdentityFolders, find_identities
 from components.image_header import UPRIGHT, ImageError, check_header
 from components.image_pixels import decode, read_file, to_png
@@ -259,7 +260,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     if not path.is_file():
         raise DataError(f"{path}: expected a list of pairs. Received: no such file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bounded(str(path), MAX_TABLE_BYTES, "MAX_TABLE_BYTES").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected text in UTF-8. Received: {error}") from error
     for number, line in enumerate(text.splitlines(), 1):

@@ -27,6 +27,8 @@ _OPCODES = frozenset(
 # first million, 100 MB, memory stays within 12 times the file.
 _FREE_OPCODES = 2**20
 _BYTES_AN_OPCODE = 8
+_MOST_SIDES = 32  # numpy 1's limit of dimensions
+_LONGEST_WORD = 16  # characters of a dtype, a byte order or an encoding
 
 
 def load(data: bytes) -> object:
@@ -86,22 +88,24 @@ class _Dtype:
         self._code = _text(code)
         self._order = "|"
         if self._code not in _DTYPES:
-            raise pickle.UnpicklingError(f"a dtype {self._code!r:.40} where only numbers and bools may be")
+            raise pickle.UnpicklingError(f"a dtype {self._code!r} where only numbers and bools may be")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         order = _text(state[1])
         if order not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError(f"a dtype of byte order {order!r:.40}")
+            raise pickle.UnpicklingError(f"a dtype of byte order {order!r}")
         self._order = order
 
     def array(self, data: object, shape: object, fortran: bool) -> np.ndarray:
         """The array that `data` spells out; numpy checks nothing that comes from the file before this."""
         dtype = np.dtype(self._order + self._code)
         sides = (shape,) if isinstance(shape, int) else shape
-        if not isinstance(data, bytes | bytearray) or not isinstance(sides, tuple):
+        if not isinstance(data, bytes | bytearray) or not isinstance(sides, tuple) or len(sides) > _MOST_SIDES:
             raise pickle.UnpicklingError("an array without plain data")
-        if not all(isinstance(x, int) and x >= 0 for x in sides) or math.prod(sides) * dtype.itemsize != len(data):
-            raise pickle.UnpicklingError(f"an array of shape {sides!r:.40} in {len(data)} bytes")
+        if not all(isinstance(x, int) and x >= 0 for x in sides):
+            raise pickle.UnpicklingError("an array whose shape is not of whole numbers from 0 on")
+        if math.prod(sides) * dtype.itemsize != len(data):
+            raise pickle.UnpicklingError(f"an array of shape {sides} in {len(data)} bytes")
         self._budget.take(len(data))
         return np.frombuffer(data, dtype).reshape(sides, order="F" if fortran else "C")
 
@@ -122,8 +126,16 @@ class PickledArray:
 
 
 def _text(value: object) -> str:
-    """A str, which Python 2 pickled as bytes."""
-    return value.decode("ascii") if isinstance(value, bytes) else str(value)
+    """A short str, which Python 2 pickled as bytes.
+
+    Nothing else is looked at, not even for a message: 40 tuples that each hold the one before twice take 200 bytes,
+    and `str` of them 2**40 steps. A long text could be named a million times.
+    """
+    if not isinstance(value, str | bytes):
+        raise pickle.UnpicklingError(f"a {type(value).__name__} where a name must be")
+    if len(value) > _LONGEST_WORD:
+        raise pickle.UnpicklingError(f"a name of {len(value):,} characters")
+    return value.decode("ascii") if isinstance(value, bytes) else value
 
 
 def _dtype(value: object) -> _Dtype:
@@ -133,8 +145,9 @@ def _dtype(value: object) -> _Dtype:
 
 
 def _encode(budget: _Budget, text: object, encoding: object) -> bytes:
-    if not isinstance(text, str) or _text(encoding) not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"_codecs.encode to {encoding!r:.40}")
+    name = _text(encoding)
+    if not isinstance(text, str) or name not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"_codecs.encode of a {type(text).__name__} to {name!r}")
     budget.take(len(text))
     return text.encode("latin-1")
 

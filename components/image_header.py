@@ -14,9 +14,14 @@ from trainer_module.features import IMAGE_MAGICS, MAX_IMAGE_PIXELS
 UPRIGHT = 1  # EXIF's orientation of an image that lies in the file as it is to be seen
 
 _JPEG, _PNG = IMAGE_MAGICS
+_PNG_START = _PNG + b"\0\0\0\x0dIHDR"  # libpng also takes a PNG that begins with a chunk of a kind it doesn't know
 # Markers that carry the image's size: all start-of-frame markers, of which 0xC4, 0xC8 and 0xCC are none.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
+# Markers that libjpeg takes before the first scan (ITU T.81, B.1.1.3): without a length, which are TEM and restarts,
+# and with one. Others end in an error there; so do start and end of image, which have no length either.
+_BARE = frozenset((0x01, *range(0xD0, 0xD8)))
+_SEGMENTS = frozenset((*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE)) - {0xC8}
 _APP1 = 0xE1
 _EXIF = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
@@ -47,8 +52,12 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(encoded: bytes) -> ImageHeader | None:
-    """Header of a JPEG or PNG; None if it is neither, or a JPEG without a start of frame before its first scan."""
-    if encoded.startswith(_PNG) and len(encoded) >= 24:
+    """Header of a JPEG or PNG; None if it is neither, or a JPEG without a start of frame before its first scan.
+
+    Raises:
+      ImageError: segments of a JPEG that libjpeg refuses, or must guess at: what they say may not be what is decoded.
+    """
+    if encoded.startswith(_PNG_START) and len(encoded) >= 24:
         width, height = struct.unpack_from(">II", encoded, 16)
         return ImageHeader(width, height, 24, 0, _png_orientation(encoded))
     if not encoded.startswith(_JPEG):
@@ -57,7 +66,9 @@ def read_header(encoded: bytes) -> ImageHeader | None:
     orientation = None
     scan = 0
     for marker, place in _jpeg_segments(encoded):
-        if marker in _START_OF_FRAME and size is None and place + 9 <= len(encoded):
+        if marker in _START_OF_FRAME and place + 9 <= len(encoded):
+            if size:
+                raise ImageError(f"expected one start of frame. Received: another one at byte {place}")
             height, width = struct.unpack_from(">HH", encoded, place + 5)
             size = (width, height, place + 9)
         elif marker == _APP1 and orientation is None and encoded.startswith(_EXIF, place + 4):
@@ -80,7 +91,7 @@ def check_header(encoded: bytes, max_pixels: int = MAX_IMAGE_PIXELS, setting: st
       The header.
 
     Raises:
-      ImageError: another format, a header without a size, or too many pixels.
+      ImageError: another format, a header without a size or one that decoders refuse, or too many pixels.
     """
     if not encoded.startswith(IMAGE_MAGICS):
         raise ImageError(f"expected a JPEG or PNG image. Received: bytes {encoded[:8].hex(' ') or 'none'}")
@@ -112,25 +123,35 @@ def end_marker(encoded: bytes) -> bytes:
 def may_turn_later(encoded: bytes, end: int) -> bool:
     """Whether an orientation may stand behind the size, where two files that begin alike can still differ.
 
-    False is sure. It takes 1 us, so that images whose tables differ needn't have their headers parsed.
+    False is sure. It takes 2 us, so that images whose tables differ needn't have their headers parsed.
     """
     if encoded.startswith(_JPEG):
-        return encoded.find(b"\xff\xe1", end, encoded.find(b"\xff\xda", end)) >= 0
+        return encoded.find(_EXIF, end) >= 0  # up to the end: a comment may hold what looks like a scan's marker
     return any(kind == b"eXIf" for kind, _, _ in _png_chunks(encoded))
 
 
 def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and place of each segment, the last one that of the first scan."""
+    """Marker and place of each segment, the last one that of the first scan; fewer where the bytes end before.
+
+    libjpeg skips bytes between segments, and TensorFlow and OpenCV refuse them: so they are refused here.
+    """
     place = 2
-    while place + 4 <= len(encoded) and encoded[place] == 0xFF:
-        marker = encoded[place + 1]
-        if marker == 0xFF:  # a fill byte moves on by itself; any other segment says how long it is
+    while place + 4 <= len(encoded):
+        prefix, marker = encoded[place : place + 2]
+        if prefix == marker == 0xFF:  # a fill byte moves on by itself
             place += 1
             continue
-        yield marker, place
+        length = int.from_bytes(encoded[place + 2 : place + 4], "big")
+        if prefix == 0xFF and marker in _BARE:
+            length = 0
+        elif prefix != 0xFF or marker not in _SEGMENTS or length < 2:
+            found = encoded[place : place + 4].hex(" ")
+            raise ImageError(f"expected a JPEG's marker and length at byte {place}. Received: {found}")
+        else:
+            yield marker, place
         if marker == _START_OF_SCAN:
             return
-        place += 2 + int.from_bytes(encoded[place + 2 : place + 4], "big")
+        place += 2 + length
 
 
 def _png_chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -10,6 +10,7 @@ import csv
 import io
 import os
 
+from components.bounded_file import MAX_TABLE_BYTES, read_bounded
 from components.recordio.records import OpenFile, open_local
 from trainer_module.errors import DataError
 
@@ -36,6 +37,7 @@ def read_columns(path: str | os.PathLike[str], *, open_file: OpenFile = open_loc
 
     Raises:
       PairAttributesError: no usable header.
+      DataError: more than `MAX_TABLE_BYTES`.
       OSError: the file cannot be read.
     """
     return _parse(os.fspath(path), open_file)[0]
@@ -58,6 +60,7 @@ def read_pair_attributes(
     Raises:
       PairAttributesError: no column `image`, no or unusable other columns, a row that isn't whole, a position that is
         not one of 0..2N-1 or comes twice, an image without a row.
+      DataError: more than `MAX_TABLE_BYTES`.
       OSError: the file cannot be read.
     """
     path = os.fspath(path)
@@ -79,8 +82,7 @@ def read_pair_attributes(
 
 def _parse(path: str, open_file: OpenFile) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and each row that isn't empty with the number of its last line."""
-    with open_file(path) as file:
-        content = file.read()
+    content = read_bounded(path, MAX_TABLE_BYTES, "MAX_TABLE_BYTES", open_file=open_file)
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         header, *rows = [(reader.line_num, row) for row in reader if row] or [(0, [])]

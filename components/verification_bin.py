@@ -12,9 +12,10 @@ from typing import TypeGuard
 import numpy as np
 
 from components import data_pickle
+from components.bounded_file import read_bounded
 from components.recordio.records import OpenFile, open_local
 from trainer_module.errors import DataError
-from trainer_module.features import IMAGE_MAGICS
+from trainer_module.features import IMAGE_MAGICS, MAX_SET_MB
 
 
 class VerificationSetError(DataError):
@@ -38,7 +39,9 @@ class VerificationSet:
         return len(self.is_same)
 
 
-def read(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> VerificationSet:
+def read(
+    path: str | os.PathLike[str], *, open_file: OpenFile = open_local, max_set_mb: int = MAX_SET_MB
+) -> VerificationSet:
     """Reads a `.bin` that Python 2 or 3 pickled, without running its code.
 
     Images are bytes or uint8 arrays, [N] or [N, 1]; is_same are bools or the numbers 0 and 1, in a list or an array.
@@ -46,6 +49,7 @@ def read(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> V
     Args:
       path: the file; all of it is read (75 MB for the 6,000 pairs of LFW), and twice that in memory for a moment.
       open_file: opens a path on another file system.
+      max_set_mb: MiB that the file may have.
 
     Returns:
       The set; an image that several pairs share is one bytes object.
@@ -53,11 +57,11 @@ def read(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> V
     Raises:
       VerificationSetError: no such pickle, a truncated one, one that wants anything but data, no pairs, lengths that
         do not fit, an image that is neither JPEG nor PNG.
+      DataError: the file is too large.
       OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    with open_file(path) as file:
-        data = file.read()
+    data = read_bounded(path, max_set_mb << 20, "evaluation.max_set_mb", open_file=open_file)
     try:
         content = data_pickle.load(data)
     except Exception as error:  # a damaged pickle raises what its damaged opcode happens to raise, of any type
@@ -148,4 +152,6 @@ def _describe(value: object) -> str:
         return f"array of {value.dtype} {list(value.shape)}"
     if isinstance(value, list | tuple):
         return f"{type(value).__name__} of {len(value)}"
-    return f"{type(value).__name__} {str(value)[:40]!r}"
+    if isinstance(value, str | int | float | np.generic):  # of any other object, `str` may take for ever
+        return f"{type(value).__name__} {str(value)[:40]!r}"
+    return type(value).__name__

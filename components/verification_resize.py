@@ -32,9 +32,15 @@ class FittedSet(NamedTuple):
     turned: int
 
 
-def read_fitted(path: str, *, open_file: OpenFile = open_local, max_pixels: int = MAX_IMAGE_PIXELS) -> FittedSet:
+def read_fitted(
+    path: str,
+    *,
+    open_file: OpenFile = open_local,
+    max_pixels: int = MAX_IMAGE_PIXELS,
+    max_set_mb: int = MAX_SET_MB,
+) -> FittedSet:
     """`verification_bin.read`, then `fit_images`, with a line to the console for what was changed."""
-    fitted = fit_images(read(path, open_file=open_file), path, max_pixels)
+    fitted = fit_images(read(path, open_file=open_file, max_set_mb=max_set_mb), path, max_pixels)
     images = len(set(fitted.pairs.images))
     if fitted.resized:
         size = f"{IMAGE_SIZE}x{IMAGE_SIZE}"

@@ -13,6 +13,7 @@ _TAG = 0x0112
 _ENTRY = 12  # bytes: tag, type, count, value
 _FIRST_SEGMENT = 2  # where it begins in a JPEG
 _APP1, _SCAN, _FILL = 0xE1, 0xDA, 0xFF
+_TEMPORARY, _RESTART = 0x01, 0xD0  # the first of eight
 # A JPEG's colour profile takes up to 255 segments, a PNG's pixels a chunk every 8 KB: 4,096 of these are 32 MB.
 _MOST_SEGMENTS = 4096
 
@@ -103,9 +104,13 @@ def _walk(image_bytes: tf.Tensor, first: int, segment: _Segment) -> tf.Tensor:
 
 
 def _jpeg_segment(image_bytes: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """A marker, its length and what follows (ITU T.81, B.1.1.4). After the first scan nothing is looked at."""
+    """A marker, its length and what follows (ITU T.81, B.1.1.4). After the first scan nothing is looked at.
+
+    Restarts (0xD0 .. 0xD7) and TEM (1) have no length; libjpeg passes over them.
+    """
     prefix, marker, high, low = tf.unstack(_digits(image_bytes, place, 4))
-    following = place + 2 + tf.maximum(256 * high + low, 2)
+    is_bare = tf.logical_or(tf.equal(marker, _TEMPORARY), tf.equal(marker // 8, _RESTART // 8))
+    following = place + 2 + tf.where(is_bare, tf.zeros_like(high), tf.maximum(256 * high + low, 2))
     ends = tf.logical_or(tf.not_equal(prefix, 0xFF), tf.equal(marker, _SCAN))
     is_exif = tf.logical_and(tf.equal(marker, _APP1), tf.equal(_part(image_bytes, place + 4, 6), b"Exif\0\0"))
     begin = tf.where(is_exif, place + 10, following)

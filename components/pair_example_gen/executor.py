@@ -68,7 +68,12 @@ class WriteSet(beam.DoFn):
         path = os.path.join(split_uri, "data-00000-of-00001.tfrecord")
         try:
             bin_path = os.path.join(self._input_base, f"{name}.bin")
-            fitted = read_fitted(bin_path, open_file=filesystem.open_read, max_pixels=self._max_image_pixels)
+            fitted = read_fitted(
+                bin_path,
+                open_file=filesystem.open_read,
+                max_pixels=self._max_image_pixels,
+                max_set_mb=self._max_set_mb,
+            )
             pairs = fitted.pairs
             image_bytes = check_pair_bytes(pairs, bin_path, self._max_set_mb)
             attributes = self._attributes(name, len(pairs))

@@ -16,6 +16,7 @@ from components.recordio.records import (
 
 _WRAPS_AT = 2**32  # bytes, where an unsigned number of 32 bits begins again at 0; a signed one turns negative at half
 _MEND = "remove the file, and `arcface-tfx inspect --write-index` makes a new one"
+_LONGEST_LINE = 1 << 12  # bytes; two numbers take 40
 _BLOCK_BYTES = 1 << 24  # parsed at a time: the 105 MB of 5.8 M lines never lie in memory at once
 
 
@@ -69,6 +70,9 @@ def read_index(path: str, *, open_file: OpenFile = open_local, rec_bytes: int = 
             if newline:
                 blocks.append(_parse_lines(complete + newline, path, rows))
                 rows += len(blocks[-1])
+            if len(rest) > _LONGEST_LINE:
+                expected = f'"key TAB byte offset" in line {rows + 1}'
+                raise record_error(path, None, None, expected, f"{rest[:40]!r} .., more than {_LONGEST_LINE:,} bytes")
         if rest.strip():
             blocks.append(_parse_lines(rest + b"\n", path, rows))
     table = np.concatenate(blocks) if blocks else np.empty((0, 2), np.int64)

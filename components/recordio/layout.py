@@ -26,7 +26,7 @@ IDX_FILE = "train.idx"
 PROPERTY_FILE = "property"
 
 _HEADER_KEY = 0
-_SHOWN = 3  # keys that a remark names
+_SHOWN = 3  # keys that a remark names, labels that an error does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _identity_keys(reader: RecordReader, index: Index, header: Record) -> tuple[
     whole = len(labels) == 2 and all(np.isfinite(x) and x == int(x) for x in labels)
     if not whole or not 1 < labels[0] < labels[1]:
         expected = "labels (first identity key, last identity key + 1), 1 < first < last + 1"
-        raise record_error(reader.path, _HEADER_KEY, offset, expected, f"labels {labels}")
+        raise record_error(reader.path, _HEADER_KEY, offset, expected, _shown(labels))
     begin, end = (int(x) for x in labels)
     if end <= FLOAT32_EXACT:
         return begin, end
@@ -175,8 +175,12 @@ def _range(reader: RecordReader, key: int, offset: int, images_end: int) -> tupl
     slack = 0 if images_end <= FLOAT32_EXACT else int(np.spacing(np.float32(images_end)))
     if not whole or not 1 <= labels[0] <= labels[1] <= images_end + slack:
         expected = f"labels (first image key, last image key + 1) within 1 .. {images_end}"
-        raise record_error(reader.path, key, offset, expected, f"labels {labels}")
+        raise record_error(reader.path, key, offset, expected, _shown(labels))
     return int(labels[0]), int(labels[1]) - 1
+
+
+def _shown(labels: tuple[float, ...]) -> str:
+    return f"labels {labels}" if len(labels) <= _SHOWN else f"{len(labels):,} labels"
 
 
 def write_layout(folder: Path, counts: Sequence[int], identities: Iterable[Iterable[bytes]]) -> None:

@@ -15,6 +15,7 @@ from trainer_module.errors import DataError
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 MAX_RECORD_BYTES = 2**29  # exclusive: the length field has 29 bits
+MAX_LABELS = 2**16  # of one record: a face's has 1, InsightFace's header 2; 2**27 of them take 4 GB in Python
 FLOAT32_EXACT = 2**24  # the labels are float32: above this, not every integer can be stored
 
 _PREFIX = struct.Struct("<II")
@@ -77,11 +78,12 @@ def pack(record: Record) -> bytes:
       The payload of one RecordIO record.
 
     Raises:
-      RecordError: no label, a label outside float32 or an integer that float32 cannot hold, an id outside 64 bits.
+      RecordError: no label or more than `MAX_LABELS`, a label outside float32 or an integer that float32 cannot hold,
+        an id outside 64 bits.
     """
     labels, identifier, id2, payload, vector = record
-    if not labels:
-        raise RecordError(f"expected at least one label. Received: labels={labels!r}")
+    if not 0 < len(labels) <= MAX_LABELS:
+        raise RecordError(f"expected 1 to {MAX_LABELS:,} labels. Received: {len(labels):,} labels")
     try:
         stored = struct.pack(f"<{len(labels)}f", *labels)
         if any(abs(x) > FLOAT32_EXACT and x != y for x, y in zip(labels, _floats(stored), strict=True) if x == x // 1):
@@ -109,13 +111,15 @@ def unpack(data: bytes, *, path: str = "record", key: int | None = None, offset:
       The record; `payload` may be empty.
 
     Raises:
-      RecordError: `data` ends before its header or its labels do.
+      RecordError: `data` ends before its header or its labels do, or says that it has more than `MAX_LABELS`.
     """
     if len(data) < _HEADER.size:
         raise record_error(path, key, offset, f"an image record header of {_HEADER.size} bytes", f"{len(data)} bytes")
     flag, label, identifier, id2 = _HEADER.unpack_from(data)
     if not flag:
         return Record((label,), identifier, id2, data[_HEADER.size :])
+    if flag > MAX_LABELS:
+        raise record_error(path, key, offset, f"at most {MAX_LABELS:,} labels", f"{flag:,}")
     end = _HEADER.size + 4 * flag
     if len(data) < end:
         raise record_error(path, key, offset, f"{flag} labels in {end} bytes", f"{len(data)} bytes")
@@ -150,7 +154,7 @@ class RecordReader:
           The payload, without padding.
 
         Raises:
-          RecordError: no record starts there, or the file ends within it.
+          RecordError: no record starts there, the file ends within it, or its parts have 2**29 bytes together.
         """
         self._file.seek(int(offset))
         return self._read_record(int(offset), key)[0]
@@ -182,6 +186,7 @@ class RecordReader:
         """Payload and size in the file, padding included, of the record at the file's current position."""
         parts: list[bytes] = []
         offset = start
+        joined = -len(MAGIC)
         while True:
             prefix = self._file.read(_PREFIX.size)
             if len(prefix) < _PREFIX.size or prefix[:4] != MAGIC:
@@ -192,6 +197,9 @@ class RecordReader:
             if cflag not in allowed:
                 expected = f"cflag {allowed[0]} or {allowed[1]} ({'a further' if parts else 'the first'} part)"
                 raise record_error(self.path, key, offset, expected, f"cflag {cflag}")
+            joined += len(MAGIC) + length
+            if joined >= MAX_RECORD_BYTES:
+                raise record_error(self.path, key, start, "a record of fewer than 2**29 bytes", f"{joined} so far")
             padded = -(-length // 4) * 4
             data = self._file.read(padded)
             if len(data) < padded:

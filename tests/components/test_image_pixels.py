@@ -109,6 +109,14 @@ def test_a_png_whose_exif_has_a_wrong_checksum_is_not_turned():
     assert read_header(damaged).orientation == 1
 
 
+def test_a_scans_marker_in_a_comment_hides_no_orientation():
+    scan = JPEG.find(b"\xff\xda")
+    encoded = with_exif(JPEG[:scan] + b"\xff\xfe\0\4\xff\xda" + JPEG[scan:], exif(6), scan + 6)
+    np.testing.assert_array_equal(decode(encoded), _opencv(encoded))
+    assert read_header(encoded).orientation == 6
+    assert may_turn_later(encoded, read_header(encoded).end)
+
+
 def test_images_that_cannot_turn_are_told_apart_without_a_parse():
     for encoded in FORMATS.values():
         assert not may_turn_later(encoded, read_header(encoded).end)
@@ -132,12 +140,99 @@ def test_size_from_the_header(width, height, kind):
     assert read_header(encoded[: header.end - 1]) is None
 
 
+def _two_sizes(bare):
+    """A JPEG of 96x112; whoever reads a length after a marker that has none jumps to a start of frame of 16x16."""
+    frame = JPEG.find(b"\xff\xc0")
+    scan = JPEG.find(b"\xff\xda")
+    other = b"\xff\xc0\0\x11\x08\0\x10\0\x10" + JPEG[frame + 9 : frame + 19] + b"\xff\xda\0\x0c" + bytes(10)
+    head = JPEG[:2] + bare + JPEG[frame : frame + 19] + JPEG[2:frame] + JPEG[frame + 19 : scan]
+    first = 2 + len(bare) + 0xFFC0 - 4  # where the comment begins that holds the other frame
+    gap = first - len(head) - 4
+    return (
+        head + b"\xff\xfe" + struct.pack(">H", gap + 2) + bytes(gap)
+        + b"\xff\xfe" + struct.pack(">H", len(other) + 2) + other + JPEG[scan:]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bare", [b"\xff\xd0", b"\xff\xd7", b"\xff\x01", b"\xff\xd8", b"\xff\xd9"])
+def test_a_jpeg_has_the_size_that_libjpeg_sees(bare):
+    encoded = _two_sizes(bare)
+    if (pixels := cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)) is None:
+        with pytest.raises(ImageError, match=f"a JPEG's marker and length at byte 2. Received: {bare.hex(' ')}"):
+            check_header(encoded)
+    else:
+        assert check_header(encoded)[:2] == pixels.shape[1::-1] == (96, 112)
+
+
+@pytest.mark.parametrize(
+    "inserted, place",
+    [
+        (b"\xff\0", 2),
+        (b"\xff\xfe\0\1", 2),
+        (b"\xff\x02\0\2", 2),
+        (b"\xff\xf0\0\2", 2),
+        (b"abc", JPEG.find(b"\xff\xda")),
+    ],
+)
+def test_a_jpeg_that_is_no_chain_of_segments_is_refused(inserted, place):
+    damaged = JPEG[:place] + inserted + JPEG[place:]
+    with pytest.raises(ImageError, match=rf"a JPEG's marker and length at byte {place}\. Received: {inserted[0]:x} "):
+        check_header(damaged)
+
+
+def test_a_jpeg_with_two_sizes_is_refused():
+    frame = JPEG.find(b"\xff\xc0")
+    twice = JPEG[: frame + 19] + JPEG[frame:]
+    assert cv2.imdecode(np.frombuffer(twice, np.uint8), cv2.IMREAD_COLOR) is None
+    with pytest.raises(ImageError, match=f"one start of frame. Received: another one at byte {frame + 19}"):
+        check_header(twice)
+
+
+def test_a_png_with_a_chunk_before_its_header_is_refused():
+    data = struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(data)) + b"abCd" + data + struct.pack(">I", zlib.crc32(b"abCd" + data))
+    with pytest.raises(ImageError, match="with its size in the header"):
+        check_header(FORMATS["png"][:8] + chunk + FORMATS["png"][8:])
+
+
+MARKERS = st.sampled_from([0x00, 0x01, 0xC0, 0xC2, 0xC4, 0xC8, 0xCC, *range(0xD0, 0xE2), 0xEE, 0xF0, 0xFE, 0xFF])
+PIECES = st.one_of(
+    st.binary(max_size=4),
+    MARKERS.map(lambda marker: bytes((0xFF, marker))),
+    st.tuples(MARKERS, st.integers(0, 40), st.binary(max_size=20)).map(
+        lambda x: bytes((0xFF, x[0])) + struct.pack(">H", x[1]) + x[2]
+    ),
+    st.tuples(MARKERS, st.binary(max_size=20)).map(
+        lambda x: bytes((0xFF, x[0])) + struct.pack(">H", len(x[1]) + 2) + x[1]
+    ),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)).map(
+        lambda x: b"\xff\xc0\0\x0b\x08%b\1\1\x11\0" % struct.pack(">HH", *x)
+    ),
+)
+BOUNDARIES = [2, *(JPEG.find(bytes((0xFF, marker))) for marker in (0xDB, 0xC0, 0xC4, 0xDA))]
+
+
+@given(st.lists(st.tuples(st.sampled_from(BOUNDARIES), PIECES), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=400)
+def test_whatever_a_header_says_is_decoded_or_refused(inserted):
+    encoded = JPEG
+    for place, piece in sorted(inserted, key=lambda x: -x[0]):
+        encoded = encoded[:place] + piece + encoded[place:]
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        header = check_header(encoded)
+    except ImageError:
+        return
+    sides = (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
+    assert pixels is None or pixels.shape[:2] == sides
+
+
 @pytest.mark.parametrize(
     "encoded, message",
     [
         (b"GIF89a", "expected a JPEG or PNG image. Received: bytes 47 49"),
         (b"", "expected a JPEG or PNG image. Received: bytes none"),
-        (b"\xff\xd8\xff\xe0" + bytes(20), "with its size in the header. Received: no start of frame"),
+        (b"\xff\xd8\xff\xe0\0\2", "with its size in the header. Received: no start of frame"),
         (jpeg(0)[:900], "expected a whole JPEG or PNG. Received: "),
         (FORMATS["png"][:500], "expected a whole JPEG or PNG. Received: "),
         (FORMATS["png"][:16] + bytes(8) + FORMATS["png"][24:], "an image of 1 to .* pixels. Received: 0x0"),

@@ -1,8 +1,11 @@
 """The CSV of attributes beside a verification set."""
 
+import os
+
 import pytest
 
-from components.pair_attributes import PairAttributesError, read_pair_attributes
+from components.pair_attributes import PairAttributesError, read_columns, read_pair_attributes
+from trainer_module.errors import DataError
 
 GOOD = "image,group,age\n0,a,30\n1,b,30\n3,a,\n2, a ,41\n"
 
@@ -22,6 +25,15 @@ def test_a_pair_has_the_value_of_both_or_the_two_of_them(tmp_path):
 def test_spreadsheets_files_are_read_too(tmp_path):
     text = '\ufeffimage,"a, b"\r\n0,"x ""y"""\r\n1,"x ""y"""\r\n\r\n'
     assert _read(tmp_path, text, pairs=1) == {"a, b": ['x "y"']}
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "lfw.csv"
+    path.touch()
+    os.truncate(path, 6 << 30)
+    for read in (read_columns, lambda path: read_pair_attributes(path, 2)):
+        with pytest.raises(DataError, match=r"lfw\.csv: expected a file of at most 16,777,216 bytes .* 6,442,450,9"):
+            read(path)
 
 
 @pytest.mark.parametrize(

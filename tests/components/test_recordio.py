@@ -1,6 +1,10 @@
 import io
+import os
 import random
+import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +29,8 @@ from components.recordio import (
 from components.recordio import index as index_module
 from components.recordio import layout as layout_module
 from components.recordio import records as records_module
+from components.recordio.records import MAX_LABELS
+from tests.helpers import ROOT
 
 # The magic at aligned and other positions, whole and cut short, among other bytes.
 payloads = st.lists(st.sampled_from([MAGIC, MAGIC[:3], MAGIC[1:], b"\0", b"abcd", b""]) | st.binary(max_size=9)).map(
@@ -82,7 +88,7 @@ def test_records_survive_packing(labels: list[float], ids: tuple[int, int], payl
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        (Record((), 0, 0, b""), "at least one label"),
+        (Record((), 0, 0, b""), "1 to 65,536 labels"),
         (Record((2**24 + 1,), 0, 0, b""), "integers that float32 holds"),
         (Record((1e39,), 0, 0, b""), "float32"),
         (Record((1.0,), 2**64, 0, b""), "2\\*\\*64"),
@@ -130,6 +136,65 @@ def test_a_scan_ends_in_an_error_where_the_file_is_cut() -> None:
     assert next(scan) == (0, b"one")
     with pytest.raises(RecordError, match="byte offset 12"):
         next(scan)
+
+
+SPARSE_RECORDS = {  # 1.5 and 10 GB that take no disk
+    "labels": (
+        [(0, 0, struct.pack("<IfQQ", 2**27 - 8, 0.0, 0, 0))],
+        2**29 - 4,
+        "key 7, byte offset 0: expected at most 65,536 labels. Received: 134,217,720",
+    ),
+    "parts": (
+        [(part, 1 if part == 0 else 2, b"") for part in range(20)],
+        2**29 - 4,
+        r"key 7, byte offset 0: expected a record of fewer than 2\*\*29 bytes. Received: \d+ so far",
+    ),
+}
+
+
+@pytest.mark.parametrize(("parts", "size", "message"), SPARSE_RECORDS.values(), ids=SPARSE_RECORDS.keys())
+def test_a_record_says_too_much(parts: list[tuple[int, int, bytes]], size: int, message: str, tmp_path: Path) -> None:
+    """In a process that may have 1.2 GB more than it has."""
+    with open(tmp_path / "train.rec", "wb") as file:
+        for place, cflag, begin in parts:
+            file.seek(place * (size + 8))
+            file.write(MAGIC + struct.pack("<I", cflag << 29 | size) + begin)
+        file.truncate(len(parts) * (size + 8))
+    code = (
+        "import resource, sys; from components.recordio import RecordReader, RecordError\n"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 1_300_000_000\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size, size))\n"
+        "try: RecordReader(sys.argv[1]).read(0, key=7)\n"
+        "except RecordError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "train.rec"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert re.search(message, result.stdout), result.stderr[-300:]
+
+
+def test_what_is_written_has_no_more_labels_than_is_read() -> None:
+    most = Record((1.0,) * MAX_LABELS, 0, 0, b"")
+    assert unpack(pack(most)) == most._replace(vector=True)
+    with pytest.raises(RecordError, match="expected 1 to 65,536 labels. Received: 65,537 labels"):
+        pack(most._replace(labels=(1.0,) * (MAX_LABELS + 1)))
+
+
+def test_many_labels_of_a_header_are_not_printed() -> None:
+    records = face_records([1])
+    records[0] = (0, pack(Record((1.0,) * 1000, 0, 0, b"")))
+    file, offsets = written([packed for _, packed in records])
+    index = Index(np.array([key for key, _ in records]), np.array(offsets))
+    with pytest.raises(RecordError, match=r"key 0, .*Received: 1,000 labels$"):
+        read_layout(RecordReader(file), index)
+
+
+def test_a_line_without_an_end_is_refused_at_once(tmp_path: Path) -> None:
+    """4 GB without a newline, of which no more than a block is read."""
+    path = tmp_path / "train.idx"
+    path.write_bytes(b"0\t0\n1\t40")
+    os.truncate(path, 4 << 30)
+    with pytest.raises(RecordError, match=r'"key TAB byte offset" in line 2. Received: .*more than 4,096 bytes'):
+        read_index(str(path))
 
 
 @pytest.mark.parametrize("size", [0, 23, 24, 27])

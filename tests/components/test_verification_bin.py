@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from components import data_pickle, verification_bin
 from components.verification_bin import VerificationSetError
 from tests.helpers import ROOT
+from trainer_module.errors import DataError
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -238,7 +239,33 @@ def test_no_other_name_is_answered(name: str) -> None:
 HEAD = b"\x80\x02"
 ENCODED = HEAD + b"](c_codecs\nencode\nq\x01X\x80\x84\x1e\0" + b"a" * 2_000_000 + b"X\x06\0\0\0latin1\x86q\x02R"
 ARRAY = pickle.dumps(bytearray(2_000_000), 5)[:-1]  # without its STOP: the buffer, in memo place 0
+# 25 tuples, each of which holds the one before twice: 200 bytes, and 2**25 texts of it for whoever prints or hashes it.
+LAUGHS = b"X\x01\0\0\0x\x85" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(25))
+DTYPE = b"cnumpy\ndtype\nU\x02u1\x85R"
+BUFFER = b"cnumpy.core.numeric\n_frombuffer\n("
+LONG_TEXT = HEAD + b"](X" + struct.pack("<I", 2**22) + b"x" * 2**22 + b"q\x01"
 BOMBS = {
+    "nested tuple as dtype": (HEAD + b"cnumpy\ndtype\n" + LAUGHS + b"\x85R.", "a tuple where a name must be"),
+    "nested tuple as byte order": (
+        HEAD + DTYPE + b"K\x03" + LAUGHS + b"\x86b.", "a tuple where a name must be"),
+    "nested tuple as encoding": (
+        HEAD + b"c_codecs\nencode\nU\x01x" + LAUGHS + b"\x86R.", "a tuple where a name must be"),
+    "nested tuple as text": (
+        HEAD + b"c_codecs\nencode\n" + LAUGHS + b"U\x06latin1\x86R.", "_codecs.encode of a tuple to 'latin1'"),
+    "nested tuple as shape": (
+        HEAD + BUFFER + b"U\x01x" + DTYPE + LAUGHS + b"U\x01CtR.", "shape is not of whole numbers"),
+    "nested tuple as order": (HEAD + BUFFER + b"U\x01x" + DTYPE + b"K\x01" + LAUGHS + b"tR.", "a tuple where a name"),
+    "nested tuple as data": (HEAD + BUFFER + LAUGHS + DTYPE + b"K\x01U\x01CtR.", "an array without plain data"),
+    "nested tuple as flag": (
+        HEAD + b"](U\x03" + JPEG + b"U\x03" + JPEG + b"e](" + LAUGHS + b"e\x86.", "to be a bool. Received: tuple of 2"),
+    "nested tuple as image": (
+        HEAD + b"](" + LAUGHS + b"U\x03" + JPEG + b"e](\x88e\x86.", "first image: .*Received: tuple of 2"),
+    "nested tuple as all": (HEAD + LAUGHS + b".", "Received: 2 images, 2 pairs"),
+    "one text named a hundred thousand times": (
+        LONG_TEXT + (BUFFER + b"U\x01x" + DTYPE + b"K\x01h\x01tR") * 20_000 + b"e.", "a name of 4,194,304 characters"),
+    "a shape of 200,000 large numbers": (
+        HEAD + BUFFER + b"U\x01x" + DTYPE + b"(\x8a\x08" + b"\xff" * 7 + b"\x7fq\x01" + b"h\x01" * 200_000
+        + b"tU\x01CtR.", "an array without plain data"),
     "memo place 2**27": (HEAD + b"]r" + struct.pack("<I", 2**27) + b".", "memo place 134217728 at byte 3"),
     "memo place as text": (HEAD + b"]p999999999\n.", "memo place 999999999"),
     "huge number": (pickle.dumps(10**5000, 2), "a number of 16610 bits"),
@@ -270,6 +297,20 @@ def test_a_small_file_takes_no_large_memory(data: bytes, message: str, tmp_path:
     assert result.returncode == 0, result.stderr
     assert re.search(message, result.stdout), result.stdout[-300:]
     assert "MemoryError" not in result.stdout
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lfw.bin"
+    path.touch()
+    os.truncate(path, 12 << 30)
+    limit = r"lfw.bin: expected a file of at most 1,073,741,824 bytes \(evaluation.max_set_mb\). Received: 12,884"
+    with pytest.raises(DataError, match=limit):
+        verification_bin.read(path)
+    os.truncate(path, 2**20 + 1)
+    with pytest.raises(DataError, match=r"at most 1,048,576 bytes \(evaluation.max_set_mb\)"):
+        verification_bin.read(path, max_set_mb=1)
+    with pytest.raises(VerificationSetError, match="expected a whole pickle"):
+        verification_bin.read(path, max_set_mb=2)
 
 
 def test_a_shape_without_its_bytes_is_no_allocation() -> None:

@@ -163,6 +163,12 @@ def test_scalars_give_the_pixel_format(copy):
     assert import_mxnet(copy, 0, pixel_format=PixelFormat("bgr")).pixel_format == PixelFormat("bgr")
 
 
+def test_a_huge_symbol_is_refused_before_it_is_read(copy):
+    os.truncate(f"{copy}-symbol.json", 3 << 30)
+    with pytest.raises(WeightImportError, match=r"symbol\.json: expected at most 16,777,216 bytes. Received: 3,22"):
+        import_mxnet(copy, 0)
+
+
 def test_a_missing_fix_gamma_means_true(copy):
     def change(symbol):
         del node(symbol, "conv_1_batchnorm")["attrs"]["fix_gamma"]

@@ -69,6 +69,8 @@ _FILES = {
     "no tag, then another": _jpeg(_exif(_tiff((0x0100, 6))), _exif(_turn(3))),
     "after the tables": _jpeg(_exif(_turn(6)), at=_SCAN),
     "fill bytes": _jpeg(b"\xff\xff", _exif(_turn(8))),
+    "markers without a length": _jpeg(b"\xff\xd0\xff\x01\xff\xd7", _exif(_turn(8))),
+    "a comment of length 1": _jpeg(b"\xff\xfe\0\1", _exif(_turn(8))),
     "in a comment": _jpeg(b"\xff\xfe", _exif(_turn(6))[2:]),
     "among other tags": _jpeg(_exif(_tiff((0x0100, 3), (0x010F, 8), (0x0112, 5), (0x0112, 2)))),
     "a directory far off": _jpeg(_exif(_tiff((0x0112, 7), directory=99))),

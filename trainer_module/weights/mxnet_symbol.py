@@ -14,6 +14,7 @@ from trainer_module.weights.graph import INPUT, Affine, Array, Graph, Node, Weig
 
 _DEFAULT_EPSILON = 1e-3  # of BatchNorm in MXNet, ten and a hundred times that of others
 _IMAGE = "data"
+_MAX_BYTES = 1 << 24  # ResNet100 takes 200 KB
 _SCALARS: dict[str, Any] = {  # since MXNet 0.9, and before
     **{"_minus_scalar": "sub", "_plus_scalar": "add", "_mul_scalar": "mul", "_div_scalar": "div"},
     **{"_MinusScalar": "sub", "_PlusScalar": "add", "_MulScalar": "mul", "_DivScalar": "div"},
@@ -56,6 +57,8 @@ class _Raw:
 
 def _load(path: Path) -> tuple[list[_Raw], int]:
     """The JSON's nodes, and the index of the first head."""
+    if (size := path.stat().st_size) > _MAX_BYTES:
+        raise WeightImportError(f"{path.name}: expected at most {_MAX_BYTES:,} bytes. Received: {size:,} bytes")
     try:
         symbol = json.loads(path.read_text())
         nodes = [
@@ -71,7 +74,7 @@ def _load(path: Path) -> tuple[list[_Raw], int]:
         head = symbol["heads"][0][0]
         if not 0 <= head < len(nodes) or any(max(node.inputs, default=-1) >= at for at, node in enumerate(nodes)):
             raise ValueError("an index of no earlier node")
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise WeightImportError(f"{path.name}: expected MXNet's symbol in JSON. Received: {error!r}") from error
     return nodes, head
 
