@@ -3,14 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import onnxruntime
 import tensorflow as tf
 
 from evaluator_custom.embedder import Embedder, PairEmbedder
+from evaluator_custom.onnx_session import MAX_MEMORY, OnnxSession
 from serving.local import resolve
 from serving.signatures import SERVING, VERIFICATION
 from trainer_module.console import say
@@ -18,7 +17,6 @@ from trainer_module.errors import DataError
 from trainer_module.features import CHANNELS, IMAGE_SIZE, PixelFormat
 from trainer_module.images import decode_faces, to_input
 from trainer_module.literal_paths import load_saved_model
-from trainer_module.weights import onnx_file
 
 Layout = Literal["nchw", "nhwc"]
 
@@ -29,7 +27,6 @@ _ONNX_DTYPES = {
     "tensor(uint8)": np.uint8,
 }
 _FLOATS = (np.float16, np.float32, np.float64)
-_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,22 +94,15 @@ class _Network:
         """
         if options.signature is not None:
             raise DataError(f"{path}: an ONNX file has no signatures. Received: --signature {options.signature}")
-        onnx_file.load(Path(path), with_data=False)
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
-        providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
-        try:
-            session = onnxruntime.InferenceSession(path, settings, providers=providers)
-        except Exception as error:  # onnxruntime has a dozen of them, without a base class
-            raise DataError(f"{path}: expected an ONNX file that onnxruntime opens. Received: {error}") from error
+        session = OnnxSession(path)
 
         def port(node: Any) -> _Port:
             axes = tuple(axis if isinstance(axis, int) else None for axis in node.shape)
             return _Port(node.name, axes, _ONNX_DTYPES.get(node.type))
 
-        chosen = _choose_input(path, [port(node) for node in session.get_inputs()], options.input)
-        output = _choose_output(path, [port(node) for node in session.get_outputs()], options.output)
-        return cls(chosen, output, lambda batch: session.run([output.name], {chosen.name: batch})[0])
+        chosen = _choose_input(path, [port(node) for node in session.inputs], options.input)
+        output = _choose_output(path, [port(node) for node in session.outputs], options.output)
+        return cls(chosen, output, lambda batch: session.run(output.name, chosen.name, batch))
 
     @classmethod
     def from_saved_model(cls, path: str, loaded: Any, options: EmbedderOptions) -> Self:
@@ -257,7 +247,7 @@ class ForeignEmbedder(Embedder):
         """See `Embedder.embed_batch`.
 
         Raises:
-          DataError: the output is not one row an image.
+          DataError: the network doesn't take them, or the output is not one row an image.
         """
         values = self._prepare(tf.constant(images)).numpy()
         rows = self._in_batches(values)
@@ -271,13 +261,22 @@ class ForeignEmbedder(Embedder):
 
     def _in_batches(self, values: np.ndarray) -> np.ndarray:
         if self._batch is None:
-            return self._network.call(values)
+            return self._call(values)
         rows = []
         for begin in range(0, len(values), self._batch):
             batch = values[begin : begin + self._batch]
             filled = np.resize(batch, (self._batch, *batch.shape[1:]))  # repeats images where there are too few
-            rows.append(self._network.call(filled)[: len(batch)])
+            rows.append(self._call(filled)[: len(batch)])
         return np.concatenate(rows)
+
+    def _call(self, batch: np.ndarray) -> np.ndarray:
+        try:
+            return self._network.call(batch)
+        except Exception as error:  # see `_refusal`
+            raise DataError(
+                f"{self._path}: expected a network that takes images {list(batch.shape)}, as ONNX in at most "
+                f"{MAX_MEMORY >> 30} GiB (MAX_MEMORY). Received: {error}"
+            ) from error
 
     def facts(self) -> dict[str, str]:
         """How the network was fed and read."""

@@ -108,6 +108,24 @@ def test_what_is_not_what_it_says_is_refused_before_onnxruntime(mbf, tmp_path):
         load_embedder(str(tmp_path / "short.onnx"), EmbedderOptions(pixels=PIXELS))
 
 
+def test_a_network_that_makes_more_than_the_machine_has_is_refused(tmp_path):
+    sizes = numpy_helper.from_array(np.array([2**20, 2**20], np.int64), "sizes")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["sizes"], ["big"]),
+        helper.make_node("ReduceMean", ["big"], ["small"], axes=[0, 1], keepdims=0),
+        helper.make_node("ReduceMean", ["image"], ["rows"], axes=[2, 3], keepdims=0),
+        helper.make_node("Add", ["rows", "small"], ["y"]),
+    ]
+    for batch in ("n", 2):
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, 112, 112])
+        output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3])
+        graph = helper.make_graph(nodes, "g", [image], [output], [sizes])
+        path = tmp_path / f"{batch}.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        with pytest.raises(DataError, match=r"expected a network that takes images.* requested bytes of 4398046511104"):
+            load_embedder(str(path), EmbedderOptions()).embed(IMAGES)
+
+
 def _linear_onnx(path, shape, outputs=("embedding",), inputs=("image",), dtype=TensorProto.FLOAT):
     """One matrix over the flattened pixels for each output; only the first input is used."""
     width = int(np.prod([3, 112, 112] if None in shape[1:] else shape[1:]))

@@ -153,3 +153,14 @@ def test_a_circle_is_refused_by_its_nodes(tmp_path):
     itself = [helper.make_node("Add", ["a", "in"], ["a"], name="snake")]
     with pytest.raises(WeightImportError, match="node Add snake: .* 'a' comes from Add snake"):
         onnx_file.load(save(tmp_path / "m.onnx", nodes=itself))
+
+
+@pytest.mark.parametrize("in_a_node", [False, True])
+def test_a_sparse_tensor_counts_with_its_zeros(tmp_path, in_a_node):
+    values, indices = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0]), tensor("at", (1,), data_type=7)
+    indices.int64_data.append(5)
+    sparse = helper.make_sparse_tensor(values, indices, [600 << 20])
+    nodes = [helper.make_node("Constant", [], ["w"], sparse_value=sparse)] if in_a_node else None
+    path = save(tmp_path / "m.onnx", nodes=nodes, sparse=[] if in_a_node else [sparse])
+    with pytest.raises(WeightImportError, match=r"sparse tensor 'w', .*at most 2 GiB .*Received: 2,516,582,4"):
+        onnx_file.load(path)

@@ -46,6 +46,10 @@ def load(path: Path, *, with_data: bool = True) -> onnx.ModelProto:
         total += _size(path, tensor)
         _check_total(path, f"tensor {tensor.name!r}, with those before it", total)
         _check_data(path, tensor)
+    for sparse in _sparse_tensors(model.graph):  # a few numbers that onnxruntime writes out, zeros and all
+        filled = onnx.TensorProto(name=sparse.values.name, dims=sparse.dims, data_type=sparse.values.data_type)
+        total += _size(path, filled)
+        _check_total(path, f"sparse tensor {filled.name!r}, with those before it", total)
     _check_order(path, model.graph)
     if with_data:
         try:
@@ -65,14 +69,31 @@ def _check_total(path: Path, what: str, size: int) -> None:
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """All constant tensors, those of inner graphs, too."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
+    for inner in _graphs(graph):
+        yield from inner.initializer
+        for node in inner.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+    for sparse in _sparse_tensors(graph):
         yield from (sparse.values, sparse.indices)
+
+
+def _sparse_tensors(graph: onnx.GraphProto) -> Iterator[onnx.SparseTensorProto]:
+    """All sparse constants, those of inner graphs, too."""
+    for inner in _graphs(graph):
+        yield from inner.sparse_initializer
+        for node in inner.node:
+            for attribute in node.attribute:
+                yield from (attribute.sparse_tensor, *attribute.sparse_tensors)
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and all inside of its nodes."""
+    yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+                yield from _graphs(inner)
 
 
 def _error(path: Path, tensor: onnx.TensorProto, expected: str, received: object) -> WeightImportError:
