@@ -5,11 +5,9 @@ pickle, so its images are all in memory while it is written: 75 MB for LFW's 6,0
 bytes, in whatever order the file system lists it. Pillow, numpy and the standard library only.
 """
 
-import collections
 import dataclasses
 import io
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,10 +15,10 @@ from pathlib import Path
 from PIL import Image
 
 from components import verification_bin
-from components.bounded_file import MAX_TABLE_BYTES, read_bounded
-from components.identity_folders import SUFFIXES, FileNames, IdentityFolders, find_identities
+from components.identity_folders import IdentityFolders, find_identities
 from components.image_header import UPRIGHT, ImageError, check_header
 from components.image_pixels import decode, read_file, to_png
+from components.pair_list import ListedPair, PairList, oddities, read_pairs
 from components.recordio import write_layout
 from trainer_module import features
 from trainer_module.console import progress
@@ -31,28 +29,6 @@ IDENTITIES = "identities.txt"  # lines "label TAB folder"
 _SIDES = (features.IMAGE_SIZE, features.IMAGE_SIZE)
 _SIZE = f"{features.IMAGE_SIZE}x{features.IMAGE_SIZE}"
 _JPEG_QUALITY = 95
-
-
-@dataclasses.dataclass(frozen=True)
-class PairList:
-    """A list of pairs, and the verification set that it becomes.
-
-    Attributes:
-      path: text. Either LFW's `pairs.txt`: a first line "folds n" or "n", then "name n1 n2" (same) and "name1 n1 name2
-        n2" (different), which are files `name/name_0001.jpg`, `.jpeg` or `.png`. Or lines "path_a path_b 0|1", 1 for
-        same. Fields are separated by tabs, or else by spaces.
-      name: the set becomes `<name>.bin`.
-
-    Raises:
-      DataError: a name that is no plain file name.
-    """
-
-    path: str
-    name: str
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
-            raise DataError(f"expected a set's name of letters, digits, _ and -. Received: {self.name!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +46,7 @@ class ConversionReport:
       same: those of one identity.
       known: its images that are in `train.rec`, too.
       set_images: its different images.
+      oddities: what the list of pairs holds that may not be meant.
     """
 
     identities: int
@@ -82,6 +59,7 @@ class ConversionReport:
     same: int = 0
     known: int = 0
     set_images: int = 0
+    oddities: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report for a person."""
@@ -100,6 +78,7 @@ class ConversionReport:
                 f"warning: {self.known:,} of the {self.set_images:,} images of {self.set_name}.bin are in train.rec, "
                 "too: a model trained on it must not be judged by this set"
             )
+        lines += self.oddities
         return lines
 
 
@@ -127,7 +106,8 @@ def convert(
 
     Raises:
       DataError: `out` exists or lies in `folder`, `folder` holds no identity, a file is no whole image or, without
-        `resize`, not of 112x112 pixels, a line of the list is no pair or names a file that isn't there.
+        `resize`, not of 112x112 pixels, a line of the list is no pair, contradicts another or the folders, or names a
+        file that isn't there.
       RecordError: more than 2**24 images and identities, which the labels cannot hold.
     """
     folder, out = Path(folder), Path(out)
@@ -139,7 +119,7 @@ def convert(
     for name in found.identities:
         if any(x in name for x in "\t\r\n"):
             raise DataError(f"{folder}: expected folder names without tab and newline. Received: {name!r}")
-    listed = _read_pairs(Path(pairs.path), folder) if pairs else []
+    listed = read_pairs(Path(pairs.path), folder) if pairs else []
     images = _Images(resize)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
@@ -152,6 +132,7 @@ def convert(
         )
         if pairs:
             report = _write_pairs(partial / f"{pairs.name}.bin", listed, images, found, report)
+            report = dataclasses.replace(report, oddities=tuple(oddities(listed, folder)))
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -216,86 +197,15 @@ def _write_train(folder: Path, found: IdentityFolders, images: _Images) -> None:
 
 
 def _write_pairs(
-    path: Path, pairs: list[tuple[Path, Path, bool]], images: _Images, found: IdentityFolders, report: ConversionReport
+    path: Path, pairs: list[ListedPair], images: _Images, found: IdentityFolders, report: ConversionReport
 ) -> ConversionReport:
     """The verification set, in the list's order; an image that several pairs share is read once."""
-    paths = list(dict.fromkeys(x for pair in pairs for x in pair[:2]))
+    paths = list(dict.fromkeys(x for pair in pairs for x in (pair.first, pair.second)))
     read = {x: images.read(x) for x in progress(paths, description=path.name, unit="img")}
-    same = [pair[2] for pair in pairs]
-    verification_bin.write(path, [read[x] for pair in pairs for x in pair[:2]], same)
+    same = [pair.same for pair in pairs]
+    verification_bin.write(path, [read[x] for pair in pairs for x in (pair.first, pair.second)], same)
     trained = {os.path.realpath(files[0].parent) for files in found.identities.values()}
     known = sum(os.path.dirname(os.path.realpath(x)) in trained for x in paths)
     return dataclasses.replace(
         report, set_name=path.stem, pairs=len(pairs), same=sum(same), known=known, set_images=len(paths)
     )
-
-
-def _read_pairs(path: Path, folder: Path) -> list[tuple[Path, Path, bool]]:
-    """The files of each pair and whether they show one identity, in the list's order.
-
-    Raises:
-      DataError: no such list, no pair in it, a line that is none, a file that isn't there, or another number of pairs
-        than LFW's first line says.
-    """
-    lines = list(_lines(path))
-    if not lines:
-        raise DataError(f"{path}: expected a list of pairs. Received: no line")
-    number, first = lines[0]
-    names = FileNames()
-    if not (len(first) <= 2 and all(map(_is_number, first))):
-        return [_plain_pair(path, n, fields, folder, names) for n, fields in lines]
-    pairs = [_lfw_pair(path, n, fields, folder, names) for n, fields in lines[1:]]
-    each = int(first[-1]) * (int(first[0]) if len(first) == 2 else 1)
-    kinds = collections.Counter(same for *_, same in pairs)
-    if (kinds[True], kinds[False]) != (each, each) or not pairs:
-        raise DataError(
-            f"{path}, line {number}: expected {each} pairs of either kind, as that line says. "
-            f"Received: {kinds[True]} same, {kinds[False]} different"
-        )
-    return pairs
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number, from 1, and fields of each line that isn't blank."""
-    if not path.is_file():
-        raise DataError(f"{path}: expected a list of pairs. Received: no such file")
-    try:
-        text = read_bounded(str(path), MAX_TABLE_BYTES, "MAX_TABLE_BYTES").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected text in UTF-8. Received: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, [x.strip() for x in line.strip().split("\t")] if "\t" in line.strip() else line.split()
-
-
-def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) < 10
-
-
-def _plain_pair(path: Path, number: int, fields: list[str], folder: Path, names: FileNames) -> tuple[Path, Path, bool]:
-    if len(fields) != 3 or fields[2] not in ("0", "1"):
-        expected = '"path_a path_b 0|1" (a list in LFW\'s form begins with a line such as "10 300")'
-        raise DataError(f"{path}, line {number}: expected {expected}. Received: {' '.join(fields)[:120]!r}")
-    a, b = (_existing(path, number, [folder / x], names) for x in fields[:2])
-    return a, b, fields[2] == "1"
-
-
-def _lfw_pair(path: Path, number: int, fields: list[str], folder: Path, names: FileNames) -> tuple[Path, Path, bool]:
-    if len(fields) not in (3, 4) or not all(map(_is_number, (fields[1], fields[-1]))):
-        expected = '"name n1 n2" or "name1 n1 name2 n2"'
-        raise DataError(f"{path}, line {number}: expected {expected}. Received: {' '.join(fields)[:120]!r}")
-    people = (fields[0], fields[-2] if len(fields) == 4 else fields[0])
-    a, b = (
-        _existing(path, number, [folder / name / f"{name}_{int(n):04d}{suffix}" for suffix in SUFFIXES], names)
-        for name, n in zip(people, (fields[1], fields[-1]), strict=True)
-    )
-    return a, b, len(fields) == 3
-
-
-def _existing(path: Path, number: int, candidates: list[Path], names: FileNames) -> Path:
-    """The first candidate that exists, be it in another case or Unicode form."""
-    for candidate in candidates:
-        if (found := names.existing(candidate)) is not None:
-            return found
-    others = "".join(f" or {x.suffix}" for x in candidates[1:])
-    raise DataError(f"{path}, line {number}: expected a file {candidates[0]}{others}. Received: no such file")

@@ -5,6 +5,7 @@ folders. They are left out and counted, so that a folder means the same to every
 """
 
 import dataclasses
+import os
 import unicodedata
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def find_identities(folder: Path) -> IdentityFolders:
       folder: one folder an identity.
 
     Raises:
-      DataError: no such folder, no image of any identity, an image beside their folders, or two folders of one name in
-        two Unicode forms.
+      DataError: no such folder, no image of any identity, an image beside their folders, two folders of one name in
+        two Unicode forms, or one folder under two names by a link.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with one folder an identity. Received: no such folder")
@@ -139,4 +140,12 @@ def _check_distinct(folder: Path, identities: dict[str, list[Path]]) -> None:
             raise DataError(
                 f"{folder}: expected one folder an identity. "
                 f"Received: {ascii(other)} and {ascii(name)}, one name in two Unicode forms"
+            )
+    places: dict[str, str] = {}
+    for name in identities:
+        other = places.setdefault(os.path.realpath(folder / name), name)
+        if other != name:
+            raise DataError(
+                f"{folder}: expected one folder an identity. "
+                f"Received: {other!r} and {name!r}, which a link makes one folder"
             )

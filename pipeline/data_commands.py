@@ -85,10 +85,10 @@ def convert(folder: str, out: str, pairs: str | None, name: str | None, resize: 
 
     Faces must be JPEG or PNG, aligned to InsightFace's template; this command doesn't align them.
     """
-    from components import conversion
+    from components import conversion, pair_list
 
     if (pairs is None) != (name is None):
         raise click.UsageError("--pairs and --set go together. Received: one of them")
-    listed = conversion.PairList(pairs, name) if pairs is not None and name is not None else None
+    listed = pair_list.PairList(pairs, name) if pairs is not None and name is not None else None
     report = conversion.convert(folder, out, pairs=listed, resize=resize)
     click.echo("\n".join([*report.lines(), f"{out}: written"]))

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from components import recordio, verification_bin
-from components.conversion import PairList, convert
+from components.conversion import convert
 from components.image_pixels import decode
 from components.inspection import inspect
+from components.pair_list import PairList
 from tests.helpers import exif, jpeg, with_exif
 from trainer_module.errors import DataError
 
@@ -164,9 +165,11 @@ def test_pairs_find_files_in_another_case_and_unicode_form(tmp_path, form):
     (faces / name).mkdir(parents=True)
     for number, data in enumerate((jpeg(0), jpeg(1)), 1):
         (faces / name / f"{name}_{number:04d}.JPG").write_bytes(data)
+    (faces / "Bo").mkdir()
+    (faces / "Bo" / "Bo_0001.jpg").write_bytes(jpeg(2))
     asked = unicodedata.normalize("NFC", "ZOÉ_ü")
     for text in (
-        f"1\n{asked}\t1\t2\n{asked}\t1\t{asked}\t2\n",
+        f"1\n{asked}\t1\t2\n{asked}\t1\tbo\t1\n",
         f"{asked}/{asked}_0001.jpg {asked}/{asked}_0002.jpg 1\n",
     ):
         (tmp_path / "pairs.txt").write_text(text)
@@ -236,6 +239,78 @@ def test_plain_list_of_held_out_people(faces, tmp_path):
 )
 def test_bad_lists(faces, text, pattern):
     _refused(faces, pattern, pairs=_list(faces, text))
+
+
+CONTRADICTIONS = {
+    "two kinds": (
+        "Ann/Ann_0001.jpg Bo/Bo_0001.jpg 0\n\nBo/Bo_0001.jpg Ann/Ann_0001.jpg 1\n",
+        "line 3: expected the kind that line 1 gives .*: different people in line 1 and the same in line 3 for .*Bo",
+    ),
+    "two kinds of an image with itself": (
+        "Ann/Ann_0001.jpg Ann/Ann_0001.jpg 1\nAnn/Ann_0001.jpg Ann/Ann_0001.jpg 0\n",
+        r"line 2: expected the kind that line 1 gives this pair",
+    ),
+    "two kinds by another name": (
+        "Ann/Ann_0001.jpg Bo/Bo_0001.jpg 1\nANN/../Ann/Ann_0001.jpg Bo/Bo_0001.jpg 0\n",
+        "line 2: expected the kind that line 1 gives this pair",
+    ),
+    "itself": (
+        "Ann/Ann_0001.jpg Ann/Ann_0001.jpg 0\n",
+        "line 1: expected different people. Received: an image and itself, .*Ann_0001",
+    ),
+    "one folder": (
+        "Ann/Ann_0001.jpg Bo/Bo_0001.jpg 0\nAnn/Ann_0001.jpg ./Ann/Ann_0002.jpg 0\n",
+        "line 2: expected different people. Received: two images of 'Ann', .*Ann_0001.jpg and .*Ann_0002.jpg",
+    ),
+    "one name in LFW's form": (
+        "1\nAnn 1 2\nAnn 1 Ann 10\n",
+        "line 3: expected different people. Received: two images of 'Ann'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "pattern"), CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
+def test_contradictory_lists(faces, text, pattern):
+    _refused(faces, rf"pairs\.txt, {pattern}", pairs=_list(faces, text))
+
+
+def test_one_person_by_a_linked_image_is_no_other(faces):
+    (faces / "Ann" / "again.jpg").symlink_to("Ann_0001.jpg")
+    text = "Ann/Ann_0001.jpg Ann/again.jpg 0\n"
+    _refused(faces, "line 1: expected different people. Received: an image and itself", pairs=_list(faces, text))
+
+
+def test_a_linked_folder_is_no_other_identity(faces):
+    (faces / "Dee").symlink_to("Ann")
+    _refused(faces, "expected one folder an identity. Received: 'Ann' and 'Dee', which a link makes one folder")
+
+
+def test_folders_that_are_links_are_known_by_their_names(faces, tmp_path):
+    (tmp_path / "linked").mkdir()
+    for name in ("Ann", "Bo"):
+        (tmp_path / "linked" / name).symlink_to(faces / name)
+    good = "Ann/Ann_0001.jpg Ann/Ann_0002.jpg 1\nAnn/Ann_0001.jpg Bo/Bo_0001.jpg 0\n"
+    report = convert(tmp_path / "linked", tmp_path / "out", pairs=_list(faces, good))
+    assert (report.pairs, report.oddities) == (2, ())
+    with pytest.raises(DataError, match="line 1: expected different people. Received: two images of 'Ann'"):
+        convert(tmp_path / "linked", tmp_path / "b", pairs=_list(faces, "Ann/Ann_0001.jpg Ann/Ann_0002.jpg 0\n"))
+
+
+def test_what_is_odd_about_a_list_is_said(faces, tmp_path):
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "a.jpg").write_bytes(jpeg(50))
+    text = (
+        "Ann/Ann_0001.jpg Ann/Ann_0002.jpg 1\nAnn/Ann_0002.jpg Ann/Ann_0001.jpg 1\nBo/Bo_0001.jpg Bo/Bo_0001.jpg 1\n"
+        "Ann/Ann_0001.jpg Bo/Bo_0001.jpg 1\n../others/a.jpg Bo/Bo_0001.jpg 0\n"
+        f"{tmp_path}/others/a.jpg Cy/Cy_0001.png 1\n"
+    )
+    lines = convert(faces, tmp_path / "out", pairs=_list(faces, text)).lines()
+    assert lines[-4:] == [
+        "warning: 1 of 6 pairs listed more than once",
+        "warning: 1 of 6 pairs of an image with itself, in which every network sees one person",
+        "warning: 1 of 6 pairs marked as one person, of two folders",
+        f"warning: 2 of 6 pairs with an image outside of {faces}",
+    ]
 
 
 def test_bad_list_files(faces):

@@ -212,12 +212,20 @@ PIECES = st.one_of(
 BOUNDARIES = [2, *(JPEG.find(bytes((0xFF, marker))) for marker in (0xDB, 0xC0, 0xC4, 0xDA))]
 
 
-@given(st.lists(st.tuples(st.sampled_from(BOUNDARIES), PIECES), min_size=1, max_size=4))
+BASES = [JPEG, *(_two_sizes(bytes((0xFF, marker))) for marker in (0x01, 0xD0, 0xD7, 0xD8, 0xD9))]
+
+
+@given(
+    st.sampled_from(BASES),
+    st.lists(st.tuples(st.sampled_from(BOUNDARIES), PIECES), max_size=3),
+    st.lists(st.tuples(st.integers(2, JPEG.find(b"\xff\xda")), st.integers(0, 255)), max_size=2),
+)
 @settings(deadline=None, max_examples=400)
-def test_whatever_a_header_says_is_decoded_or_refused(inserted):
-    encoded = JPEG
+def test_whatever_a_header_says_is_decoded_or_refused(encoded, inserted, changed):
     for place, piece in sorted(inserted, key=lambda x: -x[0]):
         encoded = encoded[:place] + piece + encoded[place:]
+    for place, value in changed:
+        encoded = encoded[:place] + bytes((value,)) + encoded[place + 1 :]
     pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     try:
         header = check_header(encoded)
