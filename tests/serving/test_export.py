@@ -233,17 +233,17 @@ def test_the_limit_of_pixels_is_the_models(backbone, metadata, photographs, tmp_
             signature(tf.constant([jpeg(0), content]))
 
 
-@pytest.mark.parametrize("found", [float("nan"), float("inf"), "abc", [1], True, -5, 4.5, 1e308])
-def test_a_threshold_that_is_none_is_refused(model_dir, found, tmp_path):
+def test_a_threshold_that_is_none_is_refused(model_dir, tmp_path):
     shutil.copytree(model_dir, tmp_path / "model")
-    (tmp_path / "model" / export.EXTRA / export.VERIFICATION_FILE).write_text(
-        json.dumps({"sets": {"lfw": {"threshold": found}}})
-    )
-    with pytest.raises(DataError) as refused:
-        local.LocalModel(str(tmp_path / "model")).threshold()
-    assert str(refused.value).endswith(
-        f"verification.json: set 'lfw': expected a threshold of 0..4. Received: {found!r}"
-    )
+    model = local.LocalModel(str(tmp_path / "model"))
+    for found in (float("nan"), float("inf"), "abc", [1], True, -5, 4.5, 1e308):
+        figures = json.dumps({"sets": {"lfw": {"threshold": found}}})
+        (tmp_path / "model" / export.EXTRA / export.VERIFICATION_FILE).write_text(figures)
+        with pytest.raises(
+            DataError, match=r"verification\.json: set 'lfw': expected a threshold of 0\.\.4"
+        ) as refused:
+            model.threshold()
+        assert str(refused.value).endswith(f"Received: {found!r}")
 
 
 @pytest.mark.parametrize(
@@ -279,9 +279,13 @@ def test_a_broken_model_is_named(model_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "file", ["saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"]
+    "file, share",
+    [
+        ("saved_model.pb", 0.5),
+        ("variables/variables.data-00000-of-00001", 0.5),
+        ("variables/variables.index", None),
+    ],
 )
-@pytest.mark.parametrize("share", [0, 0.5, None])
 def test_a_model_that_is_cut_is_named_by_all_who_load_it(model_dir, tmp_path, file, share):
     shutil.copytree(model_dir, tmp_path / "model")
     path = tmp_path / "model" / file
