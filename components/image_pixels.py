@@ -12,9 +12,7 @@ import numpy as np
 from PIL import Image
 
 from components.image_header import UPRIGHT, ImageError, check_header
-from trainer_module.features import MAX_IMAGE_PIXELS
-
-_LARGEST_FILE = MAX_IMAGE_PIXELS * 4 * 2 + 2**20  # four channels of 16 bits, and 1 MiB of what cameras write beside
+from trainer_module.features import MAX_IMAGE_PIXELS, largest_image_file
 
 
 def read_file(path: Path) -> bytes:
@@ -24,9 +22,9 @@ def read_file(path: Path) -> bytes:
       ImageError: the file is larger than an image of `MAX_IMAGE_PIXELS` without any compression.
       OSError: the file cannot be read.
     """
-    size = path.stat().st_size
-    if size > _LARGEST_FILE:
-        raise ImageError(f"expected a file of at most {_LARGEST_FILE:,} bytes. Received: {size:,} bytes")
+    size, largest = path.stat().st_size, largest_image_file()
+    if size > largest:
+        raise ImageError(f"expected a file of at most {largest:,} bytes. Received: {size:,} bytes")
     return path.read_bytes()
 
 

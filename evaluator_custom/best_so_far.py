@@ -13,8 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from evaluator_custom.conditions import Cut
+from evaluator_custom.conditions import CUTS, Cut
 from evaluator_custom.pair_table import Judgements, PairTable
+from trainer_module.errors import is_number
 
 BEST_FILE = "best_so_far.json"
 
@@ -89,6 +90,23 @@ def loads(text: str) -> dict[str, Record]:
     """
     try:
         values: dict[str, dict[str, Any]] = json.loads(text)
-        return {name: Record(**fields) for name, fields in values.items()}
-    except (TypeError, AttributeError, json.JSONDecodeError) as error:
+        records = {name: Record(**fields) for name, fields in values.items()}
+        if not all(map(_is_whole, records.values())):
+            raise TypeError("a field of another type or range")
+        return records
+    except (TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"expected records of models by set. Received: {text[:80]!r}") from error
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether a file's record is of the types and ranges of its fields: an accuracy of NaN would never be beaten."""
+    return (
+        isinstance(record.model, str)
+        and isinstance(record.digest, str)
+        and record.folds in CUTS
+        and is_number(record.pairs, int)
+        and is_number(record.accuracy)
+        and 0 <= record.accuracy <= 1
+        and isinstance(record.wrong_pairs, list)
+        and all(is_number(index, int) and 0 <= index < record.pairs for index in record.wrong_pairs)
+    )

@@ -14,6 +14,7 @@ from evaluator_custom.leaks import TrainingContent
 from trainer_module import features
 from trainer_module.console import progress
 from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digest
+from trainer_module.errors import DataError
 
 _HEAD_BYTES, _FOOT_BYTES = 12, 4  # around each record of a TFRecord file: length and checksums
 
@@ -103,14 +104,24 @@ def read_pair_examples(split_uri: str, name: str) -> PairExamples:
 
 
 def read_training_content(examples_uri: str) -> TrainingContent | None:
-    """Reads what RecordExampleGen wrote beside its splits; None where it isn't there."""
+    """Reads what RecordExampleGen wrote beside its splits; None where it isn't there.
+
+    Raises:
+      DataError: a file is damaged.
+    """
     arrays = []
-    for name in (IMAGE_DIGESTS_FILE, IDENTITIES_FILE):
+    for name, dtype in ((IMAGE_DIGESTS_FILE, np.uint64), (IDENTITIES_FILE, np.int64)):
         path = os.path.join(examples_uri, name)
         if not tf.io.gfile.exists(path):
             return None
         with tf.io.gfile.GFile(path, "rb") as file:
-            arrays.append(np.load(io.BytesIO(file.read()), allow_pickle=False))
+            try:
+                found = np.load(io.BytesIO(file.read()), allow_pickle=False)
+                if found.ndim != 1 or found.dtype != dtype:
+                    raise ValueError(f"{found.dtype} {list(found.shape)}")
+            except (ValueError, EOFError, AttributeError) as error:
+                raise DataError(f"{path}: expected an array {np.dtype(dtype)} [N]. Received: {error}") from error
+            arrays.append(found)
     return TrainingContent(*arrays)
 
 

@@ -14,7 +14,7 @@ import click
 
 from pipeline.surroundings import check_working_folder, settle
 from trainer_module.console import say
-from trainer_module.errors import DataError
+from trainer_module.errors import DataError, in_short
 
 # What an operation on a file can meet that is no fault of what a person wrote.
 _MACHINES_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -72,7 +72,7 @@ def _said(error: BaseException, log: str | None) -> int:
         path = os.fsdecode(error.filename)
         say(f"error: {_in_one_line(path)}: expected a path that can be used. Received: {error.strerror}")
         return 2
-    say(f"failed: {type(error).__name__}: {_in_one_line(error)}")
+    say(f"failed: {type(error).__name__}: {_in_one_line(in_short(error))}")
     say(f"log: {_written() if log is None else log}")
     return 1
 

@@ -1,7 +1,6 @@
 """What a run came to, read back from ML Metadata: which nodes ran, what the model reached, where everything lies."""
 
 import dataclasses
-import json
 import os
 from typing import Any
 
@@ -10,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2
 from components.record_example_gen.shards import QUARANTINE, QUARANTINE_LIST
 from pipeline.config import PipelineConfig
 from pipeline.local_artifacts import MODEL_FOLDER, VERIFICATION_FILE, open_store
+from trainer_module.errors import parse_json_object
 
 _TRAIN_EXAMPLES = "TrainExamples"  # RecordExampleGen's, told from PairExampleGen's by what it counts
 _RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
@@ -90,8 +90,8 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
         path = uri(kind, name)
         if not path:
             return None
-        with open(path) as f:
-            return json.load(f)
+        with open(path, errors="replace") as f:
+            return parse_json_object(f.read(), path)
 
     pushed = artifacts.get("PushedModel")
     properties = pushed.custom_properties if pushed else {}

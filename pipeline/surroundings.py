@@ -3,7 +3,7 @@
 import os
 
 from trainer_module.cluster import past_proxies
-from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams
+from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, say
 from trainer_module.errors import DataError
 
 
@@ -13,6 +13,8 @@ def settle() -> None:
     for name in (CONSOLE_FD, LOG):
         os.environ.pop(name, None)  # what a parent told its children, and this is none of them
     os.environ["MPLBACKEND"] = "agg"  # a notebook names its own, which matplotlib then fails to import here
+    for name in sorted({"TF_XLA_FLAGS", "XLA_FLAGS"} & set(os.environ)):
+        say(f"{name}={os.environ[name]!r} is set: of a flag that it doesn't know, TensorFlow ends without a word")
     past_proxies(os.environ)  # Beam's portable runner and TensorFlow's workers talk to this host by gRPC
 
 

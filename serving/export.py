@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.signatures import SERVING, EmbeddingModel
 from trainer_module import features
-from trainer_module.errors import DataError
+from trainer_module.errors import DataError, is_number
 from trainer_module.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
 
 MODEL_NAME = "arcface"  # the name under which TF Serving offers the model, and the folder it is pushed to
@@ -24,6 +24,7 @@ WARMUP_FILE = "tf_serving_warmup_requests"  # the name is TF Serving's
 REFERENCE_FILE = "reference_embeddings.npy"
 VERIFICATION_FILE = "verification.json"  # figures and thresholds, added when the model is pushed
 _WARMUP_BATCHES = (1, 8)
+_JSON = {str: "strings", dict: "objects"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +77,24 @@ class ModelMetadata:
         try:
             with tf.io.gfile.GFile(path) as f:
                 values = json.load(f)
-            return cls(**{**values, "pixel_format": PixelFormat.from_dict(values["pixel_format"])})
-        except (tf.errors.OpError, ValueError, KeyError, TypeError) as error:
+            found = cls(**{**values, "pixel_format": PixelFormat.from_dict(values["pixel_format"])})
+            found._check()
+            return found
+        except (tf.errors.OpError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: expected what this project writes about a model. Received: {error!r}") from error
+
+    def _check(self) -> None:
+        """Raises ValueError where a field is not what it is said to be."""
+        for name, least in (("embedding_dim", 1), ("classes", 0), ("image_size", 1), ("max_image_pixels", 1)):
+            value = getattr(self, name)
+            if not is_number(value, int) or not least <= value < 2**31:
+                raise ValueError(f"{name} must be a whole number of {least} to {2**31 - 1}, not {value!r}")
+        for name, kind in (("backbone", str), ("options", dict), ("training", dict)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be of JSON's {_JSON[kind]}, not {getattr(self, name)!r}")
+        for name in ("mean", "scale"):
+            if not is_number(getattr(self.pixel_format, name)):
+                raise ValueError(f"{name} must be a number, not {getattr(self.pixel_format, name)!r}")
 
 
 def probe_images(count: int) -> list[bytes]:

@@ -13,7 +13,7 @@ from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from trainer_module import features
 from trainer_module.console import say
-from trainer_module.errors import DataError
+from trainer_module.errors import DataError, in_short, is_number
 from trainer_module.images import decode, image_size
 from trainer_module.literal_paths import load_saved_model
 
@@ -65,10 +65,7 @@ class LocalModel:
           DataError: neither.
         """
         self.path = resolve(path)
-        try:
-            self._loaded = load_saved_model(self.path)
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise DataError(f"{self.path}: expected a whole SavedModel. Received: {error}") from error
+        self._loaded = load_saved_model(self.path)
         missing = {SERVING, VERIFICATION} - set(self._loaded.signatures)
         if missing:
             raise DataError(
@@ -119,12 +116,15 @@ class LocalModel:
             with tf.io.gfile.GFile(path) as f:
                 sets = json.load(f)["sets"]
             found = {key: figures["threshold"] for key, figures in sets.items() if figures["threshold"] is not None}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: expected the figures of an evaluation. Received: {error!r}") from error
         name = next(iter(found), None) if name is None else name
         if name not in found:
             raise DataError(f"{path}: expected a set of {sorted(found)}, which have a threshold. Received: {name!r}")
-        return float(found[name])
+        threshold = found[name]
+        if not is_number(threshold) or not 0 <= threshold <= 4:
+            raise DataError(f"{path}: set {name!r}: expected a threshold of 0..4. Received: {threshold!r}")
+        return float(threshold)
 
     def verify(self, a: str, b: str, threshold: float, *, resize: bool = False) -> Verdict:
         """Compares two faces as the verification protocol does: image and mirror together.
@@ -183,7 +183,13 @@ def resolve(path: str) -> str:
 
 def _read_image(path: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
     """The bytes of a whole JPEG or PNG, and its width and height, which are known before anything is decoded."""
+    largest = features.largest_image_file(max_pixels)
     with open(path, "rb") as f:
+        if (size := os.stat(f.fileno()).st_size) > largest:
+            raise DataError(
+                f"{path}: expected a file of at most {largest:,} bytes, for the model's max_image_pixels of "
+                f"{max_pixels:,}. Received: {size:,} bytes"
+            )
         content = f.read()
     if not content.startswith(features.IMAGE_MAGICS):
         raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {content[:8].hex(' ') or 'none'}")
@@ -196,5 +202,5 @@ def _read_image(path: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
             )
         decode(tf.constant(content), max_pixels)
     except tf.errors.InvalidArgumentError as error:
-        raise DataError(f"{path}: expected a whole JPEG or PNG image. Received: {error.message}") from error
+        raise DataError(f"{path}: expected a whole JPEG or PNG image. Received: {in_short(error)}") from error
     return content, (width, height)

@@ -2,8 +2,21 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
+
+# What TensorFlow writes around the one sentence that says what went wrong: where Python made the node, and node names.
+_AROUND = re.compile(
+    r"\s*$|Graph execution error:|\s*Detected at node|<stack traces unavailable>|in user code:|  File \"|"
+    r"    (?!\w+Error: )|\d+ root error\(s\) found|\s*\[\[|\d+ (successful|derived) "
+)
+_BEFORE = re.compile(
+    r"^\s*(\(\d+\) [A-Z_]+: +)?(\w+Error: )?(\{\{[^}]*\}\} *)*"
+    r"(Error in user-defined function passed to \S+ transformation with iterator: \S+: )?"
+)
+_BEHIND = re.compile(r"\s*(\[\[.*|\[Op:.*)$")
+_MOST = 2.0**63  # what no number of ours reaches: a comparison that refuses NaN, infinity and 400 digits alike
 
 
 class DataError(ValueError):
@@ -14,6 +27,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What an error about an unknown word ends in: "; did you mean 'lfw'?", or "" where nothing known is like it."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def is_number(value: Any, kind: type = float) -> bool:
+    """Whether a value out of a file is a finite number; `kind` int: a whole one. JSON's true is none."""
+    return (
+        isinstance(value, int if kind is int else int | float)
+        and not isinstance(value, bool)
+        and -_MOST < value < _MOST
+    )
+
+
+def in_short(error: BaseException) -> str:
+    """What an error says; of one of TensorFlow's, the sentence without its graph and Python's stack around."""
+    text = str(error)
+    if not any(cls.__module__.startswith("tensorflow.") for cls in type(error).__mro__):
+        return text
+    said = (_BEHIND.sub("", _BEFORE.sub("", line)) for line in text.splitlines() if not _AROUND.match(line))
+    return next(filter(None, said), text.partition("\n")[0])
 
 
 def parse_json_object(text: str, path: str) -> dict[str, Any]:

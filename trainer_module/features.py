@@ -79,3 +79,11 @@ class PixelFormat:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         return cls(**values)
+
+
+def largest_image_file(max_pixels: int = MAX_IMAGE_PIXELS) -> int:
+    """Bytes that an encoded image of so many pixels takes at most.
+
+    That is four channels of 16 bits without any compression, and 1 MiB of what cameras write beside.
+    """
+    return max_pixels * 4 * 2 + 2**20

@@ -13,7 +13,7 @@ import tf_keras
 from trainer_module.console import progress
 from trainer_module.heads.arcface import ArcFace
 from trainer_module.images import to_input
-from trainer_module.input_pipeline import holdout_batches, shards
+from trainer_module.input_pipeline import holdout_batches, images_that_decode, shards
 from trainer_module.job import TrainingJob
 
 HOLDOUT_FILE = "holdout.json"  # beside the checkpoint
@@ -87,7 +87,8 @@ class HoldoutEvaluation:
             total=self._steps * self._batch_size, description="hold-out", unit="img", disable=not show
         ) as bar:
             for _ in range(self._steps):
-                total += self._step(self._iterator)
+                with images_that_decode():
+                    total += self._step(self._iterator)
                 bar.update(self._batch_size)
         hits, images = (int(value) for value in total.numpy())
         return HoldoutResult(hits / max(images, 1), images, step)

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer_module.features import CHANNELS, IMAGE_SIZE, MAX_IMAGE_PIXELS, PNG_MAGIC, PixelFormat
+from trainer_module.features import CHANNELS, IMAGE_SIZE, MAX_IMAGE_PIXELS, PNG_MAGIC, PixelFormat, largest_image_file
 from trainer_module.orientation import orientations, turned
 
 
@@ -38,9 +38,10 @@ def decode(image_bytes: tf.Tensor, max_pixels: int = MAX_IMAGE_PIXELS) -> tf.Ten
       uint8 [H, W, 3], RGB, 0..255.
 
     Raises:
-      tf.errors.InvalidArgumentError: the bytes are no image or of more pixels, which the header tells before memory is
-        taken (when the op runs).
+      tf.errors.InvalidArgumentError: the bytes are no image, more than one of `max_pixels` can take, or of more pixels,
+        which the header tells before memory is taken (when the op runs).
     """
+    image_bytes = _within_bytes(image_bytes, max_pixels)
     return _decode_upright(image_bytes, orientations(tf.expand_dims(image_bytes, 0))[0], max_pixels)
 
 
@@ -89,6 +90,7 @@ def decode_faces(image_bytes: tf.Tensor, size: int = IMAGE_SIZE, max_pixels: int
     def decoder(one: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         return fit(_decode_upright(*one, max_pixels), size)
 
+    image_bytes = _within_bytes(image_bytes, max_pixels)
     return over_batch(decoder, (image_bytes, orientations(image_bytes)), size)
 
 
@@ -115,6 +117,22 @@ def fit(image: tf.Tensor, size: int) -> tf.Tensor:
 
     fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], size))
     return tf.ensure_shape(tf.cond(fits, lambda: image, resized), (size, size, CHANNELS))
+
+
+def _within_bytes(image_bytes: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """The same strings, none of which is longer than an image of so many pixels can be.
+
+    TensorFlow's decoders count bytes in 32 bits: 3 GiB of them end the process.
+    """
+    largest = min(largest_image_file(max_pixels), 2**31 - 1)
+    lengths = tf.strings.length(image_bytes)  # int32: from 2 GiB to 4 GiB it is negative
+    expected = f"expected images of at most {largest} bytes each. Received bytes ="
+    within = tf.raw_ops.Assert(
+        condition=tf.reduce_all(tf.logical_and(lengths >= 0, lengths <= largest)),
+        data=[tf.constant(expected), lengths],
+    )
+    with tf.control_dependencies([within]):
+        return tf.identity(image_bytes)
 
 
 def _decode_upright(image_bytes: tf.Tensor, orientation: tf.Tensor, max_pixels: int) -> tf.Tensor:

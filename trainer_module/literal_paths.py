@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer_module.errors import DataError, in_short
+
 _GLOB_CHARACTERS = frozenset("[]*?\\")
 
 
@@ -31,6 +33,13 @@ def literal_path(folder: str) -> Iterator[str]:
 
 
 def load_saved_model(folder: str) -> Any:
-    """What `tf.saved_model.load` gives for a folder, whatever that is called."""
+    """What `tf.saved_model.load` gives for a folder, whatever that is called.
+
+    Raises:
+      DataError: a SavedModel that is not whole.
+    """
     with literal_path(folder) as path:
-        return tf.saved_model.load(path)
+        try:
+            return tf.saved_model.load(path)
+        except Exception as error:  # a damaged graph or variable fails anywhere in TensorFlow
+            raise DataError(f"{folder}: expected a whole SavedModel. Received: {in_short(error)}") from error

@@ -19,7 +19,7 @@ from trainer_module.console import progress
 from trainer_module.heads.arcface import ArcFace
 from trainer_module.holdout import HoldoutEvaluation
 from trainer_module.images import to_input
-from trainer_module.input_pipeline import mirror, training_batches
+from trainer_module.input_pipeline import images_that_decode, mirror, training_batches
 from trainer_module.job import TrainingJob
 from trainer_module.schedules import WarmupCosine, margin_at
 from trainer_module.settings import TrainSettings
@@ -155,7 +155,8 @@ def train(job: TrainingJob) -> None:
         logged, logged_at = 0, time.monotonic()
         shown: dict[str, str] = {}
         for done in range(1, settings.steps + 1):
-            metrics = step(iterator)
+            with images_that_decode():
+                metrics = step(iterator)
             if done == 1:
                 distribution.mark_started()
             bar.update(settings.batch_size)

@@ -1,5 +1,7 @@
 """The best blessed model so far: no sequence of small losses passes it, and its record travels from run to run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,15 @@ def test_a_record_of_other_pairs_or_folds_is_not_compared_with():
 def test_a_damaged_record_is_an_error_that_shows_it(text):
     with pytest.raises(ValueError, match="expected records of models by set. Received: "):
         loads(text)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("accuracy", float("nan")), ("accuracy", 2), ("accuracy", "x"), ("wrong_pairs", [10**9]), ("wrong_pairs", 5),
+     ("wrong_pairs", [-1]), ("pairs", "6"), ("folds", "none"), ("model", 1), ("digest", None)],
+)  # fmt: skip
+def test_a_record_of_another_type_or_range_is_refused(field, value):
+    record = Record("m", 6, "d", "contiguous", 0.5, [1, 5])
+    assert loads(dumps({"lfw": record})) == {"lfw": record}
+    with pytest.raises(ValueError, match="expected records of models by set. Received: .*lfw"):
+        loads(dumps({"lfw": dataclasses.replace(record, **{field: value})}))

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import shutil
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image, ImageOps
 from tensorflow_serving.apis import prediction_log_pb2
 
+from evaluator_custom.foreign import EmbedderOptions, load_embedder
 from pipeline.cli import main
 from serving import check, export, local, pusher, signatures
 from tests.closeness import assert_close
@@ -237,6 +239,36 @@ def test_the_limit_of_pixels_is_the_models(backbone, metadata, photographs, tmp_
             signature(tf.constant([jpeg(0), content]))
 
 
+def test_a_threshold_that_is_none_is_refused(model_dir, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "model")
+    model = local.LocalModel(str(tmp_path / "model"))
+    for found in (float("nan"), float("inf"), "abc", [1], True, -5, 4.5, 1e308):
+        figures = json.dumps({"sets": {"lfw": {"threshold": found}}})
+        (tmp_path / "model" / export.EXTRA / export.VERIFICATION_FILE).write_text(figures)
+        with pytest.raises(
+            DataError, match=r"verification\.json: set 'lfw': expected a threshold of 0\.\.4"
+        ) as refused:
+            model.threshold()
+        assert str(refused.value).endswith(f"Received: {found!r}")
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("image_size", "x"), ("image_size", 0), ("max_image_pixels", 10**30), ("embedding_dim", 1.5), ("classes", True),
+        ("options", 5), ("training", []), ("backbone", [1]), ("mean", float("nan")), ("mean", True), ("scale", 0),
+        ("scale", "1"),
+    ],
+)  # fmt: skip
+def test_an_entry_of_another_type_or_range_is_named(metadata, field, value, tmp_path):
+    metadata.write(str(tmp_path))
+    entries = json.loads((tmp_path / export.METADATA_FILE).read_text())
+    (entries["pixel_format"] if field in ("mean", "scale") else entries)[field] = value
+    (tmp_path / export.METADATA_FILE).write_text(json.dumps(entries))
+    with pytest.raises(DataError, match=r"model\.json: expected what this project writes .* Received: .*" + field):
+        export.ModelMetadata.read(str(tmp_path))
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"backbone": 1}', "{"])
 def test_a_broken_description_is_named(model_dir, content, tmp_path):
     shutil.copytree(model_dir, tmp_path / "model")
@@ -250,6 +282,47 @@ def test_a_broken_model_is_named(model_dir, tmp_path):
     (tmp_path / "model" / "saved_model.pb").write_bytes(b"\0broken")
     with pytest.raises(DataError, match=r"model: expected a whole SavedModel\. Received: "):
         local.LocalModel(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize(
+    "file, share",
+    [
+        ("saved_model.pb", 0.5),
+        ("variables/variables.data-00000-of-00001", 0.5),
+        ("variables/variables.index", None),
+    ],
+)
+def test_a_model_that_is_cut_is_named_by_all_who_load_it(model_dir, tmp_path, file, share):
+    shutil.copytree(model_dir, tmp_path / "model")
+    path = tmp_path / "model" / file
+    content = path.read_bytes()
+    path.unlink()
+    if share is not None:
+        path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match=r"model: expected a (whole )?SavedModel"):
+        local.LocalModel(str(tmp_path / "model"))
+    with pytest.raises(DataError, match=r"model: expected a (whole )?SavedModel"):
+        load_embedder(str(tmp_path / "model"), EmbedderOptions())
+
+
+def test_more_bytes_than_a_picture_takes_are_refused_before_they_are_read(model_dir, tmp_path):
+    huge = tmp_path / "huge.jpg"
+    huge.write_bytes(jpeg(0))
+    os.truncate(huge, 3 << 30)
+    with pytest.raises(
+        DataError, match=r"huge\.jpg: expected a file of at most 135,266,304 bytes.* 3,221,225,472 bytes"
+    ):
+        local.LocalModel(model_dir).embed([str(huge)])
+
+
+def test_a_request_of_more_bytes_than_a_picture_takes_is_refused_before_decoding(backbone, metadata, tmp_path):
+    path = str(tmp_path / "model")
+    export.export_saved_model(backbone, path, dataclasses.replace(metadata, max_image_pixels=112 * 112))
+    largest = 112 * 112 * 8 + 2**20
+    for signature in tf.saved_model.load(path).signatures.values():
+        assert signature(tf.constant([jpeg(0).ljust(largest, b"\0")]))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"at most {largest} bytes each.*{largest + 1}"):
+            signature(tf.constant([jpeg(0), jpeg(0).ljust(largest + 1, b"\0")]))
 
 
 def test_local_model_names_what_is_no_image_or_no_model(model_dir, tmp_path):

@@ -10,8 +10,9 @@ from PIL import Image
 
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.errors import DataError
 from trainer_module.images import decode, decode_face
-from trainer_module.input_pipeline import decode_batch, holdout_batches, mirror, training_batches
+from trainer_module.input_pipeline import decode_batch, holdout_batches, images_that_decode, mirror, training_batches
 from trainer_module.settings import TrainSettings
 
 LABELS = [100, 7, 7, 300, 300, 300, 7, 300] * 3  # gaps, as in a cleaned list
@@ -188,3 +189,25 @@ def test_no_shards(data, make):
         FileNotFoundError, match=r"expected TFRecord shards of a split\. Received: patterns=\['/nowhere"
     ):
         make(["/nowhere/*"], data[1], SETTINGS)
+
+
+@pytest.mark.parametrize("any_size", [False, True])
+def test_an_image_that_is_damaged_inside_is_said_to_be_one(data, tmp_path, any_size):
+    whole = io.BytesIO()
+    Image.open(io.BytesIO(jpeg(0))).save(whole, "PNG")
+    damaged = bytearray(whole.getvalue())
+    damaged[200:260] = b"\xff" * 60  # header and end are right
+    write_shards(tmp_path / "train", [(bytes(damaged), 7)] * 8, shards=1)
+    batches = iter(training_batches([str(tmp_path / "train" / "*")], data[1], SETTINGS, any_size=any_size))
+    step = tf.function(lambda: next(batches))  # as in the training step
+    message = (
+        r"^training records: expected images that decode; --set ingest\.decode=true finds .* Received: Invalid PNG"
+    )
+    with pytest.raises(DataError, match=message) as found, images_that_decode():
+        step()
+    assert "\n" not in str(found.value)
+
+
+def test_what_is_no_image_s_fault_stays_what_it_is():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes"), images_that_decode():
+        tf.constant([1, 2]) + tf.constant([1, 2, 3])
