@@ -64,6 +64,7 @@ def write_examples(folder: Path, pairs: int) -> None:
     from tfx.types import standard_artifacts
 
     from components import verification_bin
+    from components.pair_example_gen.component import PairExampleGen
     from components.pair_example_gen.executor import PairExampleGenExecutor
 
     images = jpegs(2 * pairs)
@@ -75,7 +76,12 @@ def write_examples(folder: Path, pairs: int) -> None:
     examples = standard_artifacts.Examples()
     examples.uri, examples.id = str(out), 1
     context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(out / "tmp"))
-    properties = {"input_base": str(out / "bin"), "options": json.dumps({"sets": list(SETS)})}
+    data = str(out / "bin")
+    properties = {
+        "input_base": data,
+        "input_config": PairExampleGen(data, SETS).exec_properties["input_config"],
+        "options": json.dumps({"sets": list(SETS)}),
+    }
     PairExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
 
 

@@ -13,6 +13,7 @@ from serving.export import EXTRA, ModelMetadata
 from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
 from trainer_module.errors import DataError
 from trainer_module.images import decode
+from trainer_module.literal_paths import load_saved_model
 
 IMAGES_PER_CALL = 64  # 128 with their mirrors: 19 MB of float32 pixels, and large enough to fill two cores
 
@@ -93,7 +94,7 @@ class PairEmbedder(Embedder):
         """
         self._path = model_path
         self.swap_colours = swap_colours
-        self._loaded = tf.saved_model.load(model_path) if loaded is None else loaded  # keeps the variables alive
+        self._loaded = load_saved_model(model_path) if loaded is None else loaded  # keeps the variables alive
         if VERIFICATION not in self._loaded.signatures:
             raise DataError(
                 f"{model_path}: expected a SavedModel with the signature {VERIFICATION!r}, as this project exports. "

@@ -17,6 +17,7 @@ from trainer_module.console import say
 from trainer_module.errors import DataError
 from trainer_module.features import CHANNELS, IMAGE_SIZE, PixelFormat
 from trainer_module.images import decode_faces, to_input
+from trainer_module.literal_paths import load_saved_model
 from trainer_module.weights import onnx_file
 
 Layout = Literal["nchw", "nhwc"]
@@ -306,7 +307,7 @@ def load_embedder(path: str, options: EmbedderOptions) -> Embedder:
             raise DataError(f"{path}: expected a SavedModel's folder or a file *.onnx. Received: another file")
         return ForeignEmbedder(path, options)
     folder = resolve(path)
-    loaded = tf.saved_model.load(folder)
+    loaded = load_saved_model(folder)
     if VERIFICATION in loaded.signatures:
         return PairEmbedder(folder, swap_colours=options.pixels.colour == "bgr", loaded=loaded)
     return ForeignEmbedder(folder, options, loaded=loaded)

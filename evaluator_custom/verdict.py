@@ -138,7 +138,7 @@ def _judged(
         if baseline is None:
             # A first model is compared with nothing, but a set that can't judge it blocks it, too.
             return {**judged, **comparison, "holds": undefined is None, "reason": undefined}
-        return {**judged, **_change(condition, results, best.get(condition.set), undefined)}
+        return {**judged, **_change(condition, results, baseline.get(condition.set), best.get(condition.set))}
     value = results.metrics.get(metric_name(condition))
     reason = None
     if value is None and condition.kind == "gap":
@@ -148,8 +148,11 @@ def _judged(
     return {**judged, "value": value, "holds": condition.holds(value), "reason": reason}
 
 
-def _change(condition: Condition, results: SetEvaluation, best: Record | None, undefined: str | None) -> dict[str, Any]:
-    """What a condition on a change says of the latest blessed model and of the best so far."""
+def _change(
+    condition: Condition, results: SetEvaluation, latest: SetEvaluation | None, best: Record | None
+) -> dict[str, Any]:
+    """What a condition on a change says of the latest blessed model, and of the best so far if it judges otherwise."""
+    undefined = results.table.result.undefined.get("accuracy")
     value = results.metrics.get(CHANGE + _DIFFERENCE)
     judged: dict[str, Any] = {
         "value": value,
@@ -159,8 +162,10 @@ def _change(condition: Condition, results: SetEvaluation, best: Record | None, u
         "best": None,
         "reason": None if value is not None else undefined or "the latest blessed model has no accuracy on this set",
     }
-    found = change(Judgements.of(results.table), best.judgements() if best else None, SIGNIFICANCE)
-    if best and found:
+    known = Judgements.of(latest.table) if latest else None
+    if best is None or (known and np.array_equal(known.correct, best.judgements().correct)):
+        return judged
+    if found := change(Judgements.of(results.table), best.judgements(), SIGNIFICANCE):
         holds = condition.holds(found.significant)
         judged["best"] = {
             "model": best.model,

@@ -72,6 +72,8 @@ def _write_import(read: Callable[[], Any], out: str) -> None:
 def import_mxnet(prefix: str, epoch: int, out: str, output: str | None) -> None:
     """Read InsightFace's MXNet checkpoint PREFIX-symbol.json and PREFIX-EPOCH.params into OUT."""
     for path in (f"{prefix}-symbol.json", f"{prefix}-{epoch:04d}.params"):
+        if not os.path.exists(path):
+            raise DataError(f"{path}: expected a file of an MXNet checkpoint. Received: no such file")
         InputFile().check(path)
 
     def read() -> Any:

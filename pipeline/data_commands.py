@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.paths import InputFile, InputFolder, OutputFile, OutputFolder
+from pipeline.paths import InputFile, InputFolder, OutputFile, OutputFolder, check_data_files
 from trainer_module.errors import DataError
 
 
@@ -63,6 +63,7 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
     """
     from components import inspection
 
+    check_data_files(folder)
     report = inspection.inspect(folder, write_index=write_index)
     if as_json:
         echo_json(report.to_dict())

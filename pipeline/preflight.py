@@ -9,6 +9,7 @@ from evaluator_custom.conditions import Condition
 from pipeline.backbone_check import check_backbone
 from pipeline.config import PipelineConfig
 from pipeline.memory import check_memory
+from pipeline.paths import check_data_files
 from trainer_module.cluster import given_task
 from trainer_module.console import say
 from trainer_module.errors import DataError, did_you_mean
@@ -42,6 +43,8 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
     """
     if filesystem.is_local(config.data) and not os.path.isdir(config.data):
         raise DataError(f"{config.data}: expected a folder as InsightFace publishes it. Received: no such folder")
+    if filesystem.is_local(config.data):
+        check_data_files(config.data)
     check_memory(config.train, _check_records(config))
     evaluation = config.evaluation
     for name in evaluation.required_sets:

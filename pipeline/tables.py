@@ -51,15 +51,17 @@ def verdict_lines(verification: dict[str, Any]) -> list[str]:
     if verification["baseline"] is None:
         lines.append("  first model: no comparison, the conditions on its own figures decide")
     else:
-        for words, of_sets in (("blessed before", verification["baseline"]), ("best so far", verification["best"])):
-            figures = (f"{name} {shown(values['accuracy'])}{_by(values)}" for name, values in of_sets.items())
-            lines.append(f"  {words}: {', '.join(figures) or '-'}")
+        lines.append(f"  blessed before: {_accuracies(verification['baseline'])}")
+        best = verification["best"]
+        for model in dict.fromkeys(values["model"] for values in best.values()):
+            own = {name: values for name, values in best.items() if values["model"] == model}
+            lines.append(f"  best so far: {_accuracies(own)} by {model}")
     return lines
 
 
-def _by(values: dict[str, Any]) -> str:
-    """Which model a figure is of, where that is known."""
-    return f" by {values['model']}" if "model" in values else ""
+def _accuracies(of_sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Accuracy of a model on each set."""
+    return ", ".join(f"{name} {shown(values['accuracy'])}" for name, values in of_sets.items())
 
 
 def _found(condition: dict[str, Any], verification: dict[str, Any]) -> str:

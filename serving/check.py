@@ -8,6 +8,7 @@ import tensorflow as tf
 from serving.export import EXTRA, REFERENCE_FILE, probe_images
 from serving.signatures import SERVING
 from trainer_module import features
+from trainer_module.literal_paths import load_saved_model
 
 # Same graph, same weights, another process or machine: what remains is the order of sums in kernels. Embeddings have
 # length 1, so that their distance is an error relative to their size: 5e-6 seen between AVX2 and AVX-512, and 0.2 for a
@@ -33,7 +34,7 @@ def check_embeddings(model_dir: str) -> float:
     """
     with tf.io.gfile.GFile(os.path.join(model_dir, EXTRA, REFERENCE_FILE), "rb") as f:
         expected = np.load(f)
-    loaded = tf.saved_model.load(model_dir)
+    loaded = load_saved_model(model_dir)
     answer = loaded.signatures[SERVING](tf.constant(probe_images(len(expected))))
     received = answer[features.EMBEDDING].numpy()
     same_shape = received.shape == expected.shape

@@ -15,6 +15,7 @@ from trainer_module import features
 from trainer_module.console import say
 from trainer_module.errors import DataError
 from trainer_module.images import decode, image_size
+from trainer_module.literal_paths import load_saved_model
 
 _IMAGES_PER_CALL = 64
 
@@ -65,7 +66,7 @@ class LocalModel:
         """
         self.path = resolve(path)
         try:
-            self._loaded = tf.saved_model.load(self.path)
+            self._loaded = load_saved_model(self.path)
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise DataError(f"{self.path}: expected a whole SavedModel. Received: {error}") from error
         missing = {SERVING, VERIFICATION} - set(self._loaded.signatures)

@@ -15,6 +15,8 @@ import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trainer_module.processes import die_with_parent
+
 ROOT = Path(__file__).resolve().parent.parent
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.preloaded"])
@@ -57,6 +59,7 @@ def python(
 
 def _become(words: list[str], cwd: str, environment: dict[str, str], out: str, err: str) -> None:
     """In the fork: turns this process into the one that was asked for."""
+    die_with_parent()  # which ends with the tests
     for descriptor, path in ((1, out), (2, err)):
         opened = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(opened, descriptor)

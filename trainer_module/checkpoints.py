@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from trainer_module.errors import DataError
+from trainer_module.literal_paths import literal_path
 
 _FOLDER = "checkpoint"
 _NAME = "model"
@@ -43,7 +44,8 @@ def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:
       DataError: there is no whole checkpoint, it lacks a variable of the backbone, or has one of another shape.
     """
     try:
-        status = tf.train.Checkpoint(backbone=backbone).read(path_in(run_dir))
-        status.assert_existing_objects_matched().expect_partial()
+        with literal_path(run_dir) as folder:
+            status = tf.train.Checkpoint(backbone=backbone).read(path_in(folder))
+            status.assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:  # IndexError: a file cut off
         raise DataError(f"{path_in(run_dir)}: expected a checkpoint of {backbone.name}. Received: {error}") from error

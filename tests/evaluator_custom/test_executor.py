@@ -14,6 +14,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
 from components import verification_bin
+from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom import metrics, protocol, slices
 from evaluator_custom.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
@@ -78,9 +79,14 @@ def _export(uri, seed):
 
 def _pair_examples(folder, sets):
     examples = _artifact(standard_artifacts.Examples, folder / "examples")
-    PairExampleGenExecutor(BaseBeamExecutor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"))).Do(
-        {}, {"examples": [examples]}, {"input_base": str(folder / "data"), "options": json.dumps({"sets": sets})}
-    )
+    data = str(folder / "data")
+    properties = {
+        "input_base": data,
+        "input_config": PairExampleGen(data, sets).exec_properties["input_config"],
+        "options": json.dumps({"sets": sets}),
+    }
+    context = BaseBeamExecutor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"))
+    PairExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
     return examples
 
 
@@ -382,6 +388,7 @@ def test_a_best_that_cannot_be_compared_with_is_said_and_starts_anew(world, tmp_
     _, verdict, _ = _evaluate(inputs, tmp_path / "out", condition, baseline=models[1], latest=latest)
     assert verdict["blessed"]
     assert verdict["best"]["lfw"]["model"] == models[1].uri
+    assert verdict["conditions"][0]["best"] is None  # it is the latest, which was compared with
     warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("WARNING")]
     (warning,) = [line for line in warnings if "the best starts anew with the latest blessed model" in line]
     assert ("models/best" in warning) == (case == "other pairs")

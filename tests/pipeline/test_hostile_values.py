@@ -141,6 +141,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--size": NO_INTEGER,
         "--layout": ["", "nwhc"],
         "--colour": ["", "grey"],
+        "--folds": ["", "random"],
         "--template": ["median", "mean"],
         "--folders": ["faces", *NO_FOLDER_TO_READ],
         "--gallery": ["faces", *NO_FOLDER_TO_READ],

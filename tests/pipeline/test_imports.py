@@ -82,7 +82,7 @@ def test_init_from_needs_a_model(tmp_path):
 def test_a_missing_checkpoint_is_named(tmp_path):
     result = cli("import-mxnet", str(tmp_path / "model"), "0", str(tmp_path / "out"))
     assert result.returncode == 2
-    assert "model-symbol.json: expected a file of an MXNet checkpoint" in result.stderr
+    assert "model-symbol.json: expected a file. Received: no such file" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -26,7 +26,9 @@ def compiled(tmp_path_factory):
     from pipeline.kubeflow_runner import compile_pipeline
 
     output = tmp_path_factory.mktemp("kubeflow") / "pipeline.yaml"
-    compile_pipeline(make_config("gs://bucket/data", "gs://bucket/runs", "r50"), "registry/arcface:1", str(output))
+    compile_pipeline(
+        make_config("gs://bucket/data", "gs://bucket/runs", "r50", here=False), "registry/arcface:1", str(output)
+    )
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     return output
 

@@ -1,10 +1,13 @@
 """What is said about a data set's folder before anything runs."""
 
+import os
 import re
 
 import pytest
+from click.testing import CliRunner
 
 from components.recordio import write_index
+from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.preflight import check_dataset, check_run
 from tests.helpers import write_pairs, write_records
@@ -89,6 +92,17 @@ def test_a_training_that_memory_does_not_hold(data, monkeypatch):
     with pytest.raises(DataError, match="train.batch_size: expected about .* 2 identities and 1 worker without a GPU"):
         _checked(data, size)
     assert _checked(data, size, "train.check_memory=false") == ("lfw",)
+
+
+@pytest.mark.parametrize("name", ["train.rec", "train.idx", "property", "lfw.bin", "lfw.csv"])
+@pytest.mark.parametrize(("make", "received"), [(os.mkfifo, "a named pipe"), (os.mkdir, "a folder")])
+def test_what_only_has_a_data_files_name_is_refused_at_once(data, name, make, received):
+    (data / name).unlink(missing_ok=True)
+    make(data / name)
+    with pytest.raises(DataError, match=rf"{re.escape(name)}: expected a file. Received: {received}"):
+        _checked(data)
+    inspected = CliRunner().invoke(main, ["inspect", str(data)])
+    assert inspected.exit_code == 2
 
 
 def test_a_gap_wants_the_column_that_it_names(data):

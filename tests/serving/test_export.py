@@ -17,7 +17,7 @@ from pipeline.cli import main
 from serving import check, export, local, pusher, signatures
 from tests.closeness import assert_close
 from tests.helpers import jpeg
-from trainer_module import backbones
+from trainer_module import backbones, checkpoints
 from trainer_module.errors import DataError
 from trainer_module.features import PixelFormat
 
@@ -262,3 +262,22 @@ def test_local_model_names_what_is_no_image_or_no_model(model_dir, tmp_path):
         local.LocalModel(model_dir).embed([str(text)])
     with pytest.raises(DataError, match="expected a SavedModel or a folder of numbered versions"):
         local.LocalModel(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model [v1]", "m*", "m?", "back\\slash"])
+def test_a_models_folder_may_be_called_anything(model_dir, tmp_path, name):
+    shutil.copytree(model_dir, tmp_path / name)
+    (tmp_path / "a.jpg").write_bytes(jpeg(1))
+    expected = local.LocalModel(model_dir).embed([str(tmp_path / "a.jpg")]).embeddings
+    received = local.LocalModel(str(tmp_path / name)).embed([str(tmp_path / "a.jpg")]).embeddings
+    np.testing.assert_allclose(received, expected, atol=1e-6)
+    assert check.check_embeddings(str(tmp_path / name)) <= check.TOLERANCE
+
+
+def test_a_training_runs_folder_may_be_called_anything(backbone, tmp_path):
+    folder = tmp_path / "run [v1]*"
+    tf.train.Checkpoint(backbone=backbone).write(checkpoints.path_in(str(folder)))
+    other = backbones.build("iresnet_tiny", embedding_dim=DIM)
+    checkpoints.read_backbone(other, str(folder))
+    for one, two in zip(backbone.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(one, two)

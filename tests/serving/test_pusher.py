@@ -80,9 +80,9 @@ def test_a_model_that_is_not_blessed_is_not_pushed(model, tmp_path):
     assert _served(tmp_path) == []
 
 
-@pytest.mark.parametrize("difference", [3e-5, 1e-3, float("nan")])
+@pytest.mark.parametrize("difference", [3e-4, 1e-2, float("nan")])
 def test_a_model_that_gives_other_embeddings_than_at_export_is_not_pushed(model, tmp_path, difference):
-    """3e-5 of a unit length: three times the tolerance, and far above what kernels differ by."""
+    """3e-4 of a unit length: three times the tolerance, and far above what kernels differ by."""
     reference = model / "Format-Serving" / export.EXTRA / export.REFERENCE_FILE
     embeddings = np.load(reference)
     embeddings[3, 2] += difference

@@ -90,7 +90,8 @@ def test_a_task_of_a_cluster_whose_others_never_come_is_stopped(tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_supervisor_that_is_killed(tmp_path):
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_supervisor_that_is_ended(tmp_path, ended_by):
     code = (
         "import sys; from trainer_module.distribution import run_workers; from trainer_module.job import TrainingJob\n"
         "run_workers(TrainingJob.from_json(sys.argv[1]))"
@@ -106,8 +107,8 @@ def test_workers_end_with_a_supervisor_that_is_killed(tmp_path):
         time.sleep(0.05)
     for pid in workers:
         os.kill(int(pid), signal.SIGSTOP)  # or they might end by themselves, for want of data
-    supervisor.kill()
-    supervisor.wait()
+    supervisor.send_signal(ended_by)
+    assert supervisor.wait() == -ended_by
     while _workers_of(job_file):  # until pytest's timeout
         time.sleep(0.05)
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import socket
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module import distribution
 from trainer_module.cluster import Task
+from trainer_module.errors import DataError
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
@@ -49,6 +51,17 @@ def test_workers_on_one_host_find_each_other_past_a_proxy(job, tmp_path, monkeyp
     distribution.run_workers(dataclasses.replace(job, run_dir=str(tmp_path)))
     assert _weights(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "tensorboard"]
+
+
+def test_the_trainer_refuses_a_cluster_that_it_is_not_told_to_join(monkeypatch, tmp_path):
+    """In a container nothing is looked at before `run_fn`."""
+    from trainer_module.run_fn import run_fn
+
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}')
+    told = {"settings": TrainSettings().to_dict(), "any_size": False}
+    with pytest.raises(DataError, match="`unset TF_CONFIG`, or join them with --set train.join_cluster=true"):
+        run_fn(types.SimpleNamespace(custom_config=told, model_run_dir=str(tmp_path)))
+    assert not os.listdir(tmp_path)
 
 
 def test_each_host_that_joins_a_cluster_keeps_the_same_model(job, tmp_path):

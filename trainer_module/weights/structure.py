@@ -124,15 +124,21 @@ def recognise(graph: Graph) -> tuple[str, dict[str, Any]]:
     if any(node.groups > 1 for node in convs):
         options["fc_bias"] = "bias" in denses[0].arrays
         name, structure = _mobilefacenet(convs)
+        _check_features(denses[0], name, structure["last_width"])  # its last convolution takes the whole map
         return name, options | structure
     name = _iresnet(graph, convs)
-    kernel = denses[0].arrays["kernel"]
-    if kernel.values.shape[1] != _IRESNET_FEATURES:
+    _check_features(denses[0], name, _IRESNET_FEATURES)
+    return name, options
+
+
+def _check_features(dense: Node, name: str, features: int) -> None:
+    """Compares the fully connected layer's kernel with the number of values that it is fed."""
+    kernel = dense.arrays["kernel"]
+    if kernel.values.shape[1] != features:
         raise WeightImportError(
-            f"{denses[0].op} {denses[0].name}: {name} needs a weight of [D, {_IRESNET_FEATURES}]. "
+            f"{dense.op} {dense.name}: {name} needs a weight of [D, {features}]. "
             f"Received: {kernel.source} {list(kernel.values.shape)}"
         )
-    return name, options
 
 
 def _check_channels(graph: Graph) -> None:
