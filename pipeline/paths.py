@@ -1,6 +1,7 @@
 """Paths of the command line, checked before anything slow is imported."""
 
 import contextlib
+import abc
 import os
 import stat
 import tempfile
@@ -20,14 +21,14 @@ _KINDS = (
 )
 
 
-class _Path(click.ParamType):
+class _Path(click.ParamType, abc.ABC):
     """A path that `check` accepts; a complaint names the option or argument, and the path."""
 
     name = "path"
 
+    @abc.abstractmethod
     def check(self, path: str) -> None:
         """Raises DataError or OSError if the path can't be used."""
-        raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The path as it was given.
