@@ -1,7 +1,7 @@
 """Paths of the command line, checked before anything slow is imported."""
 
-import contextlib
 import abc
+import contextlib
 import os
 import stat
 import tempfile
