@@ -27,4 +27,4 @@ def read_bounded(path: str, most: int, limit: str, *, open_file: OpenFile = open
         if size > most:
             raise DataError(f"{path}: expected a file of at most {most:,} bytes ({limit}). Received: {size:,} bytes")
         file.seek(0)
-        return file.read(most)
+        return file.read(size)  # not `most`: Python would take that much memory first
