@@ -54,7 +54,10 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
         raise DataError(f"{folder}: expected a folder as InsightFace publishes it. Received: no such folder")
     if not rec.is_file():
         if write_index or not _set_files(folder):
-            raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
+            raise DataError(
+                f"{rec}: expected a RecordIO file as InsightFace publishes it (of folders of faces, "
+                "`arcface-tfx convert` makes one). Received: no such file"
+            )
         return DatasetReport(str(folder), sets=tuple(_inspect_sets(folder, np.empty(0, _DIGEST))))
     if write_index and idx.exists():
         raise DataError(f"{idx}: expected no index, which --write-index would overwrite. Received: an existing file")

@@ -25,7 +25,7 @@ class Record:
     """What one model made of a set of N pairs.
 
     Attributes:
-      model: where it was.
+      model: which it was, e.g. "Trainer/model/10".
       pairs: N.
       digest: of the pairs' images, of what is true about them, and of their order.
       folds: how they were cut.
@@ -42,12 +42,16 @@ class Record:
 
     @classmethod
     def of(cls, model: str, table: PairTable, digest: str) -> Self | None:
-        """The record of a model; None where the protocol judges nothing."""
+        """The record of a model; None where the protocol judges nothing.
+
+        A root may be moved, and a verdict travels with what is pushed: of the model's path, its end stays.
+        """
         judged = Judgements.of(table)
         if judged is None:
             return None
         wrong = np.flatnonzero(~judged.correct).tolist()
-        return cls(model, judged.correct.size, digest, table.folds, judged.accuracy, wrong)
+        name = "/".join(model.rstrip("/").split("/")[-3:])
+        return cls(name, judged.correct.size, digest, table.folds, judged.accuracy, wrong)
 
     def judgements(self) -> Judgements:
         """What `pair_table.change` compares."""

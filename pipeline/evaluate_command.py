@@ -178,14 +178,16 @@ def _evaluate_folders(
     flags: dict[str, Any],
 ) -> None:
     """1:1 and 1:N figures, of all images of `folders`, or of `probes` against `gallery`."""
-    with quiet():
-        from pipeline.evaluate_folders import evaluate_folder, evaluate_gallery
+    from pipeline.evaluate_folders import evaluate_folder, evaluate_gallery, read_faces
 
+    # Before TensorFlow is imported and the network loaded: a bad image is named in seconds.
+    found, *asked = (read_faces(x, resize=resize) for x in (folders, gallery, probes) if x is not None)
+    with quiet():
         [embedder] = _load([model], flags)
         if folders is not None:
-            figures = evaluate_folder(embedder, folders, resize=resize)
+            figures = evaluate_folder(embedder, found)
         else:
-            figures = evaluate_gallery(embedder, str(gallery), str(probes), template or "mean", resize=resize)
+            figures = evaluate_gallery(embedder, found, asked[0], template or "mean")
     if json_file:
         _write_json(json_file, figures.to_dict())
     click.echo("\n".join(figures.lines()))

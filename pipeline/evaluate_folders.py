@@ -101,7 +101,7 @@ class FolderFigures:
         ]
 
 
-def evaluate_folder(embedder: "Embedder", folder: str, *, resize: bool = False) -> FolderFigures:
+def evaluate_folder(embedder: "Embedder", folder: "str | Faces", *, resize: bool = False) -> FolderFigures:
     """1:1 figures of all pairs of a folder's images, and 1:N figures of a split of them.
 
     The split, from names alone: an identity's gallery image is the first whose name contains "gallery", or else its
@@ -110,7 +110,7 @@ def evaluate_folder(embedder: "Embedder", folder: str, *, resize: bool = False) 
 
     Args:
       embedder: the loaded model.
-      folder: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
+      folder: one sub-folder of JPEG or PNG images an identity, or what `read_faces` found in one.
       resize: see `read_faces`.
 
     Returns:
@@ -119,11 +119,11 @@ def evaluate_folder(embedder: "Embedder", folder: str, *, resize: bool = False) 
     Raises:
       DataError: fewer than 2 identities, no identity with two images, or what `read_faces` refuses.
     """
-    faces = read_faces(folder, resize=resize)
+    faces = folder if isinstance(folder, Faces) else read_faces(folder, resize=resize)
     names, labels, sizes = np.unique(faces.identities, return_inverse=True, return_counts=True)
     if names.size < 2 or sizes.max() < 2:
         raise DataError(
-            f"{folder}: expected 2 identities or more, one of them with 2 images or more. "
+            f"{faces.folder}: expected 2 identities or more, one of them with 2 images or more. "
             f"Received: identities of {', '.join(map(str, sizes[:10]))}{', …' if sizes.size > 10 else ''} images"
         )
     _warn_of_duplicates(faces)
@@ -142,13 +142,18 @@ def evaluate_folder(embedder: "Embedder", folder: str, *, resize: bool = False) 
 
 
 def evaluate_gallery(
-    embedder: "Embedder", gallery: str, probes: str, template: Template = "mean", *, resize: bool = False
+    embedder: "Embedder",
+    gallery: "str | Faces",
+    probes: "str | Faces",
+    template: Template = "mean",
+    *,
+    resize: bool = False,
 ) -> FolderFigures:
     """1:1 and 1:N figures of one folder's images against the identities of another.
 
     Args:
       embedder: the loaded model.
-      gallery: the known: one sub-folder of JPEG or PNG images an identity; what tools leave there is left out.
+      gallery: the known: one sub-folder of JPEG or PNG images an identity, or what `read_faces` found in one.
       probes: the same; a sub-folder whose name is not in the gallery is of an unknown.
       template: how an identity's images become its score, "mean" or "best" (see `score_gallery`).
       resize: see `read_faces`.
@@ -159,11 +164,11 @@ def evaluate_gallery(
     Raises:
       DataError: fewer than 2 identities in the gallery, no probe of any of them, or what `read_faces` refuses.
     """
-    known, asked = read_faces(gallery, resize=resize), read_faces(probes, resize=resize)
+    known, asked = (x if isinstance(x, Faces) else read_faces(x, resize=resize) for x in (gallery, probes))
     names = set(known.identities)
     if len(names) < 2 or names.isdisjoint(asked.identities):
         raise DataError(
-            f"{gallery}: expected 2 identities or more, one of them also in {probes}. "
+            f"{known.folder}: expected 2 identities or more, one of them also in {asked.folder}. "
             f"Received: {len(names)}, {len(names.intersection(asked.identities))} of them there"
         )
     _warn_of_duplicates(known, asked)

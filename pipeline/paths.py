@@ -190,6 +190,10 @@ def _shown(path: str) -> str:
 class Number(click.FloatRange):
     """A number of a range; click's own takes NaN, which no comparison refuses, and infinity where an end is open."""
 
+    def _describe_range(self) -> str:
+        """The range in words; click's own says "x<=None" where it has no end."""
+        return super()._describe_range() if self.min is not None or self.max is not None else "a number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
         number = super().convert(value, param, ctx)

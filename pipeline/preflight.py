@@ -99,7 +99,10 @@ def _check_records(config: PipelineConfig) -> int:
     folder = config.data
     rec, idx = os.path.join(folder, recordio.REC_FILE), os.path.join(folder, recordio.IDX_FILE)
     if not filesystem.exists(rec):
-        raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
+        raise DataError(
+            f"{rec}: expected a RecordIO file as InsightFace publishes it (of folders of faces, "
+            "`arcface-tfx convert` makes one). Received: no such file"
+        )
     if not filesystem.exists(idx):
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return _FEWEST_IDENTITIES

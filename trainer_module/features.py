@@ -66,9 +66,9 @@ class PixelFormat:
     def __post_init__(self) -> None:
         if self.colour not in ("rgb", "bgr"):
             raise ValueError(f"colour must be 'rgb' or 'bgr'. Received: colour={self.colour!r}")
-        if not math.isfinite(self.mean):
+        if not isinstance(self.mean, int | float) or not math.isfinite(self.mean):
             raise ValueError(f"mean must be a finite number. Received: mean={self.mean!r}")
-        if not 0 < self.scale < math.inf:
+        if not isinstance(self.scale, int | float) or not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be positive. Received: scale={self.scale!r}")
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
@@ -98,6 +98,9 @@ def _roc(axes: Axes, models: Mapping[str, EvaluatedSet]) -> None:
         far, tar = _outline(curve, least)
         axes.step(far, tar, line, where="post", color=colour, label=name)
     axes.set(xscale="log", xlabel="false accept rate", ylabel="true accept rate", title="ROC")
+    # A log axis labels itself by formulas, 10^-3, which are not read here (see _STYLE).
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda far, _: f"{far:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlim=(0.9 * least, 1.1), ylim=(bottom, 1 + 0.02 * (1 - bottom)))
     if len(models) > 1:
         axes.legend(loc="lower right")

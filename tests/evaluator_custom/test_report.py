@@ -188,6 +188,17 @@ def test_a_dollar_sign_is_drawn_as_one():
     assert text.get_window_extent(renderer).width > plain.get_window_extent(renderer).width
 
 
+def test_the_axis_of_the_roc_is_in_plain_numbers():
+    figure = Figure()
+    with matplotlib.rc_context(plots._STYLE):
+        axes = figure.subplots()
+        plots._roc(axes, {"lfw": _evaluated()})
+        FigureCanvasAgg(figure).draw()
+    labels = [label.get_text() for label in axes.get_xticklabels(which="both") if label.get_text()]
+    assert {"0.1", "1"} <= set(labels)
+    assert all(float(label) > 0 for label in labels)
+
+
 def test_a_set_whose_name_is_no_file_name_gets_its_plot_beside_the_page(tmp_path):
     _write(tmp_path, _evaluated("../a/b"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page-..%2Fa%2Fb.png", "page.html"]
