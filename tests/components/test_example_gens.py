@@ -184,7 +184,7 @@ Image.new("RGB", (96, 112)).save(SMALL_PNG, "PNG")
         (SMALL_PNG.getvalue(), r"an image of 112x112 pixels .* Received: 96x112"),
         (jpeg(3)[:-40], r"a whole image. Received: \d+ bytes without an end marker"),
         (PNG.getvalue()[:-12], r"a whole image. Received: \d+ bytes without an end marker"),
-        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xda" + bytes(40), r"a JPEG or PNG with its size in the header"),
+        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xda\x00\x08" + bytes(40), r"a JPEG or PNG with its size in the header"),
         (b"\xff\xd8\xff\xe0\xff\xff" + bytes(40), r"a JPEG or PNG with its size in the header"),
     ],
     ids=["gif", "empty", "jpeg-size", "png-size", "jpeg-cut", "png-cut", "scan-first", "segment-too-long"],
