@@ -52,7 +52,7 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
     before = _resident()
     settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, optimizer=optimizer)  # type: ignore[arg-type]
     strategy = tf.distribute.get_strategy()
-    state = loop._create_state(settings, classes)
+    state = loop.create_state(settings, classes)
     random = np.random.default_rng(1)
     pixels = tf.constant(random.integers(0, 256, (batch, 112, 112, 3), dtype=np.uint8))
     indices = tf.constant(random.integers(0, classes, batch, dtype=np.int64))
