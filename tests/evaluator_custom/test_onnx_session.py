@@ -1,5 +1,6 @@
 """ONNX files that ask for more memory than there is: refused, with none of it taken."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,20 @@ def _bomb(path, op, by_input):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
 
 
-@pytest.mark.parametrize("op, by_input", [("ConstantOfShape", False), ("Expand", False), ("Tile", True)])
-def test_what_nodes_make_is_limited(tmp_path, op, by_input):
+ARENA = r"Available memory of .* smaller than requested bytes of 6442450944"
+
+
+@pytest.mark.parametrize(
+    "op, by_input, refusal",
+    [
+        ("ConstantOfShape", False, ARENA),
+        ("Expand", False, ARENA),
+        ("Expand", True, ARENA),
+        # onnxruntime has a limit of its own for this node, before it asks for memory.
+        ("Tile", True, r"Tile output tensor would require more than 4294967296 bytes"),
+    ],
+)
+def test_what_nodes_make_is_limited(tmp_path, op, by_input, refusal):
     _bomb(tmp_path / "bomb.onnx", op, by_input)
     code = (
         "import resource, sys, numpy as np; from evaluator_custom.onnx_session import OnnxSession\n"
@@ -48,6 +61,5 @@ def test_what_nodes_make_is_limited(tmp_path, op, by_input):
     )
     command = [sys.executable, "-c", code, tmp_path / "bomb.onnx"]
     said, taken = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()
-    assert "Available memory of" in said, said
-    assert "smaller than requested bytes of 6442450944" in said
+    assert re.search(refusal, said), said
     assert int(taken) < 200_000  # KB

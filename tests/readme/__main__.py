@@ -26,7 +26,7 @@ NOT_RUN = {
     "ARCFACE_MODELS=$PWD/build/demo/serving docker ": "needs Docker",
 }
 # README's words for what is the reader's own, where no file has that name.
-STAND_INS = {"--folders faces/mine": "--folders aligned", "--data FOLDER": "--data faces/lfw"}
+STAND_INS = {"--data FOLDER": "--data faces/lfw"}
 RUN = "arcface-tfx run "
 _SETTINGS = {
     "train.steps": "2",

@@ -71,9 +71,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """All constant tensors, those of inner graphs, too."""
     for inner in _graphs(graph):
         yield from inner.initializer
-        for node in inner.node:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
+        for attribute in _attributes(inner):
+            yield from (attribute.t, *attribute.tensors)
     for sparse in _sparse_tensors(graph):
         yield from (sparse.values, sparse.indices)
 
@@ -82,18 +81,22 @@ def _sparse_tensors(graph: onnx.GraphProto) -> Iterator[onnx.SparseTensorProto]:
     """All sparse constants, those of inner graphs, too."""
     for inner in _graphs(graph):
         yield from inner.sparse_initializer
-        for node in inner.node:
-            for attribute in node.attribute:
-                yield from (attribute.sparse_tensor, *attribute.sparse_tensors)
+        for attribute in _attributes(inner):
+            yield from (attribute.sparse_tensor, *attribute.sparse_tensors)
+
+
+def _attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
+    """The attributes of a graph's own nodes."""
+    for node in graph.node:
+        yield from node.attribute
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph, and all inside of its nodes."""
     yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _graphs(inner)
+    for attribute in _attributes(graph):
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _graphs(inner)
 
 
 def _error(path: Path, tensor: onnx.TensorProto, expected: str, received: object) -> WeightImportError:
