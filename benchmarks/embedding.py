@@ -12,7 +12,6 @@ the machine.
 
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks import table
+from benchmarks import memory, table
 
 MODULE = "benchmarks.embedding"
 PAIRS = 640  # where speed is measured
@@ -200,7 +199,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         name, where, *rest = sys.argv[1:]
         taken = _CHILDREN[name](Path(where), *(int(value) if value.isdigit() else value for value in rest))
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak_mb = memory.peak() / 2**20
         print(json.dumps([*(taken if isinstance(taken, list) else [taken or 0]), peak_mb]))
     else:
         table.write("embedding", f"python -m {MODULE}", measure())

@@ -4,13 +4,11 @@
 that makes the network, the head and the optimizer as the Trainer does, and takes three steps on random pixels.
 """
 
-import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 
-from benchmarks import table
+from benchmarks import memory, table
 
 # Backbone, images per step, identities.
 CASES = (
@@ -49,7 +47,7 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
     from trainer_module import loop
     from trainer_module.settings import TrainSettings
 
-    before = _resident()
+    before = memory.resident()
     settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, optimizer=optimizer)  # type: ignore[arg-type]
     strategy = tf.distribute.get_strategy()
     state = loop.create_state(settings, classes)
@@ -61,13 +59,7 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
     iterator = iter(batches)
     for _ in range(3):
         step(iterator)
-    print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-
-
-def _resident() -> int:
-    """Bytes of this process that are in memory now."""
-    with open("/proc/self/statm") as f:
-        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    print(before, memory.peak())
 
 
 def measure() -> Iterator[tuple[str, str, str]]:

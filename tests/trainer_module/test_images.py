@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from benchmarks import memory
 from trainer_module import images
 from trainer_module.features import PixelFormat
 
@@ -122,15 +123,10 @@ def test_pixel_format_survives_json_and_refuses_nonsense():
 
 def _peak_growth(call) -> float:
     """By how many MB the process's peak memory rises above what it holds now, while `call` runs."""
-
-    def status(field: str) -> float:
-        text = Path("/proc/self/status").read_text()
-        return float(text.partition(f"{field}:")[2].split()[0]) / 1024
-
-    before = status("VmRSS")
+    before = memory.resident()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
     call()
-    return status("VmHWM") - before
+    return (memory.peak() - before) / 2**20
 
 
 def _bomb(kind: str) -> bytes:
