@@ -1,4 +1,4 @@
-"""A folder with one folder an identity: which files are images, and which file a name means. Standard library only.
+"""A folder with one folder an identity: which files are images, and which file a name means.
 
 Tools leave things behind: `.DS_Store`, `._face.jpg`, `Thumbs.db`, `desktop.ini`, `@eaDir`, `__MACOSX`, notes, empty
 folders. They are left out and counted, so that a folder means the same to every command.
@@ -9,6 +9,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+from trainer_module.console import progress
 from trainer_module.errors import DataError
 from trainer_module.features import IMAGE_MAGICS
 
@@ -60,7 +61,7 @@ def find_identities(folder: Path) -> IdentityFolders:
         raise DataError(f"{folder}: expected a folder with one folder an identity. Received: no such folder")
     identities: dict[str, list[Path]] = {}
     left_out: list[str] = []
-    for entry in sorted(folder.iterdir()):
+    for entry in progress(sorted(folder.iterdir()), description="look for images", unit="folder"):
         if not _is_usable(entry) or not entry.is_dir():
             if _is_usable(entry) and _is_image(entry):
                 raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")

@@ -24,6 +24,7 @@ from pipeline.endings import Commands
 from pipeline.evaluate_command import evaluate
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, make_private
 from pipeline.quiet import quiet
+from pipeline.unpack_command import unpack
 from trainer_module.console import say
 from trainer_module.errors import DataError
 
@@ -39,7 +40,7 @@ def main() -> None:
     """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
 
 
-for _command in (synth, inspect, convert, evaluate):
+for _command in (synth, inspect, convert, unpack, evaluate):
     main.add_command(_command)
 
 
