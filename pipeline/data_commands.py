@@ -81,7 +81,7 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
 
 
 @click.command(
-    epilog="Examples: arcface-tfx convert aligned/ faces/mine --pairs pairs.txt --set lfw;  "
+    epilog="Examples: arcface-tfx convert aligned/ faces/mine --pairs pairs.txt --set-name lfw;  "
     "arcface-tfx convert aligned/ faces/mine --verify-identities 0.1 --pairs 6000"
 )
 @click.argument("folder", type=InputFolder())
@@ -100,7 +100,7 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
 )
 @click.option("--hard", type=Number(0, 1), help="Share of its pairs of different people that look alike.  [0.25]")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed keeps out others, and draws other pairs.  [1]")
-@click.option("--set", "name", help="Name of the verification set, e.g. lfw; of one that is drawn: kept_out.")
+@click.option("--set-name", "name", help="Name of the verification set, e.g. lfw; of one that is drawn: kept_out.")
 @click.option("--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear, JPEG quality 95).")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that can't be used, and list them in skipped.csv.")
 def convert(
@@ -135,13 +135,13 @@ def convert(
 
 
 def _pair_list(pairs: str | None, name: str | None) -> "PairList | None":
-    """What `--pairs FILE --set NAME` asks for."""
+    """What `--pairs FILE --set-name NAME` asks for."""
     from components.pair_list import PairList
 
     if pairs is None and name is None:
         return None
     if pairs is None or name is None:
-        raise click.UsageError("--pairs and --set go together (--verify-identities draws pairs). Received: one")
+        raise click.UsageError("--pairs and --set-name go together (--verify-identities draws pairs). Received: one")
     if pairs.isdecimal() and not os.path.lexists(pairs):
         raise DataError(
             f"--pairs: expected a list of pairs, or --verify-identities with a number of them. Received: {pairs}"

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.pair_drawing import FOLDS, UNIT, draw_pairs, most_pairs, thumbnail
+from components.pair_drawing import FOLDS, LOOK, UNIT, draw_pairs, most_pairs, thumbnail
 
 SIZES = st.lists(st.integers(1, 12), min_size=2, max_size=60).map(np.array)
 
@@ -18,7 +18,7 @@ def _owners(sizes):
 
 
 def _looks(sizes, seed=0):
-    return np.random.default_rng(seed).integers(-500, 500, (int(np.sum(sizes)), 64), dtype=np.int16)
+    return np.random.default_rng(seed).integers(-500, 500, (int(np.sum(sizes)), LOOK), dtype=np.int16)
 
 
 def _by_hand(sizes):
@@ -108,13 +108,14 @@ def test_other_numbers_of_pairs_are_refused(pairs):
         draw_pairs(sizes, _looks(sizes), pairs, hard=0, seed=0)
 
 
-def test_a_thumbnail_is_of_block_means_without_brightness_and_contrast():
+def test_a_thumbnail_is_of_block_means_without_brightness_contrast_and_side():
     pixels = np.random.default_rng(0).integers(0, 100, (112, 112, 3), dtype=np.uint8)
-    small = np.asarray(Image.fromarray(pixels).reduce(14), np.float64).mean(axis=2)  # rounded to whole levels
-    expected = (small - small.mean()) / np.sqrt(np.square(small - small.mean()).sum())
+    blocks = np.asarray(Image.fromarray(pixels[20:100, 16:96]).reduce(5), np.float64).mean(axis=2)  # whole levels
+    half = (blocks + np.fliplr(blocks))[:, :8]
     found = thumbnail(pixels)
-    assert found.dtype == np.int16
-    assert np.corrcoef(found, expected.ravel())[0, 1] > 0.98
+    assert (found.dtype, found.shape) == (np.int16, (LOOK,))
+    assert np.corrcoef(found, half.ravel())[0, 1] > 0.98
     assert np.sqrt(np.square(found.astype(np.int64)).sum()) == pytest.approx(1000, rel=0.01)
     np.testing.assert_array_equal(found, thumbnail(pixels * 2 + 7))
+    np.testing.assert_array_equal(found, thumbnail(pixels[:, ::-1]))
     assert not thumbnail(np.full((112, 112, 3), 9, np.uint8)).any()
