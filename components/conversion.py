@@ -16,7 +16,7 @@ import numpy as np
 from components import verification_bin
 from components.conversion_report import ConversionReport, KeptReport, SetReport
 from components.face_files import FaceFiles
-from components.identity_folders import find_identities
+from components.identity_folders import IdentityFolders, find_identities
 from components.kept_out import KeepOut, KeptFaces, KeptSet
 from components.pair_attributes import attributes_file, write_identities
 from components.pair_list import ListedPair, PairList, oddities, read_pairs
@@ -66,14 +66,7 @@ def convert(
     folder, out = Path(folder), Path(out)
     if pairs and keep_out:
         raise DataError("expected a list of pairs, or identities to keep out and draw them of. Received: both")
-    if os.path.lexists(out):
-        raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
-    if folder.resolve() in out.resolve().parents:
-        raise DataError(f"{out}: expected a folder outside of {folder}. Received: one in it")
-    found = find_identities(folder)
-    for name in found.identities:
-        if any(x in name for x in "\t\r\n"):
-            raise DataError(f"{folder}: expected folder names without tab and newline. Received: {name!r}")
+    found = _find(folder, out)
     listed = read_pairs(Path(pairs.path), folder) if pairs else []
     kept = keep_out.choose(found.identities, folder) if keep_out else {}
     faces = KeptFaces(keep_out, kept) if keep_out else None
@@ -89,9 +82,9 @@ def convert(
             bad.check()
             if trained and not counts:
                 raise DataError(f"{folder}: expected an image that can be used. Received: none")
-            names = [*counts, *kept]
-            (partial / IDENTITIES).write_bytes(os.fsencode("".join(f"{i}\t{name}\n" for i, name in enumerate(names))))
-            report = ConversionReport(identities=len(counts), images=sum(counts.values()))
+            names = "".join(f"{label}\t{name}\n" for label, name in enumerate([*counts, *kept]))
+            (partial / IDENTITIES).write_bytes(os.fsencode(names))
+            report = ConversionReport(len(counts), sum(counts.values()), left_out=found.left_out_line())
             if faces and keep_out:
                 report = _write_kept(partial, faces.draw(folder), keep_out.name, images, report)
             elif pairs:
@@ -99,15 +92,20 @@ def convert(
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return dataclasses.replace(
-        report,
-        resized=len(images.resized),
-        squeezed=len(images.squeezed),
-        first_squeezed=next((f"{path} ({size})" for path, size in images.squeezed.items()), ""),
-        turned=len(images.turned),
-        left_out=found.left_out_line(),
-        skipped=tuple(bad.lines()),
-    )
+    return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
+
+
+def _find(folder: Path, out: Path) -> IdentityFolders:
+    """The images, if `out` can be made of them; see `convert`."""
+    if os.path.lexists(out):
+        raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
+    if folder.resolve() in out.resolve().parents:
+        raise DataError(f"{out}: expected a folder outside of {folder}. Received: one in it")
+    found = find_identities(folder)
+    for name in found.identities:
+        if any(x in name for x in "\t\r\n"):
+            raise DataError(f"{folder}: expected folder names without tab and newline. Received: {name!r}")
+    return found
 
 
 def _write_train(

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -69,6 +69,15 @@ class FaceFiles:
             self._known_bad.add(path)
             self.bad.note(str(path), reason)
         return None
+
+    def changes(self) -> dict[str, Any]:
+        """What was done to images, by the names of `ConversionReport`'s fields."""
+        return {
+            "resized": len(self.resized),
+            "squeezed": len(self.squeezed),
+            "first_squeezed": next((f"{path} ({size})" for path, size in self.squeezed.items()), ""),
+            "turned": len(self.turned),
+        }
 
     def _face(self, path: Path) -> Face:
         data = read_file(path)

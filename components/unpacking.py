@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,14 @@ from components.identity_folders import identity_name
 from components.image_header import ImageError, check_end, check_header
 from components.record_example_gen.checks import wrong_label
 from components.skipped import SKIPPED_FILE, Skipped
+from components.watched_reader import WatchedReader
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
 from trainer_module.features import JPEG_MAGIC, MAX_PIXELS_SETTING
 
 PAIRS_FILE = "pairs.txt"  # lines "path_a TAB path_b TAB 0|1", as `convert --pairs` reads them
 
-_LONGEST_NAMES = 1 << 28  # bytes of identities.txt: 10 million names take 200 MB
+_LONGEST_NAMES = 1 << 26  # bytes of identities.txt: 2 million names of 25 bytes; read, they take 0.5 GB
 _DIGITS = 7  # of a label, which names a folder where nothing else does
 _WITHOUT = "without the file, labels name the folders"
 
@@ -98,7 +99,7 @@ def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
     names = _read_names(rec.with_name(IDENTITIES))
     images = 0
     folders: set[str] = set()
-    with _WatchedReader(rec) as reader:
+    with WatchedReader(rec) as reader:
         if idx.exists():
             index = recordio.read_index(str(idx), rec_bytes=rec.stat().st_size)
         else:
@@ -124,14 +125,6 @@ def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
             (out / folder / f"{key:0{digits}d}{ending}").write_bytes(record.payload)
             images += 1
     return UnpackReport(images, len(folders))
-
-
-class _WatchedReader(recordio.RecordReader):
-    """A reader whose scan shows how far it is."""
-
-    def scan(self) -> Iterator[tuple[int, bytes]]:
-        """All records in file order, with a progress bar."""
-        yield from progress(super().scan(), description="rebuild index", unit="record")
 
 
 def _folder(record: recordio.Record, names: dict[int, str] | None, rec: Path) -> str:
