@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.align_option import ALIGN, faces_in
 from pipeline.paths import InputFile, InputFolder, OutputFile, OutputFolder, check_data_files
 from trainer_module.errors import DataError
 
@@ -79,16 +80,18 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
 @click.argument("out", type=OutputFolder())
 @click.option("--pairs", type=InputFile(), help="List of pairs: LFW's form, or lines PATH_A PATH_B 0|1.")
 @click.option("--set", "name", help="Name of the verification set that the pairs become, e.g. lfw.")
+@ALIGN
 @click.option("--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear, JPEG quality 95).")
-def convert(folder: str, out: str, pairs: str | None, name: str | None, resize: bool) -> None:
+def convert(folder: str, out: str, pairs: str | None, name: str | None, align: bool, resize: bool) -> None:
     """Turn FOLDER, one folder of aligned faces an identity, into the files that InsightFace publishes, in OUT.
 
-    Faces must be JPEG or PNG, aligned to InsightFace's template; this command doesn't align them.
+    Faces must be JPEG or PNG, aligned to InsightFace's template, or photos with --align.
     """
     from components import conversion, pair_list
 
     if (pairs is None) != (name is None):
         raise click.UsageError("--pairs and --set go together. Received: one of them")
     listed = pair_list.PairList(pairs, name) if pairs is not None and name is not None else None
-    report = conversion.convert(folder, out, pairs=listed, resize=resize)
+    with faces_in(folder, align, resize) as faces:
+        report = conversion.convert(faces, out, pairs=listed, resize=resize)
     click.echo("\n".join([*report.lines(), f"{out}: written"]))
