@@ -76,7 +76,7 @@ class FaceRow:
 
 def write_faces(file: TextIO, rows: Iterable[FaceRow]) -> None:
     """Writes the header and a line for each row; pixels to a hundredth where they have up to four digits."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file)  # CRLF: with a bare LF, a CR in a name would go unquoted
     writer.writerow(COLUMNS)
     for row in rows:
         writer.writerow(row._cells())

@@ -171,7 +171,8 @@ def _held(job: AlignJob, out: str) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            if not filesystem.files_below(job.parts):
+            # Without a plan the folder may be somebody else's, and is emptied by nobody.
+            if filesystem.exists(os.path.join(job.state, _PLAN)) and not filesystem.files_below(job.parts):
                 filesystem.remove_folder(job.work)
             raise
     finally:
@@ -193,7 +194,7 @@ def _begin(job: AlignJob, found: Photos, batches: list[Batch]) -> int:
     if former is not None:
         say(f"{job.work}: begun with other photos or settings; beginning anew")
         _empty(job.work)
-    elif any(not path.startswith(job.state) for path in filesystem.files_below(job.work)):
+    elif any(not name.startswith(f"{job.state}/") for name in filesystem.files_below(job.work)):
         raise DataError(f"{job.work}: expected a folder of an unfinished align, or none. Received: another one")
     filesystem.write_file(path, json.dumps(plan).encode(), job.aside)
     return 0

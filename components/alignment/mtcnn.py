@@ -69,8 +69,9 @@ class Mtcnn:
             offsets, odds = self._pnet(_normalised(small)[None])
             scores = odds[0, 1]
             rows, columns = np.nonzero(scores > _MIN_SCORES[0])
-            corners = _STRIDE * np.stack([columns, rows, columns, rows], axis=1) + [0, 0, _CELL, _CELL]
-            boxes = (corners + offsets[0, :, rows, columns] * float(_CELL)) / scale
+            # A place's box goes from pixel 1 to 12, as in the published code, whose pixels count from 1.
+            corners = _STRIDE * np.stack([columns, rows, columns, rows], axis=1) + [1, 1, _CELL, _CELL]
+            boxes = (corners + offsets[0, :, rows, columns] * (_CELL - 1.0)) / scale
             boxes, scores = _best(boxes, scores[rows, columns], _OVERLAPS[0])
             found.append(boxes)
             found_scores.append(scores)

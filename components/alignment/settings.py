@@ -24,7 +24,7 @@ class AlignSettings:
       detector: "mtcnn", or `package.module:function`; see `detectors.load_detector`.
       which: the face that counts where several are found, a name in WHICH. "central" is what facenet's
         `align_dataset_mtcnn.py` does.
-      min_score: a face's score at least, 0..1.
+      min_score: a face's score at least, 0..1; what MTCNN gives is above 0.8.
       min_face: shorter side of a face's box at least, pixels of the photo.
       max_upscale: how many times a face is enlarged at most; a face box of about 45 pixels is enlarged twice.
       max_padding: share of the crop at most that lies outside of the photo and becomes black, 0..1.
@@ -38,7 +38,7 @@ class AlignSettings:
 
     detector: str = MTCNN
     which: str = "central"
-    min_score: float = 0.9
+    min_score: float = 0.8
     min_face: int = 20
     max_upscale: float = 2.0
     max_padding: float = 0.3

@@ -70,15 +70,16 @@ def test_no_crop_at_all(photos, tmp_path):
         (["--beam-runner", "local", "--beam-arg", "--s3_secret_access_key=abc"], "stored and logged"),
     ],
 )
-def test_refused(photos, tmp_path, more, expected):
+def test_refused(photos, tmp_path, capfd, more, expected):
     result = CliRunner().invoke(main, ["align", str(photos), str(tmp_path / "crops"), *more])
     assert result.exit_code == 2, result.output
-    assert expected in result.output
-    assert "abc" not in result.output
+    said = result.output + capfd.readouterr().err
+    assert expected in said
+    assert "abc" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
-def test_folders_are_checked_before_anything(tmp_path, photos):
+def test_folders_are_checked_before_anything(tmp_path, photos, capfd):
     for arguments, expected in (
         ((tmp_path / "nowhere", tmp_path / "x"), "photos: "),
         ((photos, photos), "expected a folder that doesn't exist yet"),
@@ -86,8 +87,9 @@ def test_folders_are_checked_before_anything(tmp_path, photos):
     ):
         result = CliRunner().invoke(main, ["align", *map(str, arguments)])
         assert result.exit_code == 2
-        assert expected.lower() in result.output.lower()
-        assert "secret" not in result.output
+        said = result.output + capfd.readouterr().err
+        assert expected.lower() in said.lower()
+        assert "secret" not in said
 
 
 @pytest.mark.parametrize(
