@@ -288,7 +288,9 @@ def verify(
         from serving.local import LocalModel
 
         loaded = LocalModel(model)
-        verdict = loaded.verify(*faces, loaded.threshold(name) if threshold is None else threshold, resize=resize)
+        verdict = loaded.verify(
+            faces[0], faces[1], loaded.threshold(name) if threshold is None else threshold, resize=resize
+        )
     if as_json:
         echo_json(verdict.to_dict())
     else:

@@ -122,8 +122,10 @@ def evaluate(
         if sets or compare or report or folds != CUTS[0]:
             raise click.UsageError("--sets, --folds, --compare and --report go with --data")
         with contextlib.ExitStack() as crops:
-            found = [x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)]
-            _evaluate_folders(model, *found, template, resize, json_file, flags)
+            folders, gallery, probes = (
+                x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)
+            )
+            _evaluate_folders(model, folders, gallery, probes, template, resize, json_file, flags)
         return
     if align:
         raise click.UsageError("--align goes with --folders or --gallery: sets hold aligned faces")

@@ -220,7 +220,7 @@ def _row(name: str, faces: int, choice: Choice, pixels: np.ndarray | None) -> Fa
         float(choice.face.score),
         tuple(map(float, np.ravel(choice.face.points))),
         shorter_side(choice.face),
-        placement and placement.upscale,
-        placement and placement.padding,
+        None if placement is None else placement.upscale,
+        None if placement is None else placement.padding,
         None if pixels is None else sharpness(pixels),
     )

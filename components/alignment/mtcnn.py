@@ -20,13 +20,13 @@ _STEP = 0.709  # from one level of the pyramid to the next: half the area
 _MIN_SCORES = (0.6, 0.7, 0.8)  # after each network
 # Overlap above which a lower score gives way: within a level, across levels, after the second and after the third one.
 _OVERLAPS = (0.5, 0.7, 0.7, 0.7)
-_MOST = 2048  # proposals of a level and of a photo; 807 photos of faces had up to 309 of a level
+_MOST = 2048  # proposals of a level, and of a photo
 _AT_ONCE = 256  # boxes held against all better ones: 2048 x 256 float64 are 4 MB
 _PATCHES_AT_ONCE = 512
 
 
 class Mtcnn:
-    """The detector; its networks take half a second to load."""
+    """The detector; its networks are loaded once."""
 
     def __init__(self, threads: int = 1) -> None:
         self._pnet, self._rnet, self._onet = load_networks(threads)

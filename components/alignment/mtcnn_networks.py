@@ -1,12 +1,12 @@
 """MTCNN's three networks with the weights that the package `mtcnn` brings, as programs for onnxruntime.
 
-The package runs them by Keras, op by op: TensorFlow takes seconds to start and hundreds of MB in every process, and a
-photo of 250x250 takes 0.2 s. The same arithmetic by onnxruntime is there in half a second, in 60 MB (see
-`benchmarks/alignment.py`). Only the package's files of weights are read here, so TensorFlow isn't imported.
+The package runs them by Keras on TensorFlow. Here onnxruntime does the same arithmetic, and only the package's files
+of weights are read, so TensorFlow isn't imported.
 """
 
 import importlib.util
 import os
+from typing import Any
 
 import joblib
 import numpy as np
@@ -106,7 +106,7 @@ class _Layers:
                 self._multiply()
             if number == len(widths) - 1:
                 self._node("Softmax", [], axis=1)
-            shape = ["n", width, "h", "w"] if convs else ["n", width]
+            shape: list[str | int | None] = ["n", width, "h", "w"] if convs else ["n", width]
             self._outputs.append(onnx.helper.make_tensor_value_info(self._at, onnx.TensorProto.FLOAT, shape))
 
     def model(self) -> onnx.ModelProto:
@@ -126,7 +126,7 @@ class _Layers:
     def _prelu(self, slopes: np.ndarray) -> "_Layers":
         return self._node("PRelu", [slopes])
 
-    def _node(self, op: str, arrays: list[np.ndarray], **attributes: object) -> "_Layers":
+    def _node(self, op: str, arrays: list[np.ndarray], **attributes: Any) -> "_Layers":
         inputs = [self._at]
         for array in arrays:
             inputs.append(f"w{len(self._arrays)}")

@@ -93,7 +93,13 @@ def test_folders_are_checked_before_anything(tmp_path, photos, capfd):
 
 
 @pytest.mark.parametrize(
-    "command", [["embed", "m", "a.jpg"], ["verify", "m", "a.jpg", "a.jpg"], ["convert", "f", "out"], ["evaluate", "m", "--folders", "f"]]
+    "command",
+    [
+        ["embed", "m", "a.jpg"],
+        ["verify", "m", "a.jpg", "a.jpg"],
+        ["convert", "f", "out"],
+        ["evaluate", "m", "--folders", "f"],
+    ],
 )
 def test_align_or_resize(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,7 @@
 """A detector for tests of what is around detectors: photos say themselves how many faces they have.
 
-A photo's corner of 8x8 pixels holds 50 levels of red for each face. The first face fills the middle half; each other one
-is half as large and lies to its left.
+A photo's corner of 8x8 pixels holds 50 levels of red for each face. The first face fills the middle
+half; each other one is smaller and lies to its left.
 """
 
 import io

@@ -44,7 +44,10 @@ def test_the_same_as_by_processes(photos, tmp_path, monkeypatch):
 
 
 def test_a_detector_that_is_none_is_named(photos, tmp_path):
-    for name, expected in (("load_nothing", "expected a function from images"), ("load_liar", "expected faces of a box")):
+    for name, expected in (
+        ("load_nothing", "expected a function from images"),
+        ("load_liar", "expected faces of a box"),
+    ):
         settings = AlignSettings(detector=f"tests.components.alignment.marks:{name}")
         with pytest.raises(DataError, match=f"{expected}.* Received: "):
             align_folder(photos, str(tmp_path / "crops"), settings, _by_beam)

@@ -51,5 +51,8 @@ def test_a_mirrored_face_is_not_mirrored_back():
 
 @pytest.mark.parametrize("points", [np.full((5, 2), 7.0), np.full((5, 2), np.nan), np.full((5, 2), 1e200) * TEMPLATE])
 def test_points_that_are_no_face(points):
-    with pytest.raises(DataError, match="expected points of a face at different places. Received"), np.errstate(all="ignore"):
+    with (
+        pytest.raises(DataError, match="expected points of a face at different places. Received"),
+        np.errstate(all="ignore"),
+    ):
         similarity(points)
