@@ -64,11 +64,7 @@ def convert(
       RecordError: more than 2**24 images and identities, which the labels cannot hold.
     """
     folder, out = Path(folder), Path(out)
-    if pairs and keep_out:
-        raise DataError("expected a list of pairs, or identities to keep out and draw them of. Received: both")
-    found = _find(folder, out)
-    listed = read_pairs(Path(pairs.path), folder) if pairs else []
-    kept = keep_out.choose(found.identities, folder) if keep_out else {}
+    found, listed, kept = check(folder, out, pairs=pairs, keep_out=keep_out)
     faces = KeptFaces(keep_out, kept) if keep_out else None
     trained = {name: files for name, files in found.identities.items() if name not in kept}
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -93,6 +89,21 @@ def convert(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
+
+
+def check(
+    folder: Path, out: Path, *, pairs: PairList | None = None, keep_out: KeepOut | None = None
+) -> tuple[IdentityFolders, list[ListedPair], dict[str, list[Path]]]:
+    """What `convert` works on, found by names alone: the images, the pairs of the list, and who is kept out.
+
+    Raises:
+      DataError: as `convert`, for all but what the images hold.
+    """
+    if pairs and keep_out:
+        raise DataError("expected a list of pairs, or identities to keep out and draw them of. Received: both")
+    found = _find(folder, out)
+    listed = read_pairs(Path(pairs.path), folder) if pairs else []
+    return found, listed, keep_out.choose(found.identities, folder) if keep_out else {}
 
 
 def _find(folder: Path, out: Path) -> IdentityFolders:

@@ -81,6 +81,27 @@ def find_identities(folder: Path) -> IdentityFolders:
     return IdentityFolders(identities, tuple(left_out))
 
 
+def find_photos(folder: Path) -> IdentityFolders:
+    """`find_identities`, also of a folder of images alone, whose identity is "".
+
+    Raises:
+      DataError: as there.
+    """
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    beside = [path for path in entries if _is_photo(path)]
+    below = (path for entry in entries if _is_usable(entry) and entry.is_dir() for path in entry.iterdir())
+    if not beside or any(map(_is_photo, below)):
+        return find_identities(folder)
+    used = set(beside)
+    left_out = tuple(f"{path.name}/" if path.is_dir() else path.name for path in entries if path not in used)
+    return IdentityFolders({"": beside}, left_out)
+
+
+def left_by_tools(name: str) -> bool:
+    """Whether a file or folder of that name is none that a person made."""
+    return name.startswith(".") or name.lower() in _MADE_BY_TOOLS
+
+
 def identity_name(folder: str) -> str:
     """The name by which an identity is known in every folder: macOS writes "é" as two characters, others as one."""
     return unicodedata.normalize("NFC", folder)
@@ -121,7 +142,11 @@ def _loose(name: str) -> str:
 
 
 def _is_usable(path: Path) -> bool:
-    return not path.name.startswith(".") and path.name.lower() not in _MADE_BY_TOOLS
+    return not left_by_tools(path.name)
+
+
+def _is_photo(path: Path) -> bool:
+    return _is_usable(path) and path.is_file() and _is_image(path)
 
 
 def _is_image(path: Path) -> bool:

@@ -4,10 +4,12 @@ import json
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.align_option import ALIGN, faces_in
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, check_data_files
 from trainer_module.errors import DataError
 
@@ -101,6 +103,7 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
 @click.option("--hard", type=Number(0, 1), help="Share of its pairs of different people that look alike.  [0.25]")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed keeps out others, and draws other pairs.  [1]")
 @click.option("--set-name", "name", help="Name of the verification set, e.g. lfw; of one that is drawn: kept_out.")
+@ALIGN
 @click.option("--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear, JPEG quality 95).")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that can't be used, and list them in skipped.csv.")
 def convert(
@@ -111,13 +114,14 @@ def convert(
     hard: float | None,
     seed: int | None,
     name: str | None,
+    align: bool,
     resize: bool,
     skip_bad: bool,
 ) -> None:
     """Turn FOLDER, one folder of aligned faces an identity, into the files that InsightFace publishes, in OUT.
 
-    Faces must be JPEG or PNG, aligned to InsightFace's template. With --pairs or --verify-identities, OUT holds a
-    verification set, too.
+    Faces must be JPEG or PNG, aligned to InsightFace's template, or photos with --align. With --pairs or
+    --verify-identities, OUT holds a verification set, too.
     """
     from components import conversion
 
@@ -128,7 +132,10 @@ def convert(
         listed = _pair_list(pairs, name)
     else:
         keep_out = _keep_out(share, pairs, hard=hard, seed=seed, name=name)
-    report = conversion.convert(folder, out, pairs=listed, keep_out=keep_out, resize=resize, skip_bad=skip_bad)
+    if align:  # takes hours of a large data set: first what needs no crop
+        conversion.check(Path(folder), Path(out), pairs=listed, keep_out=keep_out)
+    with faces_in(folder, align, resize) as faces:
+        report = conversion.convert(faces, out, pairs=listed, keep_out=keep_out, resize=resize, skip_bad=skip_bad)
     click.echo("\n".join([*report.lines(), f"{out}: written"]))
     if keep_out:
         click.echo(_how_to_judge(out, keep_out.name, trains=report.images > 0))
