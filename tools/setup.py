@@ -137,8 +137,9 @@ def make_tools(starters: list[Path]) -> None:
     """Makes `.venv-tools` with the first starter that can make a virtual environment with pip.
 
     Raises:
-        SetUpError: none can, or the packages cannot be installed.
+        SetUpError: none can, the packages cannot be installed, or the environment's folder is a link.
     """
+    _refuse_link(TOOLS)
     python = str(TOOLS / "bin" / "python")
     failures = []
     for starter in starters:
@@ -161,6 +162,12 @@ def make_tools(starters: list[Path]) -> None:
     _run([python, *install, "--require-hashes", "-r", lock], "pip's install of requirements/tools.lock")
 
 
+def _refuse_link(folder: Path) -> None:
+    # `venv --clear` empties what a link names: another tree's environment.
+    if folder.is_symlink():
+        raise SetUpError(f"{folder}: expected a folder of this tree's own, or none. Received: a link")
+
+
 def _starts(python: Path) -> bool:
     """Says whether an environment's interpreter is still the wanted one: what it stands on may be gone."""
     return os.access(python, os.X_OK) and interpreter.probe(python) is not None
@@ -174,10 +181,11 @@ def make_environment(name: str, base: Path | None) -> None:
         base: the Python 3.11 to stand on; None to get one from uv, if the environment does not stand already.
 
     Raises:
-        SetUpError: a step failed.
+        SetUpError: a step failed, or the environment's folder is a link.
         InterpreterNotFoundError: there is no Python 3.11 and uv cannot provide one.
     """
     wanted, folder = ENVIRONMENTS[name], folder_of(name)
+    _refuse_link(folder)
     python, unfinished = folder / "bin" / "python", folder / ".installing"
     # uv installs file by file, so one that was killed leaves packages that look installed: start over.
     if unfinished.exists() or not _starts(python):
