@@ -148,16 +148,17 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "demo": Preset(
-        about="A network of 0.6 M parameters, 2 minutes on 2 CPU cores: to see every node run on the synthetic faces.",
+        about="A network of 0.6 M parameters, a minute on 2 CPU cores: to see every node run on the synthetic faces.",
         settings={
             "train.backbone": "iresnet_tiny",
             "train.batch_size": 64,
-            "train.steps": 1600,  # 13 epochs of the 8,000 synthetic images
+            "train.steps": 900,  # 7 epochs of the 8,000 synthetic images
             "train.optimizer": "adamw",
-            "train.learning_rate": 4e-3,
+            "train.learning_rate": 6e-3,
             "train.weight_decay": 0.1,
-            "train.warmup_steps": 80,
-            "train.margin_warmup_steps": 960,
+            "train.warmup_steps": 45,
+            "train.margin_warmup_steps": 540,
+            "train.scale": 16.0,  # of 500 identities: as good after 900 steps as with 64 after 1,600
         },
     ),
     "r50": Preset(

@@ -1,11 +1,11 @@
-"""Where a face is painted: polygons at three times the crop's size, soft shadows on a layer of their own."""
+"""Where a face is painted: polygons at twice the crop's size, soft shadows on a layer of their own."""
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from components.synthetic.geometry import SIZE, Pose
 
-SCALE = 3  # 336 x 336, reduced to 112 x 112: 9 samples a pixel smooth the edges
+SCALE = 2  # 224 x 224, reduced to 112 x 112: 4 samples a pixel smooth the edges
 
 Colour = tuple[float, ...] | np.ndarray
 
@@ -24,9 +24,9 @@ class Canvas:
       background: RGB image of any size, stretched over the canvas.
 
     Attributes:
-      image: RGB, 336 x 336.
+      image: RGB, 224 x 224.
       soft: L, 112 x 112; 128 leaves the image as it is, 64 halves it.
-      subject: L, 336 x 336; where the person is, and so the lamp's light.
+      subject: L, 224 x 224; where the person is, and so the lamp's light.
     """
 
     def __init__(self, pose: Pose, background: Image.Image) -> None:

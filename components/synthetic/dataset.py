@@ -23,7 +23,7 @@ from components.synthetic.faces import Condition, Identity, encode
 from trainer_module.console import progress
 from trainer_module.features import VERIFICATION_SETS
 
-GENERATOR_VERSION = 1  # raise it when the same spec draws other pictures
+GENERATOR_VERSION = 2  # raise it when the same spec draws other pictures
 FOLDS = 10
 _MANIFEST = "synthetic.json"
 _TRAIN = 0  # the stream of training identities; the verification sets have the streams 1 .. 4

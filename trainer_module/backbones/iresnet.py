@@ -34,6 +34,7 @@ def iresnet(
     stem_width: int = STEM_WIDTH,
     widths: Sequence[int] = WIDTHS,
     stem_stride: int = 1,
+    stem_kernel: int = 3,
     epsilon: float = 2e-5,
     output_epsilon: float | None = None,
     momentum: float = 0.9,
@@ -50,6 +51,7 @@ def iresnet(
       stem_width: channels after the first convolution.
       widths: channels per stage.
       stem_stride: stride of the first convolution; 1 in every published network.
+      stem_kernel: its height and width, odd; 3 in every published network.
       epsilon: of every normalisation but the last; 2e-5 in MXNet's networks, 1e-5 in arcface_torch's.
       output_epsilon: of the last normalisation; `epsilon` if None.
       momentum: of the moving statistics.
@@ -66,7 +68,7 @@ def iresnet(
         raise ValueError(f"units and widths must have one entry a stage. Received: units={units!r}, widths={widths!r}")
     build = layers.Builder(norm_kind=norm, epsilon=epsilon, momentum=momentum)
     image = tf_keras.Input((IMAGE_SIZE, IMAGE_SIZE, CHANNELS), name="image")
-    x = build.conv(image, stem_width, 3, stem_stride, name="stem_conv")
+    x = build.conv(image, stem_width, stem_kernel, stem_stride, name="stem_conv")
     x = build.prelu(build.norm(x, "stem_bn"), "stem_prelu")
     for stage, (count, width) in enumerate(zip(units, widths, strict=True), start=1):
         for unit in range(1, count + 1):

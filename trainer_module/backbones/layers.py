@@ -107,7 +107,7 @@ class Builder:
           x: float [N, H, W, C].
           filters: channels that come out.
           size: height and width of the kernel, odd.
-          stride: 1 or 2.
+          stride: of the kernel's places, pixels.
           name: the layer's name.
           groups: of channels; equal to C and `filters` it is a depthwise convolution.
           pad: False to pad nothing.
