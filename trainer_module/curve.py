@@ -1,4 +1,4 @@
-"""The curve of a training run, in a small CSV beside the checkpoint and in the exported model. Standard library only."""
+"""The curve of a training run, in a small CSV beside the checkpoint and in the exported model; stdlib only."""
 
 import csv
 import dataclasses

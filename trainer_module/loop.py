@@ -128,7 +128,7 @@ def make_train_step(
 
 
 def train(job: TrainingJob) -> None:
-    """Trains and writes `checkpoint`, `tensorboard`, `curve.csv` and, with a hold-out split, `holdout.json` to `run_dir`.
+    """Trains; writes `checkpoint`, `tensorboard`, `curve.csv` and, with a hold-out split, `holdout.json` to `run_dir`.
 
     Deterministic by seed on one CPU process up to the order of floating-point sums in multi-threaded kernels.
 
