@@ -15,6 +15,8 @@ from typing import Any
 import click
 
 from components.filesystem import is_local
+from pipeline.align_command import align
+from pipeline.align_option import ALIGN, faces_of
 from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.config import PRESETS, make_config
@@ -25,6 +27,7 @@ from pipeline.gc_command import gc
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
 from pipeline.quiet import quiet
 from pipeline.runs.command import runs
+from pipeline.unpack_command import unpack
 from trainer_module.console import say
 from trainer_module.errors import DataError
 
@@ -40,7 +43,7 @@ def main() -> None:
     """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
 
 
-for _command in (synth, inspect, convert, evaluate, runs, gc):
+for _command in (synth, inspect, align, convert, unpack, evaluate, runs, gc):
     main.add_command(_command)
 
 
@@ -226,13 +229,14 @@ def compile_(
 @click.argument("model", type=InputFolder())
 @click.argument("images", nargs=-1, required=True, type=InputFile())
 @click.option("--output", type=OutputFile(), help="Write float32 [N, D] as .npy instead of JSON.")
+@ALIGN
 @_RESIZE
-def embed(model: str, images: tuple[str, ...], output: str | None, resize: bool) -> None:
+def embed(model: str, images: tuple[str, ...], output: str | None, align: bool, resize: bool) -> None:
     """Embed aligned 112x112 faces with MODEL, a pushed version or the folder of versions."""
-    with quiet():
+    with quiet(), faces_of(images, align, resize) as faces:
         from serving.local import LocalModel
 
-        answer = LocalModel(model).embed(images, resize=resize)
+        answer = LocalModel(model).embed(faces, resize=resize)
     if output:
         import numpy as np
 
@@ -251,15 +255,20 @@ def embed(model: str, images: tuple[str, ...], output: str | None, resize: bool)
 @click.argument("b", type=InputFile())
 @click.option("--set", "name", help="Take the threshold of this verification set; the first evaluated one by default.")
 @click.option("--threshold", type=Number(0, 4), help="Squared distance, 0..4, below which two faces are one person.")
+@ALIGN
 @_RESIZE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(model: str, a: str, b: str, name: str | None, threshold: float | None, resize: bool, as_json: bool) -> None:
+def verify(
+    model: str, a: str, b: str, name: str | None, threshold: float | None, align: bool, resize: bool, as_json: bool
+) -> None:
     """Say whether two aligned 112x112 faces are one person, at the threshold that the evaluation found."""
-    with quiet():
+    with quiet(), faces_of([a, b], align, resize) as faces:
         from serving.local import LocalModel
 
         loaded = LocalModel(model)
-        verdict = loaded.verify(a, b, loaded.threshold(name) if threshold is None else threshold, resize=resize)
+        verdict = loaded.verify(
+            faces[0], faces[1], loaded.threshold(name) if threshold is None else threshold, resize=resize
+        )
     if as_json:
         echo_json(verdict.to_dict())
     else:

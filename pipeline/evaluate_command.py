@@ -1,5 +1,6 @@
 """The command that judges a model outside a pipeline; TensorFlow is imported inside it."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from evaluator_custom.conditions import CUTS, Cut
+from pipeline.align_option import ALIGN, faces_in
 from pipeline.paths import Input, InputFolder, Number, OutputFile
 from pipeline.quiet import quiet
 from trainer_module.errors import DataError
@@ -88,6 +90,7 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
 @click.option("--gallery", metavar="DIR", type=InputFolder(), help="With --probes: the known, by sub-folder.")
 @click.option("--probes", metavar="DIR", type=InputFolder(), help="In place of --data: search these in --gallery.")
 @click.option("--template", type=click.Choice(["mean", "best"]), help="Of a known's images, --gallery alone.  [mean]")
+@ALIGN
 @click.option("--resize", is_flag=True, help="With --folders or --gallery: resize images that are not 112x112.")
 @network_options
 def evaluate(
@@ -102,6 +105,7 @@ def evaluate(
     gallery: str | None,
     probes: str | None,
     template: Any,
+    align: bool,
     resize: bool,
     **flags: Any,
 ) -> None:
@@ -117,8 +121,14 @@ def evaluate(
     if data is None:
         if sets or compare or report or folds != CUTS[0]:
             raise click.UsageError("--sets, --folds, --compare and --report go with --data")
-        _evaluate_folders(model, folders, gallery, probes, template, resize, json_file, flags)
+        with contextlib.ExitStack() as crops:
+            folders, gallery, probes = (
+                x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)
+            )
+            _evaluate_folders(model, folders, gallery, probes, template, resize, json_file, flags)
         return
+    if align:
+        raise click.UsageError("--align goes with --folders or --gallery: sets hold aligned faces")
     if resize:
         raise click.UsageError("--resize goes with --folders or --gallery: sets are resized as InsightFace does")
     _evaluate_sets(model, data, sets, folds, compare, json_file, report, flags)

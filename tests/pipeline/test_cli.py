@@ -24,7 +24,7 @@ def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["synth", "inspect", "convert", "run", "compile", "evaluate", "embed", "verify", "presets"]
+    "command", ["synth", "inspect", "align", "convert", "run", "compile", "evaluate", "embed", "verify", "presets"]
 )
 def test_help_answers_without_tensorflow(command):
     code = (
