@@ -16,7 +16,7 @@ def faces_of(paths: Sequence[str], align: bool, resize: bool) -> contextlib.Abst
     Raises:
       click.UsageError: both options.
     """
-    _check_one(align, resize)
+    check_align(align, resize)
     if not align:
         return contextlib.nullcontext(paths)
     from components.alignment.aligner import aligned_files
@@ -26,7 +26,7 @@ def faces_of(paths: Sequence[str], align: bool, resize: bool) -> contextlib.Abst
 
 def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractContextManager[str]:
     """The folder of aligned faces, one folder an identity, that a command goes on with: see `faces_of`."""
-    _check_one(align, resize)
+    check_align(align, resize)
     if not align:
         return contextlib.nullcontext(folder)
     from components.alignment.folder import aligned_folder
@@ -34,6 +34,11 @@ def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractConte
     return aligned_folder(folder)
 
 
-def _check_one(align: bool, resize: bool) -> None:
+def check_align(align: bool, resize: bool) -> None:
+    """Checks that one of the two at most was given.
+
+    Raises:
+      click.UsageError: both.
+    """
     if align and resize:
         raise click.UsageError("give one of --align and --resize: crops have the right size")
