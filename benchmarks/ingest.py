@@ -68,8 +68,7 @@ def ours(data: Path, out: Path) -> int:
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import standard_artifacts
 
-    from components.content_digest import content_digest
-    from components.content_driver import memo_path
+    from components.content_digest import content_digest, memo_path
     from components.record_example_gen.executor import RecordExampleGenExecutor
     from pipeline.beam_runners import beam_args
 

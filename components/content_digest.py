@@ -21,6 +21,11 @@ _PIECE_BYTES = 1 << 18  # read at a time, into one buffer a thread: it stays in 
 _SETTLED_SECONDS = 2.0  # a file that changed more recently could change again without another time stamp
 
 
+def memo_path(work: str) -> str | None:
+    """Where `content_digest` keeps what it knows; None without a local work folder."""
+    return os.path.join(work, "digests.json") if work and filesystem.is_local(work) else None
+
+
 def content_digest(paths: Sequence[str], memo: str | None = None) -> str:
     """A digest of some files' names (without folders) and contents, the same for a copy of them anywhere.
 

@@ -16,7 +16,7 @@ from tfx.types import standard_component_specs
 from tfx.utils import proto_utils
 
 from components import filesystem
-from components.content_digest import content_digest
+from components.content_digest import content_digest, memo_path
 from trainer_module.errors import DataError
 
 
@@ -37,11 +37,6 @@ def input_files(input_base: str, input_config: str) -> list[str]:
     if not found:
         raise DataError(f"{' or '.join(paths)}: expected a file. Received: no such file")
     return found
-
-
-def memo_path(work: str) -> str | None:
-    """Where `content_digest` keeps what it knows; None without a local work folder."""
-    return os.path.join(work, "digests.json") if work and filesystem.is_local(work) else None
 
 
 class _ContentProcessor(input_processor.InputProcessor):

@@ -16,7 +16,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components import content_driver, filesystem
-from components.content_digest import content_digest
+from components.content_digest import content_digest, memo_path
 
 
 class FolderExampleGenSpec(ComponentSpec):
@@ -109,7 +109,7 @@ class FolderExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         return FolderInputs(
             # The driver gives it a name that goes by content; people know the other one.
             folder=os.path.realpath(folder) if filesystem.is_local(folder) else folder,
-            digest=content_digest(files, content_driver.memo_path(work)),
+            digest=content_digest(files, memo_path(work)),
             options=json.loads(exec_properties["options"]),
             work=work,
             code_version=exec_properties.get("code_version", ""),

@@ -3,7 +3,8 @@
 The header names the columns. `image` is the position of an image in the `.bin`'s list of 2N images, from 0 (pair i is
 images 2i and 2i + 1); every other column is an attribute: group, age, device, anything. Every image has a row. An empty
 cell means that the value isn't known. The column `identity` is special: it holds labels of the training set's kind, by
-which people who occur in both are found, and makes no slices.
+which people who occur in both are found, and makes no slices. Nor does the column `file`: the image's name, which a
+report shows with the worst pairs.
 """
 
 import csv
@@ -17,6 +18,7 @@ from trainer_module.errors import DataError
 
 IMAGE_COLUMN = "image"
 IDENTITY_COLUMN = "identity"
+FILE_COLUMN = "file"
 BETWEEN = " / "  # between the two values of a pair whose images differ
 
 
@@ -56,7 +58,7 @@ def read_pair_attributes(
 
     Returns:
       Column -> value of each of the N pairs: that of its images where both have the same, else both values, sorted,
-      with " / " between them; "" where one of them isn't known.
+      with " / " between them; "" where one of them isn't known. Of `file` both, in the pair's order.
 
     Raises:
       PairAttributesError: no column `image`, no or unusable other columns, a row that isn't whole, a position that is
@@ -75,7 +77,10 @@ def read_pair_attributes(
                 f"Received: none for image {position}, {missing} missing in all"
             )
     return {
-        column: [_of_pair(images[2 * i][place], images[2 * i + 1][place]) for i in range(pairs)]  # type: ignore[index]
+        column: [
+            _of_pair(images[2 * i][place], images[2 * i + 1][place], column)  # type: ignore[index]
+            for i in range(pairs)
+        ]
         for place, column in enumerate(header)
         if column != IMAGE_COLUMN
     }
@@ -136,7 +141,9 @@ def _by_image(path: str, header: list[str], rows: list[tuple[int, list[str]]], i
     return found
 
 
-def _of_pair(first: str, second: str) -> str:
+def _of_pair(first: str, second: str, column: str) -> str:
+    if column == FILE_COLUMN:
+        return f"{first}{BETWEEN}{second}" if first and second else ""
     if first == second or not (first and second):
         return first if first == second else ""
     return BETWEEN.join(sorted((first, second)))

@@ -62,12 +62,14 @@ class PairExamples:
       digests: `image_digest` of each image, uint64 [N, 2].
       attributes: column -> value of each pair, "" where it isn't known.
       identities: of each pair, the labels of the people in it, as far as they are known.
+      files: names of both images of each pair, "" where they aren't known.
     """
 
     images: PairImages
     digests: np.ndarray
     attributes: Mapping[str, Sequence[str]]
     identities: Sequence[Sequence[str]]
+    files: Sequence[str]
 
 
 def read_pair_examples(split_uri: str, name: str) -> PairExamples:
@@ -89,7 +91,7 @@ def read_pair_examples(split_uri: str, name: str) -> PairExamples:
             example = tf.train.Example.FromString(record)
             index = example.features.feature[features.PAIR_INDEX].int64_list.value[0]
             digests = [image_digest(_image(example, side)) for side in (0, 1)]
-            texts = [_texts(example, feature) for feature in (features.ATTRIBUTES, features.IDENTITIES)]
+            texts = [_texts(example, feature) for feature in (features.ATTRIBUTES, features.IDENTITIES, features.FILES)]
             rows.append((index, (path, offset, len(record)), digests, *texts))
             offset += len(record) + _FOOT_BYTES + _HEAD_BYTES
     rows.sort(key=lambda row: row[0])
@@ -100,6 +102,7 @@ def read_pair_examples(split_uri: str, name: str) -> PairExamples:
         digests=np.array([row[2] for row in rows], np.uint64).reshape(-1, 2),
         attributes={column: [values.get(column, "") for values in known] for column in columns},
         identities=[row[4] for row in rows],
+        files=["".join(row[5]) for row in rows],
     )
 
 

@@ -9,7 +9,6 @@ import os
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +19,14 @@ from pipeline.align_command import align
 from pipeline.align_option import ALIGN, faces_of
 from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
-from pipeline.config import PRESETS, PipelineConfig, make_config
+from pipeline.config import PRESETS, make_config
 from pipeline.data_commands import convert, echo_json, inspect, synth
-from pipeline.endings import Commands
+from pipeline.endings import Commands, ends_in_words
 from pipeline.evaluate_command import evaluate
-from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, make_private
+from pipeline.gc_command import gc
+from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
 from pipeline.quiet import quiet
+from pipeline.runs.command import runs
 from pipeline.unpack_command import unpack
 from trainer_module.console import say
 from trainer_module.errors import DataError
@@ -42,7 +43,7 @@ def main() -> None:
     """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
 
 
-for _command in (synth, inspect, align, convert, unpack, evaluate):
+for _command in (synth, inspect, align, convert, unpack, evaluate, runs, gc):
     main.add_command(_command)
 
 
@@ -172,50 +173,26 @@ def run(
     config = make_config(data, os.path.abspath(root) if is_local(root) else root, preset, overrides, init_from)
     config = dataclasses.replace(check_run(config), beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=True)
-    log = os.path.join(config.root, "logs", time.strftime("run-%Y%m%dT%H%M%S.log"))
-    for folder in (os.path.dirname(log), config.pipeline_root, config.work_dir):  # they hold faces
-        make_private(folder)
     say(f"preset {preset}: {PRESETS[preset].about}")
-    with quiet(log):
-        from pipeline.local_runner import run_local
+    from pipeline.runs.recording import recorded_run
 
-        summary = run_local(config, wait)
+    with recorded_run(config, preset, wait) as recording, ends_in_words(recording.log):
+        from pipeline.local_runner import run_nodes
+
+        summary = run_nodes(config, recording)
     if as_json:
-        echo_json({**summary.to_dict(), "log": log})
+        files = {"run": recording.name, "folder": recording.folder, "log": recording.log, "noise": recording.noise}
+        echo_json({**summary.to_dict(), **files})
     else:
-        _print_summary(config, summary, log)
+        _print_summary(summary, recording.folder, recording.log)
 
 
-def _print_summary(config: PipelineConfig, summary: Any, log: str) -> None:
-    from pipeline.tables import ingest_lines, verdict_lines, verification_table
+def _print_summary(summary: Any, folder: str, log: str) -> None:
+    from pipeline.tables import as_typed, summary_lines
 
-    states = list(summary.nodes.values())
-    click.echo(f"\n{states.count('ran')} nodes ran, {states.count('cached')} from cache")
-    if summary.ingest:
-        click.echo("\n".join(ingest_lines(summary.ingest)))
-    if summary.verification:
-        found = summary.verification
-        click.echo("\n" + verification_table(found["sets"], found["undefined"]) + "\n")
-        click.echo("\n".join(verdict_lines(summary.verification)) + "\n")
-    if summary.holdout:
-        click.echo(f"held out     {summary.holdout['accuracy']:.4f} of {summary.holdout['images']:,} images recognised")
-    model = _shown(summary.pushed or summary.model)
-    click.echo(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
-    if summary.already_served:
-        click.echo(f"             already served as version {os.path.basename(summary.pushed)}")
-    if summary.report:
-        click.echo(f"report       {_shown(summary.report)}")
-    if summary.tensorboard:
-        click.echo(f"tensorboard  {_shown(summary.tensorboard)}")
-    click.echo(f"log          {_shown(log)}")
+    click.echo("\n".join(["", *summary_lines(summary, folder, log)]))
     command = "arcface-tfx" if shutil.which("arcface-tfx") else f"{os.path.relpath(sys.executable)} -m pipeline"
-    click.echo(f"\nask it:      {command} embed {shlex.quote(model)} IMAGE.jpg")
-
-
-def _shown(path: str) -> str:
-    """A path as a person would type it: relative where it lies below the working directory."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith(os.pardir) else relative
+    click.echo(f"\nask it:      {command} embed {shlex.quote(as_typed(summary.pushed or summary.model))} IMAGE.jpg")
 
 
 @main.command(

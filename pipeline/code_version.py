@@ -16,7 +16,7 @@ from trainer_module.errors import DataError
 
 PACKAGES = ("components", "evaluator_custom", "pipeline", "serving", "trainer_module")
 # They show how work goes, say what is wrong and end processes: no result of a node depends on them.
-_WITHOUT_RESULT = frozenset(f"trainer_module.{name}" for name in ("console", "errors", "processes"))
+_WITHOUT_RESULT = frozenset(f"trainer_module.{name}" for name in ("console", "errors", "processes", "run_log"))
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 

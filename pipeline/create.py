@@ -20,8 +20,8 @@ from components.curated_schema import CuratedSchema
 from components.pair_example_gen.component import PairExampleGen
 from components.record_example_gen.component import RecordExampleGen
 from evaluator_custom.component import VerificationEvaluator
-from pipeline.code_version import code_version
 from pipeline.config import PipelineConfig
+from pipeline.node_code import node_code
 from serving.pusher import CheckedPusherExecutor
 from trainer_module import features
 
@@ -33,8 +33,8 @@ def schema_text(name: str) -> str:
 
 def _schema(name: str) -> BaseNode:
     """The node that holds a curated schema."""
-    node = CuratedSchema(text=schema_text(name), code_version=code_version("components.curated_schema"))
-    return node.with_id({"examples": "ExampleSchema", "statistics": "StatisticsSchema", "pairs": "PairSchema"}[name])
+    node = {"examples": "ExampleSchema", "statistics": "StatisticsSchema", "pairs": "PairSchema"}[name]
+    return CuratedSchema(text=schema_text(name), code_version=node_code(node)).with_id(node)
 
 
 def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) -> pipeline.Pipeline:
@@ -52,7 +52,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         config.data,
         config.ingest,
         work=config.work_dir,
-        code_version=code_version("components.record_example_gen.executor"),
+        code_version=node_code("RecordExampleGen"),
     )
     # The verification sets, one split each.
     pair_examples = PairExampleGen(
@@ -61,7 +61,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         max_image_pixels=config.ingest.max_image_pixels,
         max_set_mb=config.evaluation.max_set_mb,
         work=config.work_dir,
-        code_version=code_version("components.pair_example_gen.executor"),
+        code_version=node_code("PairExampleGen"),
     )
     # Label and key alone: statistics of image bytes would cost more than the training input.
     statistics = StatisticsGen(
@@ -76,14 +76,14 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     gate = AnomalyGate(
         statistics=statistics.outputs["statistics"],
         schema=statistics_schema.outputs["schema"],
-        code_version=code_version("components.anomaly_gate"),
+        code_version=node_code("ExampleValidator"),
     ).with_id("ExampleValidator")
     # Counts the identities and maps each to a class index; images pass through undecoded and are not materialized.
     transform = Transform(
         examples=record_examples.outputs["examples"],
         schema=example_schema.outputs["schema"],
         preprocessing_fn="trainer_module.preprocessing.preprocessing_fn",
-        custom_config={"code_version": code_version("trainer_module.preprocessing")},
+        custom_config={"code_version": node_code("Transform")},
         materialize=False,
         disable_statistics=True,
     )
@@ -105,9 +105,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
             "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),
             "any_size": config.ingest.any_size,
             "init_digest": config.init_digest,
-            "code_version": code_version(
-                "trainer_module.run_fn", "trainer_module.worker", backbone=config.train.backbone
-            ),
+            "code_version": node_code("Trainer", config.train.backbone),
         },
     )
     # What the candidate is compared with; the blessing remembers the best model so far.
@@ -127,7 +125,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         sets=config.evaluation.evaluated_sets,
         conditions=config.evaluation.parsed_conditions,
         folds=config.evaluation.folds,
-        code_version=code_version("evaluator_custom.component", "evaluator_custom.embed_pairs"),
+        code_version=node_code("VerificationEvaluator"),
     )
     # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.
     pusher = Pusher(
@@ -136,7 +134,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
         ),
-        custom_config={"code_version": code_version("serving.pusher")},
+        custom_config={"code_version": node_code("Pusher")},
         custom_executor_spec=executor_spec.ExecutorClassSpec(CheckedPusherExecutor),
     )
     return pipeline.Pipeline(

@@ -46,7 +46,7 @@ def ends_in_words(log: str | None = None) -> Iterator[None]:
     | anything else | `failed: ...`, then the log with the traceback | 1 |
 
     Args:
-      log: file that standard error goes to, where the traceback is written; a new temporary file if None.
+      log: of the run, where the traceback is written; a new temporary file if None.
     """
     try:
         yield
@@ -61,7 +61,7 @@ def ends_in_words(log: str | None = None) -> Iterator[None]:
 def _said(error: BaseException, log: str | None) -> int:
     """Says how a command ended; the exit code."""
     if log is not None:
-        traceback.print_exc()
+        traceback.print_exc()  # among the libraries' words, which explain it
     if _is_interrupt(error):
         say("interrupted")
         return 130
@@ -73,7 +73,7 @@ def _said(error: BaseException, log: str | None) -> int:
         say(f"error: {_in_one_line(path)}: expected a path that can be used. Received: {error.strerror}")
         return 2
     say(f"failed: {type(error).__name__}: {_in_one_line(in_short(error))}")
-    say(f"log: {_written() if log is None else log}")
+    say(f"log: {_written(log)}")
     return 1
 
 
@@ -82,12 +82,14 @@ def _in_one_line(what: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(what))
 
 
-def _written() -> str:
-    """Writes the traceback to a new file that its owner alone reads; the path."""
-    file, path = tempfile.mkstemp(prefix="arcface-tfx-", suffix=".log")
-    with os.fdopen(file, "w", errors="backslashreplace") as log:
-        traceback.print_exc(file=log)
-    return path
+def _written(log: str | None) -> str:
+    """Appends the traceback to the log, or to a new file that its owner alone reads; the path."""
+    if log is None:
+        file, log = tempfile.mkstemp(prefix="arcface-tfx-", suffix=".log")
+        os.close(file)
+    with open(log, "a", errors="backslashreplace") as written:
+        traceback.print_exc(file=written)
+    return log
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from components.content_digest import content_digest
+from components.pair_attributes import FILE_COLUMN
 from components.verification_resize import read_fitted
 from evaluator_custom import protocol
 from evaluator_custom.conditions import SIGNIFICANCE, Cut
@@ -41,6 +42,7 @@ def evaluate_set(embedder: Embedder, name: str, path: str, folds: Cut = "contigu
     """
     pairs = read_fitted(path).pairs
     attributes = read_attributes(path, name, len(pairs))
+    files = attributes.pop(FILE_COLUMN, ())
     with progress(total=len(set(pairs.images)), description=f"embedding {name}", unit="img") as bar:
         try:
             raw, mirrored = embedder.embed(pairs.images, bar)
@@ -52,7 +54,7 @@ def evaluate_set(embedder: Embedder, name: str, path: str, folds: Cut = "contigu
         result = protocol.evaluate(distances, pairs.is_same, norms, cut=folds)
     except ProtocolError as error:
         raise DataError(f"{path}: {error}") from error
-    return EvaluatedSet(name, result, distances, pairs.is_same, pairs.images, attributes)
+    return EvaluatedSet(name, result, distances, pairs.is_same, pairs.images, attributes, files)
 
 
 def _check_images(path: str, images: list[bytes]) -> None:

@@ -58,6 +58,8 @@ def _check(sets: Iterable[tuple[str, str]]) -> None:
 def read_attributes(path: str, name: str, pairs: int) -> dict[str, list[str]]:
     """Column -> value of each pair; without the people's labels, which say nothing about a kind of face.
 
+    The column `file` is among them: names of both images of a pair.
+
     Args:
       path: the set's `.bin`; its attributes may lie beside it in `<set>.csv`.
       name: of the set.

@@ -12,47 +12,65 @@ from components.record_example_gen.stores import remove_stores
 from pipeline.cache_key import keys_without_root
 from pipeline.config import PipelineConfig
 from pipeline.reconcile import reconcile
-from pipeline.run_lock import run_lock
-from pipeline.summary import RunSummary, summarize
+from pipeline.runs.recording import Recording, recorded_run
+from pipeline.summary import RESOLVED, RESOLVER, RunSummary, summarize
+from pipeline.tables import summary_lines
 from trainer_module.console import is_live, progress, say
+from trainer_module.run_log import note
 from trainer_module.settings import HANDED_OVER
 
 
 @contextlib.contextmanager
-def _node_progress(nodes: int) -> Iterator[set[str]]:
-    """Shows which node runs, and says how long each took; gives the run's name in ML Metadata, once a node has run.
+def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
+    """Shows which node runs, says how long each took, and takes it down.
 
     LocalDagRunner offers no hook, and what it logs is lost as soon as a node sets another log level: so the launcher's
     one public method is wrapped for the time of the run.
+
+    Args:
+      nodes: how many there are, without those that only look something up.
+      recording: of the run.
     """
     from tfx.orchestration.portable.launcher import Launcher
 
     launch = Launcher.launch
-    runs: set[str] = set()
 
     with progress(total=nodes, description="pipeline", unit="node", disable=not is_live()) as bar:
 
         def observed(launcher: Launcher) -> Any:
-            node = launcher._pipeline_node.node_info.id
-            runs.add(launcher._pipeline_runtime_spec.pipeline_run_id.field_value.string_value)
+            info = launcher._pipeline_node.node_info
+            node, looks_up = info.id, info.type.name == RESOLVER
             bar.set_postfix_str(node)
+            note(f"  {node} begins")
             begun = time.monotonic()
-            execution = launch(launcher)
-            state = "" if execution else "  (cached)"
-            say(f"  {node:<20} {time.monotonic() - begun:6.1f} s{state}")
-            bar.update()
+            try:
+                execution = launch(launcher)
+            except BaseException:
+                seconds = time.monotonic() - begun
+                recording.node(node, "failed", seconds, [])
+                say(f"  {node:<20} {seconds:6.1f} s  failed")
+                raise
+            seconds = time.monotonic() - begun
+            # Of a node that came from the cache, the launcher gives no place for its executor's output.
+            ran = bool(execution.execution_output_uri)
+            outputs = [artifact.uri for many in execution.output_dict.values() for artifact in many] if ran else []
+            recording.node(node, RESOLVED if looks_up else "ran" if ran else "cached", seconds, outputs)
+            if not looks_up:
+                say(f"  {node:<20} {seconds:6.1f} s{'' if ran else '  cached'}")
+                bar.update()
             return execution
 
         with mock.patch.object(Launcher, "launch", observed):
-            yield runs
+            yield
 
 
-def run_local(config: PipelineConfig, wait: bool = False) -> RunSummary:
+def run_local(config: PipelineConfig, wait: bool = False, preset: str = "") -> RunSummary:
     """Runs every node whose inputs, settings or code have changed since they last ran, or whose outputs are gone.
 
     Args:
       config: the configuration.
       wait: wait for another run in the same root, instead of raising.
+      preset: name of the preset that it came from, for the run's record.
 
     Returns:
       What the run came to.
@@ -60,23 +78,54 @@ def run_local(config: PipelineConfig, wait: bool = False) -> RunSummary:
     Raises:
       DataError: the data set is not what its format says, another run holds the root, or ML Metadata is damaged.
     """
-    with run_lock(config.root, wait):
-        reconcile(config)
-        begun = time.monotonic()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TFX's own deprecations, on every import and run
-            from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    with recorded_run(config, preset, wait) as recording:
+        return run_nodes(config, recording)
 
-            from pipeline.create import create_pipeline
 
-            tfx_pipeline = create_pipeline(config, config.metadata_path)
-            say(f"  {'(imports)':<20} {time.monotonic() - begun:6.1f} s")
-            with (
-                _node_progress(len(tfx_pipeline.components)) as runs,
-                keys_without_root(config.root),
-                mock.patch.dict(os.environ, {HANDED_OVER: config.train.hand_over()}),
-            ):
-                LocalDagRunner().run(tfx_pipeline)
-        remove_stores(config.work_dir)
-        (run,) = runs
-        return summarize(config, run)
+def run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
+    """What `run_local` does while it holds the root.
+
+    Args:
+      config: the configuration.
+      recording: of the run, whose name it gets in ML Metadata.
+
+    Raises:
+      DataError: see `run_local`.
+    """
+    reconcile(config)
+    recording.read_data()
+    begun = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own deprecations, on every import and run
+        runner = _named_runner(recording.name)
+
+        from pipeline.create import create_pipeline
+
+        tfx_pipeline = create_pipeline(config, config.metadata_path)
+        say(f"  {'(imports)':<20} {time.monotonic() - begun:6.1f} s")
+        nodes = sum(component.type != RESOLVER for component in tfx_pipeline.components)
+        with (
+            _node_progress(nodes, recording),
+            keys_without_root(config.root),
+            mock.patch.dict(os.environ, {HANDED_OVER: config.train.hand_over()}),
+        ):
+            runner.run(tfx_pipeline)
+    remove_stores(config.work_dir)
+    summary = summarize(config, recording.name)
+    recording.end(summary.to_dict(), summary_lines(summary, recording.folder, recording.log))
+    return summary
+
+
+def _named_runner(run: str) -> Any:
+    """A LocalDagRunner whose run has a name of our choice; TFX's own is the time to the microsecond."""
+    from tfx.dsl.compiler import constants
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
+    from tfx.proto.orchestration import pipeline_pb2
+
+    class NamedRunner(LocalDagRunner):
+        def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: Any = None) -> None:
+            substitute_runtime_parameter(pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run})
+            super().run_with_ir(pipeline, run_options)
+
+    return NamedRunner()

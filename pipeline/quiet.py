@@ -9,11 +9,7 @@ from trainer_module.console import noise_to
 
 
 @contextlib.contextmanager
-def quiet(log: str | None = None) -> Iterator[None]:
-    """Sends the libraries' noise to a file; what goes wrong is said in one line, see `ends_in_words`.
-
-    Args:
-      log: file that keeps the noise, and a failure's traceback; the noise is thrown away if None.
-    """
-    with noise_to(log or os.devnull), ends_in_words(log):
+def quiet() -> Iterator[None]:
+    """Throws the libraries' noise away; what goes wrong is said in one line, see `ends_in_words`."""
+    with noise_to(os.devnull), ends_in_words():
         yield

@@ -38,11 +38,18 @@ class Holder:
     def here(cls) -> Self:
         """This process."""
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        return cls(os.getpid(), socket.gethostname(), shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]), since)
+        return cls(os.getpid(), socket.gethostname(), typed_command(), since)
 
     def __str__(self) -> str:
         """In words."""
         return f"process {self.pid} on {self.host} since {self.since}: {self.command}"
+
+
+def typed_command() -> str:
+    """This process's command, for a shell."""
+    name = os.path.basename(sys.argv[0])
+    begin = ["python", "-m", "pipeline"] if name == "__main__.py" else [name]
+    return shlex.join([*begin, *sys.argv[1:]])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from pipeline.local_artifacts import MODEL_FOLDER, VERIFICATION_FILE, open_store
 from trainer_module.errors import parse_json_object
 
 _TRAIN_EXAMPLES = "TrainExamples"  # RecordExampleGen's, told from PairExampleGen's by what it counts
-_RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+RESOLVED = "resolved"
 _ALREADY_SERVED = "already_served"  # the Pusher's, which imports TensorFlow
 _STATES = {metadata_store_pb2.Execution.COMPLETE: "ran", metadata_store_pb2.Execution.CACHED: "cached"}
 
@@ -68,7 +69,7 @@ def summarize(config: PipelineConfig, run: str) -> RunSummary:
         (node,) = [context.name.rpartition(".")[2] for context in contexts if context.type == "node"]
         state = _STATES.get(execution.last_known_state, "failed")
         # A Resolver looks things up in ML Metadata, and so has nothing to cache.
-        nodes[node] = "resolved" if execution.type == _RESOLVER else state
+        nodes[node] = RESOLVED if execution.type == RESOLVER else state
     types = {t.id: t.name for t in store.get_artifact_types()}
     outputs = [
         event.artifact_id

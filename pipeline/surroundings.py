@@ -5,12 +5,13 @@ import os
 from trainer_module.cluster import past_proxies
 from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, say
 from trainer_module.errors import DataError
+from trainer_module.run_log import RUN_LOG
 
 
 def settle() -> None:
     """Makes streams and environment what all of a command's code and child processes expect."""
     open_standard_streams()
-    for name in (CONSOLE_FD, LOG):
+    for name in (CONSOLE_FD, LOG, RUN_LOG):
         os.environ.pop(name, None)  # what a parent told its children, and this is none of them
     os.environ["MPLBACKEND"] = "agg"  # a notebook names its own, which matplotlib then fails to import here
     for name in sorted({"TF_XLA_FLAGS", "XLA_FLAGS"} & set(os.environ)):

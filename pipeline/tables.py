@@ -1,12 +1,66 @@
 """What a person reads at the end of a run or an evaluation; light, since `evaluate` needs nothing of TFX."""
 
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluator_custom.support import reason_lines
 from evaluator_custom.verdict_warnings import verdict_warnings
 
+if TYPE_CHECKING:  # it imports ML Metadata, which `evaluate` needs nothing of
+    from pipeline.summary import RunSummary
+
 _SHOWN = {"accuracy": "accuracy", "tar_1e2": "TAR@FAR=1e-2", "tar": "TAR@FAR=1e-3", "xnorm": "XNorm"}
+
+
+def summary_lines(summary: "RunSummary", folder: str, log: str) -> list[str]:
+    """What a run came to: what ran, figures and verdict, and where everything lies.
+
+    Args:
+      summary: of the run.
+      folder: the run's own.
+      log: its log.
+    """
+    states = list(summary.nodes.values())
+    lines = [f"{states.count('ran')} nodes ran, {states.count('cached')} from cache"]
+    if summary.ingest:
+        lines += ingest_lines(summary.ingest)
+    if found := summary.verification:
+        lines += [
+            "",
+            *verification_table(found["sets"], found["undefined"]).splitlines(),
+            "",
+            *verdict_lines(found),
+            "",
+        ]
+    if summary.holdout:
+        share = shown(summary.holdout["accuracy"])
+        lines.append(f"held out     {share} of {summary.holdout['images']:,} images recognised")
+    model = as_typed(summary.pushed or summary.model or "")
+    lines.append(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
+    if summary.already_served and summary.pushed:
+        lines.append(f"             already served as version {os.path.basename(summary.pushed)}")
+    if summary.report:
+        lines.append(f"report       {as_typed(summary.report)}")
+    if summary.tensorboard:
+        lines.append(f"tensorboard  {tensorboard_command(summary.tensorboard)}")
+    return [*lines, f"run          {as_typed(folder)}", f"log          {as_typed(log)}"]
+
+
+def tensorboard_command(folder: str) -> str:
+    """The command that shows a training run's curves, for a shell in any folder."""
+    beside = os.path.join(os.path.dirname(sys.executable), "tensorboard")
+    program = beside if os.path.exists(beside) and shutil.which("tensorboard") != beside else "tensorboard"
+    return shlex.join([program, "--logdir", os.path.abspath(folder)])
+
+
+def as_typed(path: str) -> str:
+    """A path as a person would type it: relative where it lies below the working directory."""
+    relative = os.path.relpath(path) if path else path
+    return path if relative.startswith(os.pardir) else relative
 
 
 def ingest_lines(ingest: dict[str, Any]) -> list[str]:

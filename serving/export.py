@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -113,7 +114,9 @@ def probe_images(count: int) -> list[bytes]:
     return images
 
 
-def export_saved_model(backbone: tf_keras.Model, model_dir: str, metadata: ModelMetadata) -> None:
+def export_saved_model(
+    backbone: tf_keras.Model, model_dir: str, metadata: ModelMetadata, beside: Sequence[str] = ()
+) -> None:
     """Writes the SavedModel aside, then renames it into place.
 
     Beside the graph, `assets.extra/` (which survives a push) receives the metadata, warm-up requests for TF Serving,
@@ -123,6 +126,7 @@ def export_saved_model(backbone: tf_keras.Model, model_dir: str, metadata: Model
       backbone: float32 [N, 112, 112, 3] -> float32 [N, D].
       model_dir: the SavedModel's folder; must not exist or be empty.
       metadata: describes the backbone.
+      beside: more files for `assets.extra`, such as the curve of the training; one that isn't there is left out.
     """
     model = EmbeddingModel(backbone, metadata.pixel_format, metadata.max_image_pixels)
     probes = probe_images(max(_WARMUP_BATCHES))
@@ -135,6 +139,8 @@ def export_saved_model(backbone: tf_keras.Model, model_dir: str, metadata: Model
     with tf.io.gfile.GFile(os.path.join(extra, REFERENCE_FILE), "wb") as f:
         np.save(f, reference)
     _write_warmup(os.path.join(extra, WARMUP_FILE), probes)
+    for path in filter(tf.io.gfile.exists, beside):
+        tf.io.gfile.copy(path, os.path.join(extra, os.path.basename(path)))
     if tf.io.gfile.exists(model_dir):
         tf.io.gfile.rmtree(model_dir)
     tf.io.gfile.rename(aside, model_dir)

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from trainer_module.run_log import note
+
 CONSOLE_FD = "ARCFACE_TFX_CONSOLE_FD"
 LOG = "ARCFACE_TFX_LOG"
 _SECONDS_BETWEEN_LINES = 10.0  # where the console is no terminal, a bar becomes a line now and then
@@ -61,7 +63,8 @@ def is_live() -> bool:
 
 
 def say(message: str) -> None:
-    """Writes one line to the console, above a progress bar if there is one."""
+    """Writes one line to the console, above a progress bar if there is one, and to the run's log."""
+    note(message)
     tqdm.write(message, file=console())
 
 

@@ -20,6 +20,7 @@ PAIR_INDEX = "pair_index"
 SET = "set"
 ATTRIBUTES = "attributes"  # optional: "column=value" for each attribute of the pair that is known
 IDENTITIES = "identities"  # optional: labels of the training set's kind, of the one or two people in the pair
+FILES = "files"  # optional: names of both images, "a / b"
 
 # Transform's output: the identity as a contiguous class index, and the vocabulary file that maps it back.
 CLASS_INDEX = "class_index"

@@ -16,13 +16,17 @@ import tf_keras
 
 from trainer_module import backbones, checkpoints, distribution, features
 from trainer_module.console import progress
+from trainer_module.curve import CURVE_FILE, Curve
 from trainer_module.heads.arcface import ArcFace
 from trainer_module.holdout import HoldoutEvaluation
 from trainer_module.images import to_input
 from trainer_module.input_pipeline import images_that_decode, mirror, training_batches
 from trainer_module.job import TrainingJob
+from trainer_module.run_log import note
 from trainer_module.schedules import WarmupCosine, margin_at
 from trainer_module.settings import TrainSettings
+
+_SECONDS_BETWEEN_NOTES = 10.0
 
 
 @dataclasses.dataclass
@@ -124,7 +128,7 @@ def make_train_step(
 
 
 def train(job: TrainingJob) -> None:
-    """Trains and writes `run_dir/checkpoint`, `run_dir/tensorboard` and, with a hold-out split, `run_dir/holdout.json`.
+    """Trains; writes `checkpoint`, `tensorboard`, `curve.csv` and, with a hold-out split, `holdout.json` to `run_dir`.
 
     Deterministic by seed on one CPU process up to the order of floating-point sums in multi-threaded kernels.
 
@@ -150,6 +154,7 @@ def train(job: TrainingJob) -> None:
     images = settings.steps * settings.batch_size
     iterator = iter(batches)
     result = None
+    told = _Told(settings, is_chief)
     bar = progress(total=images, description="training", unit="img", leave=True, disable=not is_chief)
     with writer.as_default(), bar:
         logged, logged_at = 0, time.monotonic()
@@ -165,18 +170,60 @@ def train(job: TrainingJob) -> None:
                 step_seconds = (time.monotonic() - logged_at) / (done - logged)
                 logged, logged_at = done, time.monotonic()
                 _write_summaries(values, done, settings, step_seconds)
-                shown |= {"loss": f"{values['loss']:.2f}", "accuracy": f"{values['accuracy']:.2f}"}
+                told.batch(done, values, step_seconds)
+                shown |= {"loss": f"{values['loss']:.2f}", "top-1": f"{values['accuracy']:.2f}"}
                 bar.set_postfix(shown, refresh=False)
             if holdout and _is_evaluated(done, settings):
                 began = time.monotonic()
                 result = holdout.evaluate(done, show=is_chief)
                 logged_at += time.monotonic() - began  # images/s are those of training alone
                 tf.summary.scalar("holdout_accuracy", result.accuracy, step=done)
-                shown["holdout"] = f"{result.accuracy:.3f}"
+                told.holdout(done, result.accuracy)
+                shown["held-out top-1"] = f"{result.accuracy:.3f}"
                 bar.set_postfix(shown, refresh=False)
     checkpoints.write(state.checkpoint(), job.run_dir, is_chief)
+    if is_chief:
+        told.write(job.run_dir)
     if result and is_chief:
         result.write(job.run_dir)
+
+
+class _Told:
+    """What the chief tells of a training: a line in the run's log every 10 s, and the curve.
+
+    An image "top-1" is one whose nearest class centre is its own: people that were trained on, and so never called
+    accuracy, which is that of verification.
+    """
+
+    def __init__(self, settings: TrainSettings, is_chief: bool) -> None:
+        self._settings, self._is_chief = settings, is_chief
+        self._curve = Curve()
+        self._noted_at = -math.inf
+
+    def batch(self, step: int, values: dict[str, float], step_seconds: float) -> None:
+        """Takes down a step's metrics."""
+        self._curve.batch(step, values["loss"], values["accuracy"])
+        now = time.monotonic()
+        if self._is_chief and (now - self._noted_at >= _SECONDS_BETWEEN_NOTES or step == self._settings.steps):
+            self._noted_at = now
+            rate = self._settings.batch_size / step_seconds
+            note(
+                f"    step {step:,} of {self._settings.steps:,}: loss {values['loss']:.4g}, "
+                f"top-1 {values['accuracy']:.4f}, {rate:,.0f} images/s"
+            )
+
+    def holdout(self, step: int, top_1: float) -> None:
+        """Takes down what the held-out images came to."""
+        self._curve.holdout(step, top_1)
+        if self._is_chief:
+            note(f"    step {step:,}: held-out top-1 {top_1:.4f}")
+
+    def write(self, run_dir: str) -> None:
+        """Writes the curve aside, then renames it into place."""
+        aside = os.path.join(run_dir, f".{CURVE_FILE}-{os.getpid()}")
+        with tf.io.gfile.GFile(aside, "w") as file:
+            file.write(self._curve.to_csv())
+        tf.io.gfile.rename(aside, os.path.join(run_dir, CURVE_FILE), overwrite=True)
 
 
 def _is_evaluated(done: int, settings: TrainSettings) -> bool:

@@ -1,11 +1,13 @@
 """User code of the Trainer node: train, then export from the checkpoint."""
 
 import dataclasses
+import os
 from typing import Any
 
 from serving.export import ModelMetadata, export_saved_model
 from trainer_module import backbones, checkpoints, distribution, loop
 from trainer_module.cluster import given_task
+from trainer_module.curve import CURVE_FILE
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
@@ -20,7 +22,7 @@ def run_fn(fn_args: Any) -> None:
       fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings (in a local run those that
         decide the result: the environment tells the others), `["any_size"]` whether
         images may have other sizes than 112x112; `train_files` are globs of the train split, `eval_files` of the
-        hold-out split, or the same again if there is none; `model_run_dir` receives checkpoint, TensorBoard and
+        hold-out split, or the same again if there is none; `model_run_dir` receives checkpoint, TensorBoard, curve and
         `holdout.json`, `serving_model_dir` the SavedModel.
 
     Raises:
@@ -56,6 +58,7 @@ def run_fn(fn_args: Any) -> None:
         training=settings.to_dict(),
         max_image_pixels=settings.max_image_pixels,
     )
-    export_saved_model(backbone, fn_args.serving_model_dir, metadata)
+    curve = os.path.join(job.run_dir, CURVE_FILE)
+    export_saved_model(backbone, fn_args.serving_model_dir, metadata, beside=[curve])
     if settings.steps:
         metadata.write(fn_args.model_run_dir)  # beside the checkpoint, so that a later run can start from this one

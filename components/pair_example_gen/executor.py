@@ -106,10 +106,11 @@ class WriteSet(beam.DoFn):
 
 def _features(values: dict[str, str]) -> dict[str, list[bytes]]:
     """The optional features of one pair, from its value in each column; what isn't known is left out."""
-    identity = values.pop(pair_attributes.IDENTITY_COLUMN, "")
+    identity, files = (values.pop(name, "") for name in (pair_attributes.IDENTITY_COLUMN, pair_attributes.FILE_COLUMN))
     lists = {
         features.ATTRIBUTES: [f"{column}={value}".encode() for column, value in sorted(values.items()) if value],
         features.IDENTITIES: [label.encode() for label in identity.split(pair_attributes.BETWEEN) if label],
+        features.FILES: [files.encode()] if files else [],
     }
     return {name: entries for name, entries in lists.items() if entries}
 
@@ -149,3 +150,4 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
         examples.set_int_custom_property("turned", sum(summary.turned for summary in written))
         examples.set_int_custom_property("bytes", sum(summary.image_bytes for summary in written))
         examples.set_string_custom_property("content_digest", given.digest)
+        examples.set_string_custom_property("data", given.folder)

@@ -112,6 +112,7 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
             _publish(examples, store, tasks, contents, selection)
         _say_what_is_odd(rec, layout, selection, contents, examples)
         examples.set_string_custom_property("content_digest", given.digest)
+        examples.set_string_custom_property("data", given.folder)
 
 
 def _contents(store: ShardStore, tasks: list[ShardTask]) -> list[ShardContent]:

@@ -61,10 +61,36 @@ def remove_stores(work: str, keep: str = "") -> None:
       work: the folder; it need not be there.
       keep: name of one that stays.
     """
-    for entry in list(os.scandir(work)) if os.path.isdir(work) else []:
-        if entry.name.startswith(_PREFIX) and entry.name != keep and entry.is_dir():
-            with open(os.path.join(entry.path, _IN_USE), "ab") as in_use:
-                _remove_unused(entry.path, in_use)
+    for name in _stores(work):
+        if name != keep:
+            folder = os.path.join(work, name)
+            with open(os.path.join(folder, _IN_USE), "ab") as in_use:
+                _remove_unused(folder, in_use)
+
+
+def unused_stores(work: str) -> list[str]:
+    """Names of the stores in a local work folder that nobody uses."""
+    return [name for name in _stores(work) if not _is_in_use(os.path.join(work, name))]
+
+
+def _stores(work: str) -> list[str]:
+    """Names of the folders in a local work folder that are stores."""
+    if not os.path.isdir(work):
+        return []
+    return sorted(entry.name for entry in os.scandir(work) if entry.name.startswith(_PREFIX) and entry.is_dir())
+
+
+def _is_in_use(folder: str) -> bool:
+    """Whether an ingest holds a store."""
+    path = os.path.join(folder, _IN_USE)
+    if not os.path.exists(path):
+        return False
+    with open(path, "ab") as in_use:
+        try:
+            fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -3,10 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from evaluator_custom import protocol
+
+
+def cosine(distance: Any) -> Any:
+    """A squared distance (0..4) of two embeddings of length 1 as their cosine, -1..1; the same for an array."""
+    return 1 - distance / 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,6 +26,7 @@ class EvaluatedSet:
       is_same: bool [N].
       images: 2N encoded images (JPEG or PNG); pair i is images 2i and 2i + 1. Only those that are shown are read.
       attributes: column -> value of each pair, "" where it isn't known.
+      files: names of both images of each pair, "" where they aren't known; empty if none is.
     """
 
     name: str
@@ -28,6 +35,12 @@ class EvaluatedSet:
     is_same: np.ndarray
     images: Sequence[bytes]
     attributes: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    files: Sequence[str] = ()
+
+    @property
+    def cosines(self) -> np.ndarray:
+        """The distances as cosines of the embeddings, float64 [N], -1..1."""
+        return cosine(self.distances)
 
     @property
     def is_judged(self) -> bool:

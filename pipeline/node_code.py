@@ -1,0 +1,30 @@
+"""Which modules each node of ours runs, and the digest of their code that is part of its cache key."""
+
+from pipeline.code_version import code_version
+
+_SCHEMA = ("components.curated_schema",)
+NODE_MODULES = {
+    "RecordExampleGen": ("components.record_example_gen.executor",),
+    "PairExampleGen": ("components.pair_example_gen.executor",),
+    "ExampleSchema": _SCHEMA,
+    "StatisticsSchema": _SCHEMA,
+    "PairSchema": _SCHEMA,
+    "ExampleValidator": ("components.anomaly_gate",),
+    "Transform": ("trainer_module.preprocessing",),
+    "Trainer": ("trainer_module.run_fn", "trainer_module.worker"),
+    "VerificationEvaluator": ("evaluator_custom.component", "evaluator_custom.embed_pairs"),
+    "Pusher": ("serving.pusher",),
+}
+
+
+def node_code(node: str, backbone: str = "") -> str:
+    """Digest of a node's code.
+
+    Args:
+      node: a name in `NODE_MODULES`.
+      backbone: `train.backbone`, for the Trainer: the module of an own one counts.
+
+    Raises:
+      DataError: a module of an own backbone is no Python.
+    """
+    return code_version(*NODE_MODULES[node], backbone=backbone if node == "Trainer" else "")
