@@ -6,7 +6,7 @@ PYTEST = $(BIN)/python -m pytest
 FAST = "not slow and not e2e"
 # Where floats are compared that TensorFlow's kernels made.
 NUMERIC = tests/trainer_module tests/evaluator_custom tests/serving
-PRODUCT = pipeline components trainer_module evaluator_custom serving
+PRODUCT = arcface_tfx pipeline components trainer_module evaluator_custom serving
 SOURCES = $(PRODUCT) tools tests benchmarks
 # The platform is that of the wheels, not of the host: see tools/setup.py.
 COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --python-platform x86_64-manylinux_2_39 --generate-hashes \

@@ -14,7 +14,7 @@ from pipeline.config import PipelineConfig
 from pipeline.reconcile import reconcile
 from pipeline.run_lock import run_lock
 from pipeline.summary import RunSummary, summarize
-from trainer_module.console import is_live, progress, say
+from trainer_module.console import is_live, progress, say, waiting
 from trainer_module.settings import HANDED_OVER
 
 
@@ -30,7 +30,7 @@ def _node_progress(nodes: int) -> Iterator[set[str]]:
     launch = Launcher.launch
     runs: set[str] = set()
 
-    with progress(total=nodes, description="pipeline", unit="node", disable=not is_live()) as bar:
+    with progress(total=nodes, description="pipeline", unit="node", remaining=False, disable=not is_live()) as bar:
 
         def observed(launcher: Launcher) -> Any:
             node = launcher._pipeline_node.node_info.id
@@ -65,9 +65,10 @@ def run_local(config: PipelineConfig, wait: bool = False) -> RunSummary:
         begun = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TFX's own deprecations, on every import and run
-            from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+            with waiting("loading TFX"):
+                from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-            from pipeline.create import create_pipeline
+                from pipeline.create import create_pipeline
 
             tfx_pipeline = create_pipeline(config, config.metadata_path)
             say(f"  {'(imports)':<20} {time.monotonic() - begun:6.1f} s")
