@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from components.identity_folders import images_below, left_out_line
-from pipeline.embedding_files import ENDINGS, embedding_file
 from pipeline.paths import InputFolder, InputOrList, OutputFile
 from pipeline.quiet import quiet
 from trainer_module.console import progress, say, waiting
 from trainer_module.errors import DataError
+
+_ENDINGS = (".npz", ".csv", ".parquet", ".npy")
 
 resize_option = click.option(
     "--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear); their faces must be aligned."
@@ -26,7 +27,7 @@ resize_option = click.option(
 @click.argument("images", nargs=-1, required=True, type=InputOrList())
 @click.option(
     "--output",
-    type=OutputFile(ENDINGS),
+    type=OutputFile(_ENDINGS),
     help="Write the embeddings to this file, whose ending says how: .npz (names, embeddings, norms), .npy (embeddings "
     "alone), .csv or .parquet. Without it, JSON is printed.",
 )
@@ -118,6 +119,8 @@ def _to_json(model: Any, paths: list[str], given: dict[str, Any]) -> int:
 
 def _to_file(model: Any, paths: list[str], given: dict[str, Any], output: str, dim: int) -> int:
     """Writes a file, unless every image was left out; how many were."""
+    from pipeline.embedding_files import embedding_file
+
     bad: list[int] = []
     written = 0
     with embedding_file(output, dim) as write:

@@ -1,4 +1,4 @@
-"""Files of embeddings, written batch by batch: .npz, .npy, .csv and .parquet. Imports neither TensorFlow nor pyarrow.
+"""Files of embeddings, written batch by batch: .npz, .npy, .csv and .parquet. Imports pyarrow for .parquet alone.
 
 | ending | what it holds | memory beside a batch |
 |---|---|---|
@@ -29,7 +29,7 @@ def embedding_file(path: str, dim: int) -> Iterator[Write]:
     """Writes a file of embeddings aside, and renames it when the body has ended well.
 
     Args:
-      path: the file; its ending is one of `ENDINGS`.
+      path: the file; its ending is one of these four.
       dim: D.
 
     Yields:
@@ -146,4 +146,3 @@ _WRITERS: dict[str, Callable[[str, int], contextlib.AbstractContextManager[Write
     ".parquet": _parquet,
     ".npy": _npy,
 }
-ENDINGS = tuple(_WRITERS)

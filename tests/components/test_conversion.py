@@ -335,6 +335,6 @@ def test_exit_codes(faces, tmp_path):
     again = _cli(str(faces), out)
     assert again.returncode == 2
     assert "expected a folder that doesn't exist yet" in again.stderr
-    alone = _cli(str(faces), str(tmp_path / "other"), "--set", "lfw")
+    alone = _cli(str(faces), str(tmp_path / "other"), "--set-name", "lfw")
     assert alone.returncode == 2
-    assert "--pairs and --set go together" in alone.stderr
+    assert "--pairs and --set-name go together" in alone.stderr
