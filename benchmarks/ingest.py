@@ -60,8 +60,7 @@ def make_data(folder: Path, records: int) -> None:
     folder.mkdir()
     images = itertools.cycle(faces())
     identities = records // IMAGES_PER_IDENTITY
-    counts = [IMAGES_PER_IDENTITY] * identities
-    recordio.write_layout(folder, counts, (itertools.islice(images, count) for count in counts))
+    recordio.write_layout(folder, (itertools.islice(images, IMAGES_PER_IDENTITY) for _ in range(identities)))
 
 
 def ours(data: Path, out: Path) -> int:

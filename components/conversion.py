@@ -1,85 +1,33 @@
-"""A folder of aligned faces, and a list of pairs of them, become the files that InsightFace publishes.
+"""A folder of aligned faces, and pairs of them, become the files that InsightFace publishes.
 
 Images are read one after the other and only their paths are kept (340 bytes an image). A verification set is a single
-pickle, so its images are all in memory while it is written: 75 MB for LFW's 6,000 pairs. The same input gives the same
-bytes, in whatever order the file system lists it. Pillow, numpy and the standard library only.
+pickle, so its images are all in memory while it is written: 75 MB for LFW's 6,000 pairs, 1 GiB at most. The same input
+gives the same bytes, in whatever order the file system lists it. Pillow, numpy and the standard library only.
 """
 
 import dataclasses
-import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 
 from components import verification_bin
+from components.conversion_report import ConversionReport, KeptReport, SetReport
+from components.face_files import FaceFiles
 from components.identity_folders import IdentityFolders, find_identities
-from components.image_header import UPRIGHT, ImageError, check_header
-from components.image_pixels import decode, read_file, to_png
+from components.kept_out import KeepOut, KeptFaces, KeptSet
+from components.pair_attributes import attributes_file, write_identities
 from components.pair_list import ListedPair, PairList, oddities, read_pairs
 from components.recordio import write_layout
-from trainer_module import features
+from components.skipped import Skipped
+from components.verification_resize import check_pair_bytes
 from trainer_module.console import progress
 from trainer_module.errors import DataError
+from trainer_module.features import MAX_SET_MB
 
-IDENTITIES = "identities.txt"  # lines "label TAB folder"
-
-_SIDES = (features.IMAGE_SIZE, features.IMAGE_SIZE)
-_SIZE = f"{features.IMAGE_SIZE}x{features.IMAGE_SIZE}"
-_JPEG_QUALITY = 95
-
-
-@dataclasses.dataclass(frozen=True)
-class ConversionReport:
-    """What was written.
-
-    Attributes:
-      identities: folders with images, each a label.
-      images: images in `train.rec`.
-      resized: images, of `train.rec` and of the set, that had another size and were encoded anew.
-      turned: such images that were turned as their EXIF orientation says; those of 112x112 are PNGs now.
-      left_out: says which files and folders are no image of an identity; None where all are.
-      set_name: the verification set, or None.
-      pairs: its pairs.
-      same: those of one identity.
-      known: its images that are in `train.rec`, too.
-      set_images: its different images.
-      oddities: what the list of pairs holds that may not be meant.
-    """
-
-    identities: int
-    images: int
-    resized: int = 0
-    turned: int = 0
-    left_out: str | None = None
-    set_name: str | None = None
-    pairs: int = 0
-    same: int = 0
-    known: int = 0
-    set_images: int = 0
-    oddities: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """The report for a person."""
-        lines = [f"train.rec: {self.images:,} images of {self.identities:,} identities"]
-        if self.set_name:
-            different = self.pairs - self.same
-            lines.append(f"{self.set_name}.bin: {self.pairs:,} pairs: {self.same:,} same, {different:,} different")
-        if self.resized:
-            lines.append(f"images resized to {_SIZE}, JPEG quality {_JPEG_QUALITY}: {self.resized:,}")
-        if self.turned:
-            lines.append(f"images turned as their EXIF orientation says: {self.turned:,}")
-        if self.left_out:
-            lines.append(self.left_out)
-        if self.known:
-            lines.append(
-                f"warning: {self.known:,} of the {self.set_images:,} images of {self.set_name}.bin are in train.rec, "
-                "too: a model trained on it must not be judged by this set"
-            )
-        lines += self.oddities
-        return lines
+IDENTITIES = "identities.txt"  # lines "label TAB folder"; behind those of train.rec come those that are kept out
 
 
 def convert(
@@ -87,7 +35,9 @@ def convert(
     out: str | os.PathLike[str],
     *,
     pairs: PairList | None = None,
+    keep_out: KeepOut | None = None,
     resize: bool = False,
+    skip_bad: bool = False,
 ) -> ConversionReport:
     """Writes `train.rec`, `train.idx`, `property`, `identities.txt` and maybe a verification set into a new folder.
 
@@ -99,18 +49,65 @@ def convert(
       folder: one folder an identity, with JPEG or PNG files, as `identity_folders` reads it.
       out: the folder to make.
       pairs: a list of pairs whose files lie in `folder`.
+      keep_out: instead of a list, which identities aren't trained on, and how many pairs are drawn of them. Beside the
+        set, `<set>.csv` says who is on each image.
       resize: resize images of another size bilinearly and encode them as JPEG of quality 95.
+      skip_bad: leave out images that can't be used, and list them in `skipped.csv`.
 
     Returns:
       What was written.
 
     Raises:
-      DataError: `out` exists or lies in `folder`, `folder` holds no identity, a file is no whole image or, without
-        `resize`, not of 112x112 pixels, a line of the list is no pair, contradicts another or the folders, or names a
-        file that isn't there.
+      DataError: `out` exists or lies in `folder`, `folder` holds no identity, files are no whole images or, without
+        `resize`, not of 112x112 pixels (up to 20 are named), a line of the list is no pair, contradicts another or the
+        folders, or names a file that isn't there, or too few identities or images to keep out.
       RecordError: more than 2**24 images and identities, which the labels cannot hold.
     """
     folder, out = Path(folder), Path(out)
+    found, listed, kept = check(folder, out, pairs=pairs, keep_out=keep_out)
+    faces = KeptFaces(keep_out, kept) if keep_out else None
+    trained = {name: files for name, files in found.identities.items() if name not in kept}
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        with Skipped(partial, "images", skip_bad) as bad:
+            images = FaceFiles(resize, bad)
+            if faces:
+                faces.read(images)
+            counts = _write_train(partial, trained, images, faces) if trained else {}
+            bad.check()
+            if trained and not counts:
+                raise DataError(f"{folder}: expected an image that can be used. Received: none")
+            names = "".join(f"{label}\t{name}\n" for label, name in enumerate([*counts, *kept]))
+            (partial / IDENTITIES).write_bytes(os.fsencode(names))
+            report = ConversionReport(len(counts), sum(counts.values()), left_out=found.left_out_line())
+            if faces and keep_out:
+                report = _write_kept(partial, faces.draw(folder), keep_out.name, images, report)
+            elif pairs:
+                report = _write_listed(partial, listed, pairs.name, images, trained, report, folder)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
+
+
+def check(
+    folder: Path, out: Path, *, pairs: PairList | None = None, keep_out: KeepOut | None = None
+) -> tuple[IdentityFolders, list[ListedPair], dict[str, list[Path]]]:
+    """What `convert` works on, found by names alone: the images, the pairs of the list, and who is kept out.
+
+    Raises:
+      DataError: as `convert`, for all but what the images hold.
+    """
+    if pairs and keep_out:
+        raise DataError("expected a list of pairs, or identities to keep out and draw them of. Received: both")
+    found = _find(folder, out)
+    listed = read_pairs(Path(pairs.path), folder) if pairs else []
+    return found, listed, keep_out.choose(found.identities, folder) if keep_out else {}
+
+
+def _find(folder: Path, out: Path) -> IdentityFolders:
+    """The images, if `out` can be made of them; see `convert`."""
     if os.path.lexists(out):
         raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
     if folder.resolve() in out.resolve().parents:
@@ -119,93 +116,86 @@ def convert(
     for name in found.identities:
         if any(x in name for x in "\t\r\n"):
             raise DataError(f"{folder}: expected folder names without tab and newline. Received: {name!r}")
-    listed = read_pairs(Path(pairs.path), folder) if pairs else []
-    images = _Images(resize)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
-        _write_train(partial, found, images)
-        report = ConversionReport(
-            identities=len(found.identities),
-            images=len(found.images),
-            left_out=found.left_out_line(),
-        )
-        if pairs:
-            report = _write_pairs(partial / f"{pairs.name}.bin", listed, images, found, report)
-            report = dataclasses.replace(report, oddities=tuple(oddities(listed, folder)))
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return dataclasses.replace(report, resized=len(images.resized), turned=len(images.turned))
+    return found
 
 
-class _Images:
-    """Reads single images, in the form in which they are stored.
-
-    Attributes:
-      resized: paths of those that were encoded anew in another size.
-      turned: paths of those that were turned as their EXIF orientation says.
-    """
-
-    def __init__(self, resize: bool) -> None:
-        self._resize = resize
-        self.resized: set[Path] = set()
-        self.turned: set[Path] = set()
-
-    def read(self, path: Path) -> bytes:
-        """Encoded 112x112 pixels; the file's own bytes where it has that size and is upright.
-
-        Raises:
-          DataError: no whole JPEG or PNG, or one of another size that may not be resized.
-        """
-        try:
-            data = read_file(path)
-            header = check_header(data)
-            fits = (header.width, header.height) == _SIDES
-            if not fits and not self._resize:
-                received = f"{header.width}x{header.height}"
-                raise ImageError(f"expected {_SIZE} pixels (--resize accepts others). Received: {received}")
-            pixels = decode(data)
-        except ImageError as error:
-            raise DataError(f"{path}: {error}") from error
-        if header.orientation != UPRIGHT:
-            self.turned.add(path)
-            if fits:
-                return to_png(pixels)  # which loses nothing
-        if fits:
-            return data
-        self.resized.add(path)
-        buffer = io.BytesIO()
-        resized = Image.fromarray(pixels).resize(_SIDES, Image.Resampling.BILINEAR)
-        resized.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-        return buffer.getvalue()
-
-
-def _write_train(folder: Path, found: IdentityFolders, images: _Images) -> None:
-    """The training set, and `identities.txt`."""
-    counts = [len(files) for files in found.identities.values()]
-    with progress(total=sum(counts), description="convert", unit="img") as bar:
+def _write_train(
+    folder: Path, identities: Mapping[str, list[Path]], images: FaceFiles, kept: KeptFaces | None
+) -> dict[str, int]:
+    """The training set; identity -> its images, of those that have any, in the order of their labels."""
+    with progress(total=sum(map(len, identities.values())), description="convert", unit="img") as bar:
 
         def read(files: Iterable[Path]) -> Iterator[bytes]:
             for path in files:
-                yield images.read(path)
+                face = images.read(path)
+                if face is not None and not (kept and kept.holds(face.encoded, path)):
+                    yield face.encoded
                 bar.update()
 
-        write_layout(folder, counts, map(read, found.identities.values()))
-    names = "".join(f"{label}\t{name}\n" for label, name in enumerate(found.identities))
-    (folder / IDENTITIES).write_bytes(os.fsencode(names))
+        counts = write_layout(folder, map(read, identities.values()))
+    return {name: count for name, count in zip(identities, counts, strict=True) if count}
 
 
-def _write_pairs(
-    path: Path, pairs: list[ListedPair], images: _Images, found: IdentityFolders, report: ConversionReport
+def _write_kept(
+    folder: Path, found: KeptSet, name: str, images: FaceFiles, report: ConversionReport
 ) -> ConversionReport:
-    """The verification set, in the list's order; an image that several pairs share is read once."""
-    paths = list(dict.fromkeys(x for pair in pairs for x in (pair.first, pair.second)))
-    read = {x: images.read(x) for x in progress(paths, description=path.name, unit="img")}
-    same = [pair.same for pair in pairs]
-    verification_bin.write(path, [read[x] for pair in pairs for x in (pair.first, pair.second)], same)
-    trained = {os.path.realpath(files[0].parent) for files in found.identities.values()}
-    known = sum(os.path.dirname(os.path.realpath(x)) in trained for x in paths)
+    """The set that was drawn, and who is on its images: labels behind those of training."""
+    read = _read_set(folder / f"{name}.bin", found.files, images)
+    if lost := [path for path in found.files if path not in read]:
+        raise DataError(f"{lost[0]}: expected the image that was there a moment ago. Received: none that can be used")
+    _write_set(folder / f"{name}.bin", [read[path] for path in found.files], found.drawn.is_same.tolist())
+    write_identities(folder / attributes_file(name), (report.identities + found.owners).tolist())
+    pairs, same = len(found.drawn.is_same), int(found.drawn.is_same.sum())
     return dataclasses.replace(
-        report, set_name=path.stem, pairs=len(pairs), same=sum(same), known=known, set_images=len(paths)
+        report,
+        set=SetReport(name, pairs, same, len(read), remarks=found.remarks),
+        kept_out=KeptReport(found.identities, found.images, found.drawn.hard, found.drawn.separate),
     )
+
+
+def _write_listed(
+    folder: Path,
+    pairs: list[ListedPair],
+    name: str,
+    images: FaceFiles,
+    identities: Mapping[str, list[Path]],
+    report: ConversionReport,
+    source: Path,
+) -> ConversionReport:
+    """The set of a list, in its order, without the pairs of images that can't be used."""
+    read = _read_set(folder / f"{name}.bin", [x for pair in pairs for x in (pair.first, pair.second)], images)
+    images.bad.check()
+    whole = [pair for pair in pairs if pair.first in read and pair.second in read]
+    if not whole:
+        raise DataError(f"{name}.bin: expected a pair of images that can be used. Received: none")
+    encoded = [read[x] for pair in whole for x in (pair.first, pair.second)]
+    _write_set(folder / f"{name}.bin", encoded, [pair.same for pair in whole])
+    trained = {os.path.realpath(files[0].parent) for files in identities.values()}
+    known = sum(os.path.dirname(os.path.realpath(x)) in trained for x in read)
+    same = sum(pair.same for pair in whole)
+    lost = len(pairs) - len(whole)
+    remarks = tuple(oddities(whole, source))
+    return dataclasses.replace(report, set=SetReport(name, len(whole), same, len(read), known, lost, remarks))
+
+
+def _read_set(path: Path, files: Iterable[Path], images: FaceFiles) -> dict[Path, bytes]:
+    """Reads each image once, those that can't be used not at all.
+
+    Raises:
+      DataError: more bytes than a set may have, or too many images that can't be used.
+    """
+    read: dict[Path, bytes] = {}
+    size = 0
+    for file in progress(list(dict.fromkeys(files)), description=path.name, unit="img"):
+        face = images.read(file)
+        if face is not None:
+            read[file] = face.encoded
+            size += len(face.encoded)
+            if size > MAX_SET_MB << 20:
+                raise DataError(f"{path.name}: expected at most {MAX_SET_MB:,} MiB of images. Received: more")
+    return read
+
+
+def _write_set(path: Path, images: list[bytes], is_same: list[bool]) -> None:
+    check_pair_bytes(verification_bin.VerificationSet(images, np.array(is_same, np.bool_)), path.name)
+    verification_bin.write(path, images, is_same)

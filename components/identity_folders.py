@@ -1,4 +1,4 @@
-"""A folder with one folder an identity: which files are images, and which file a name means. Standard library only.
+"""A folder with one folder an identity: which files are images, and which file a name means.
 
 Tools leave things behind: `.DS_Store`, `._face.jpg`, `Thumbs.db`, `desktop.ini`, `@eaDir`, `__MACOSX`, notes, empty
 folders. They are left out and counted, so that a folder means the same to every command.
@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainer_module.console import progress
 from trainer_module.errors import DataError
 from trainer_module.features import IMAGE_MAGICS
 
@@ -66,7 +67,7 @@ def find_identities(folder: Path) -> IdentityFolders:
         raise DataError(f"{folder}: expected a folder with one folder an identity. Received: no such folder")
     identities: dict[str, list[Path]] = {}
     left_out: list[str] = []
-    for entry in sorted(folder.iterdir()):
+    for entry in progress(sorted(folder.iterdir()), description="look for images", unit="folder"):
         if not _is_usable(entry) or not entry.is_dir():
             if _is_usable(entry) and _is_image(entry):
                 raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
@@ -84,6 +85,27 @@ def find_identities(folder: Path) -> IdentityFolders:
         raise DataError(f"{folder}: expected one folder an identity with JPEG or PNG files. Received: no such file")
     _check_distinct(folder, identities)
     return IdentityFolders(identities, tuple(left_out))
+
+
+def find_photos(folder: Path) -> IdentityFolders:
+    """`find_identities`, also of a folder of images alone, whose identity is "".
+
+    Raises:
+      DataError: as there.
+    """
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    beside = [path for path in entries if _is_photo(path)]
+    below = (path for entry in entries if _is_usable(entry) and entry.is_dir() for path in entry.iterdir())
+    if not beside or any(map(_is_photo, below)):
+        return find_identities(folder)
+    used = set(beside)
+    left_out = tuple(f"{path.name}/" if path.is_dir() else path.name for path in entries if path not in used)
+    return IdentityFolders({"": beside}, left_out)
+
+
+def left_by_tools(name: str) -> bool:
+    """Whether a file or folder of that name is none that a person made."""
+    return name.startswith(".") or name.lower() in _MADE_BY_TOOLS
 
 
 def identity_name(folder: str) -> str:
@@ -126,7 +148,11 @@ def _loose(name: str) -> str:
 
 
 def _is_usable(path: Path) -> bool:
-    return not path.name.startswith(".") and path.name.lower() not in _MADE_BY_TOOLS
+    return not left_by_tools(path.name)
+
+
+def _is_photo(path: Path) -> bool:
+    return _is_usable(path) and path.is_file() and _is_image(path)
 
 
 def _is_image(path: Path) -> bool:

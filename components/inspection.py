@@ -23,6 +23,7 @@ from components.image_header import UPRIGHT, check_end, check_header
 from components.inspection_report import DamagedRecord, DatasetReport, PerIdentity, SetReport
 from components.record_example_gen.checks import wrong_label
 from components.verification_resize import check_pair_bytes, fit_images
+from components.watched_reader import WatchedReader
 from trainer_module import features
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
@@ -62,7 +63,7 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
     if write_index and idx.exists():
         raise DataError(f"{idx}: expected no index, which --write-index would overwrite. Received: an existing file")
     had_index = idx.exists()
-    with _WatchedReader(rec) as reader:
+    with WatchedReader(rec) as reader:
         rec_bytes = rec.stat().st_size
         index = recordio.read_index(str(idx), rec_bytes=rec_bytes) if had_index else recordio.rebuild_index(reader)
         layout, layout_error = None, None
@@ -95,14 +96,6 @@ def _has_all(layout: recordio.DatasetLayout, index: recordio.Index) -> bool:
     """Whether each record is an image, an identity record or the header: of a scan, one with a damaged id is not."""
     header = layout.num_identities is not None
     return layout.num_images + len(layout.identity_keys) + header == len(index)
-
-
-class _WatchedReader(recordio.RecordReader):
-    """A reader whose scan, of minutes for a published set, shows how far it is."""
-
-    def scan(self) -> Iterator[tuple[int, bytes]]:
-        """All records in file order, with a progress bar."""
-        yield from progress(super().scan(), description="rebuild index", unit="record")
 
 
 def _write_aside(path: Path, index: recordio.Index) -> None:

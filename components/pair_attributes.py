@@ -9,6 +9,7 @@ which people who occur in both are found, and makes no slices.
 import csv
 import io
 import os
+from collections.abc import Sequence
 
 from components.bounded_file import MAX_TABLE_BYTES, read_bounded
 from components.recordio.records import OpenFile, open_local
@@ -78,6 +79,19 @@ def read_pair_attributes(
         for place, column in enumerate(header)
         if column != IMAGE_COLUMN
     }
+
+
+def write_identities(path: str | os.PathLike[str], labels: Sequence[int]) -> None:
+    """Writes a CSV that says who is on each image, and nothing else.
+
+    Args:
+      path: the file, replaced if it exists.
+      labels: of the 2N images.
+    """
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow((IMAGE_COLUMN, IDENTITY_COLUMN))
+        rows.writerows(enumerate(labels))
 
 
 def _parse(path: str, open_file: OpenFile) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from components import pair_csv
 from components.bounded_file import MAX_TABLE_BYTES, read_bounded
 from components.identity_folders import SUFFIXES, FileNames, identity_name
+from components.skipped import SKIPPED_FILE
 from trainer_module.errors import DataError
 
 
@@ -24,7 +26,8 @@ class PairList:
     Attributes:
       path: text. Either LFW's `pairs.txt`: a first line "folds n" or "n", then "name n1 n2" (same) and "name1 n1 name2
         n2" (different), which are files `name/name_0001.jpg`, `.jpeg` or `.png`. Or lines "path_a path_b 0|1", 1 for
-        same. Fields are separated by tabs, or else by spaces.
+        same. Fields are separated by tabs, or else by spaces. Or a CSV with a header, see
+        `pair_csv`.
       name: the set becomes `<name>.bin`.
 
     Raises:
@@ -35,8 +38,19 @@ class PairList:
     name: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
-            raise DataError(f"expected a set's name of letters, digits, _ and -. Received: {self.name!r}")
+        check_set_name(self.name)
+
+
+def check_set_name(name: str) -> None:
+    """Checks a set's name: files are called by it.
+
+    Raises:
+      DataError: it is no plain file name, or that of a file which is no set's.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise DataError(f"expected a set's name of letters, digits, _ and -. Received: {name!r}")
+    if f"{name}.csv" == SKIPPED_FILE:
+        raise DataError(f"expected a set's name other than that of {SKIPPED_FILE}. Received: {name!r}")
 
 
 class ListedPair(NamedTuple):
@@ -66,13 +80,18 @@ def read_pairs(path: Path, folder: Path) -> list[ListedPair]:
       DataError: no such list, no pair in it, a line that is none or contradicts another line, the folders or itself, a
         file that isn't there, or another number of pairs than LFW's first line says.
     """
-    lines = list(_lines(path))
+    text = _text(path)
+    lines = list(_lines(text))
     if not lines:
         raise DataError(f"{path}: expected a list of pairs. Received: no line")
     number, first = lines[0]
     names = FileNames()
     if not (len(first) <= 2 and all(map(_is_number, first))):
-        plain = [_plain_pair(path, n, fields, folder, names) for n, fields in lines]
+        header = pair_csv.find_header(path, text)
+        rows = pair_csv.read_rows(path, text, header) if header else lines
+        plain = [_plain_pair(path, n, fields, folder, names) for n, fields in rows]
+        if not plain:
+            raise DataError(f"{path}: expected a list of pairs. Received: a header alone")
         _check_consistent(path, plain, folder)
         return plain
     pairs = [_lfw_pair(path, n, fields, folder, names) for n, fields in lines[1:]]
@@ -148,14 +167,17 @@ def _files(pair: ListedPair) -> frozenset[str]:
     return frozenset((os.path.realpath(pair.first), os.path.realpath(pair.second)))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number, from 1, and fields of each line that isn't blank."""
+def _text(path: Path) -> str:
     if not path.is_file():
         raise DataError(f"{path}: expected a list of pairs. Received: no such file")
     try:
-        text = read_bounded(str(path), MAX_TABLE_BYTES, "MAX_TABLE_BYTES").decode("utf-8-sig")
+        return read_bounded(str(path), MAX_TABLE_BYTES, "MAX_TABLE_BYTES").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected text in UTF-8. Received: {error}") from error
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number, from 1, and fields of each line that isn't blank."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             yield number, [x.strip() for x in line.strip().split("\t")] if "\t" in line.strip() else line.split()

@@ -5,6 +5,7 @@
 | `SET.FIGURE >= NUMBER`, `SET.FIGURE <= NUMBER` | the candidate's figure does |
 | `SET.accuracy change >= NUMBER` | accuracy minus that of the latest blessed model does, and minus the best's so far |
 | `SET.FIGURE gap COLUMN <= NUMBER` | the difference between the best and the worst slice of an attribute does |
+| `SET.leaks <= NUMBER` | the share of the set that is in the training set does, see `leaks.leaked_share` |
 
 Imports the standard library only: the command line reads conditions before anything else.
 """
@@ -35,14 +36,16 @@ Cut = Literal["contiguous", "stratified"]
 CUTS: tuple[Cut, ...] = ("contiguous", "stratified")
 # Figures that a slice has at the threshold of the whole set.
 SLICE_FIGURES = ("accuracy", "tar", "far")
+# What isn't of the model, but of its data.
+LEAKS = "leaks"
 # A difference of two models that McNemar's two-sided test gives a larger p-value than this counts as none.
 SIGNIFICANCE = 0.05
 
-Kind = Literal["value", "change", "gap"]
+Kind = Literal["value", "change", "gap", "leak"]
 
 _GRAMMAR = (
-    "`SET.FIGURE >= NUMBER`, `SET.FIGURE <= NUMBER`, `SET.accuracy change >= NUMBER` or "
-    "`SET.FIGURE gap COLUMN <= NUMBER`"
+    "`SET.FIGURE >= NUMBER`, `SET.FIGURE <= NUMBER`, `SET.accuracy change >= NUMBER`, "
+    "`SET.FIGURE gap COLUMN <= NUMBER` or `SET.leaks <= NUMBER`"
 )
 _FORM = re.compile(
     r"(?P<set>\S+)\.(?P<figure>\w+)(?P<change>\s+change)?(?:\s+gap\s+(?P<column>\S.*?))?"
@@ -58,8 +61,9 @@ class Condition:
 
     Attributes:
       set: the verification set.
-      figure: one of `FIGURES`.
-      kind: "value" of the candidate, "change" against the latest and the best blessed model, or "gap" between slices.
+      figure: one of `FIGURES`, or `LEAKS`.
+      kind: "value" of the candidate, "change" against the latest and the best blessed model, "gap" between slices, or
+        "leak" from the training set.
       sign: ">=" or "<=".
       bound: what the value is held against.
       column: the attribute whose slices a gap is between; "" otherwise.
@@ -76,8 +80,8 @@ class Condition:
     column: str = ""
 
     def __post_init__(self) -> None:
-        allowed = {"value": FIGURES, "change": ("accuracy",), "gap": SLICE_FIGURES}[self.kind]
-        signs = {"value": (">=", "<="), "change": (">=",), "gap": ("<=",)}[self.kind]
+        allowed = {"value": FIGURES, "change": ("accuracy",), "gap": SLICE_FIGURES, "leak": (LEAKS,)}[self.kind]
+        signs = {"value": (">=", "<="), "change": (">=",), "gap": ("<=",), "leak": ("<=",)}[self.kind]
         low, high = self._range()
         if self.figure not in allowed:
             raise ValueError(f"{self}: expected a {self.kind} of {', '.join(allowed)}. Received: {self.figure!r}")
@@ -98,7 +102,7 @@ class Condition:
         """Reads a condition; spaces around its words don't matter.
 
         Args:
-          text: e.g. "lfw.accuracy >= 0.99", "lfw.accuracy change >= 0", "lfw.tar gap age <= 0.02".
+          text: e.g. "lfw.accuracy >= 0.99", "lfw.accuracy change >= 0", "lfw.tar gap age <= 0.02", "lfw.leaks <= 0".
 
         Raises:
           ValueError: text of another form, or see the class.
@@ -108,12 +112,14 @@ class Condition:
         if match is None or bound is None or (match["change"] and match["column"]):
             raise ValueError(f"expected a condition {_GRAMMAR}. Received: {text!r}")
         kind: Kind = "change" if match["change"] else "gap" if match["column"] else "value"
+        if kind == "value" and match["figure"] == LEAKS:
+            kind = "leak"
         sign: Literal[">=", "<="] = ">=" if match["sign"] == ">=" else "<="
         return cls(match["set"], match["figure"], kind, sign, bound, match["column"] or "")
 
     def __str__(self) -> str:
         """The text, which `parse` reads back."""
-        words = {"value": "", "change": " change", "gap": f" gap {self.column}"}[self.kind]
+        words = {"change": " change", "gap": f" gap {self.column}"}.get(self.kind, "")
         return f"{self.set}.{self.figure}{words} {self.sign} {repr(self.bound).removesuffix('.0')}"
 
     def holds(self, value: float | None) -> bool:

@@ -4,10 +4,12 @@ numpy and the standard library only.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+_KINDS = ("images", "identities")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,17 @@ def find_leak(digests: np.ndarray, identities: Sequence[Sequence[str]], training
     )
 
 
+def leaked_share(leak: Mapping[str, int]) -> float:
+    """How much of a set is in the training set, 0..1: the larger one of the shares of its images and of its people.
+
+    Of people, those count whose labels the set's CSV knows.
+
+    Args:
+      leak: fields of `Leak`.
+    """
+    return max(leak[f"shared_{kind}"] / max(1, leak[kind]) for kind in _KINDS)
+
+
 def leak_warnings(leaks: dict[str, dict[str, int]]) -> list[str]:
     """A sentence for each set that shares anything with the training set, for people.
 
@@ -81,11 +94,7 @@ def leak_warnings(leaks: dict[str, dict[str, int]]) -> list[str]:
     """
     sentences = []
     for name, leak in leaks.items():
-        parts = [
-            f"{leak[f'shared_{kind}']:,} of {leak[kind]:,} {kind}"
-            for kind in ("images", "identities")
-            if leak[f"shared_{kind}"]
-        ]
+        parts = [f"{leak[f'shared_{kind}']:,} of {leak[kind]:,} {kind}" for kind in _KINDS if leak[f"shared_{kind}"]]
         if parts:
             sentences.append(
                 f"{name}: {' and '.join(parts)} are in the training set: its figures say nothing about new faces"

@@ -234,7 +234,8 @@ def make_eval_config(conditions: Sequence[Condition], folds: Cut = "contiguous")
     """What the Evaluator is told: every figure for every set and slice, and the conditions as TFMA's thresholds.
 
     Args:
-      conditions: what the candidate must fulfil; one on a set without data is never fulfilled.
+      conditions: what the candidate must fulfil; one on a set without data is never fulfilled. TFMA is told all but
+        those on leaks.
       folds: how they are cut.
 
     Returns:
@@ -247,6 +248,8 @@ def make_eval_config(conditions: Sequence[Condition], folds: Cut = "contiguous")
         # TFX drops change thresholds where no model was blessed before; a missing set has to block all the same.
         _add_threshold(by_name["pairs"], Condition(name, "pairs", "value", ">=", 1.0))
     for condition in conditions:
+        if condition.kind == "leak":
+            continue  # of data, which TFMA doesn't see: the executor holds it
         name = metric_name(condition)
         if name not in by_name:
             by_name[name] = _metric_config(SliceGap, name, folds, figure=condition.figure, column=condition.column)

@@ -11,6 +11,7 @@ import tensorflow_model_analysis as tfma
 from evaluator_custom.best_so_far import Record
 from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, SLICE_FIGURES, Condition, Cut
 from evaluator_custom.far_thresholds import thresholds_by_far
+from evaluator_custom.leaks import leaked_share
 from evaluator_custom.metrics import CHANGE, P_VALUE, PAIR_TABLE, metric_name
 from evaluator_custom.pair_table import Judgements, PairTable, change
 from trainer_module import features
@@ -111,7 +112,7 @@ def make_verdict(
         "folds": folds,
         "baseline": None if baseline is None else {name: results.figures() for name, results in baseline.items()},
         "best": {name: {"accuracy": record.accuracy, "model": record.model} for name, record in best.items()},
-        "conditions": [_judged(condition, candidate, baseline, best) for condition in conditions],
+        "conditions": [_judged(condition, candidate, baseline, best, leaks) for condition in conditions],
         "slices": {
             name: [s.to_dict() for s in results.table.slices if s.accuracy is not None]
             for name, results in candidate.items()
@@ -128,6 +129,7 @@ def _judged(
     candidate: Mapping[str, SetEvaluation],
     baseline: Mapping[str, SetEvaluation] | None,
     best: Mapping[str, Record],
+    leaks: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     """A condition with its figure."""
     results = candidate.get(condition.set)
@@ -141,6 +143,11 @@ def _judged(
             # A first model is compared with nothing, but a set that can't judge it blocks it, too.
             return {**judged, **comparison, "holds": undefined is None, "reason": undefined}
         return {**judged, **_change(condition, results, baseline.get(condition.set), best.get(condition.set))}
+    if condition.kind == "leak":
+        leak = leaks.get(condition.set)
+        value = None if leak is None else leaked_share(leak)
+        reason = "it isn't known what the training set holds" if leak is None else None
+        return {**judged, "value": value, "holds": condition.holds(value), "reason": reason}
     value = results.metrics.get(metric_name(condition))
     reason = None
     if value is None and condition.kind == "gap":

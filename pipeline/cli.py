@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from pipeline.align_command import align
 from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.config import PipelineConfig, make_config
@@ -27,6 +28,7 @@ from pipeline.presets import FINETUNE, PRESETS
 from pipeline.quiet import quiet
 from pipeline.running import configure, prepare
 from pipeline.settings_commands import presets, settings
+from pipeline.unpack_command import unpack
 from trainer_module.console import say, tinted, waiting
 
 _DEFAULT_ROOT = os.path.join("build", "run")
@@ -38,7 +40,20 @@ def main() -> None:
     """Train, judge, push and use a face recognition model, from InsightFace's files to TF Serving."""
 
 
-for _command in (synth, inspect, convert, evaluate, embed, verify, import_mxnet, import_onnx, presets, settings):
+for _command in (
+    synth,
+    inspect,
+    align,
+    convert,
+    unpack,
+    evaluate,
+    embed,
+    verify,
+    import_mxnet,
+    import_onnx,
+    presets,
+    settings,
+):
     main.add_command(_command)
 
 

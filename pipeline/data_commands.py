@@ -1,13 +1,21 @@
 """The commands that make and look at data sets; they never import TensorFlow. And JSON on the screen, for all."""
 
 import json
+import os
+import shlex
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.paths import InputFile, InputFolder, OutputFile, OutputFolder, check_data_files
+from pipeline.align_option import ALIGN, faces_in
+from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, check_data_files
 from trainer_module.errors import DataError
+
+if TYPE_CHECKING:
+    from components.kept_out import KeepOut
+    from components.pair_list import PairList
 
 
 def echo_json(value: Any) -> None:
@@ -80,24 +88,98 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
-@click.command(epilog="Example: arcface-tfx convert aligned/ faces/mine --pairs pairs.txt --set-name lfw")
+@click.command(
+    epilog="Examples: arcface-tfx convert aligned/ faces/mine --pairs pairs.txt --set-name lfw;  "
+    "arcface-tfx convert aligned/ faces/mine --verify-identities 0.1 --pairs 6000"
+)
 @click.argument("folder", type=InputFolder())
 @click.argument("out", type=OutputFolder())
 @click.option(
-    "--pairs", type=InputFile(), help="Make a verification set of this list: LFW's form, or lines PATH_A PATH_B 0|1."
+    "--pairs",
+    metavar="FILE|NUMBER",
+    help="A list of pairs: LFW's form, lines PATH_A PATH_B 0|1, or a CSV with a header. With --verify-identities: how "
+    "many pairs to draw, a multiple of 20; by default what the images bear, at most 6000.",
 )
-@click.option("--set-name", "name", help="Give the verification set this name, e.g. lfw.")
+@click.option(
+    "--verify-identities",
+    "share",
+    type=Number(0, 1, min_open=True),
+    help="Keep this share of the identities out of training, and draw a verification set of them; 1: the set alone.",
+)
+@click.option("--hard", type=Number(0, 1), help="Share of its pairs of different people that look alike.  [0.25]")
+@click.option("--seed", type=click.IntRange(min=0), help="Another seed keeps out others, and draws other pairs.  [1]")
+@click.option("--set-name", "name", help="Name of the verification set, e.g. lfw; of one that is drawn: kept_out.")
+@ALIGN
 @click.option("--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear, JPEG quality 95).")
-def convert(folder: str, out: str, pairs: str | None, name: str | None, resize: bool) -> None:
-    """Turn folders of aligned faces into InsightFace's files.
+@click.option("--skip-bad", is_flag=True, help="Leave out images that can't be used, and list them in skipped.csv.")
+def convert(
+    folder: str,
+    out: str,
+    pairs: str | None,
+    share: float | None,
+    hard: float | None,
+    seed: int | None,
+    name: str | None,
+    align: bool,
+    resize: bool,
+    skip_bad: bool,
+) -> None:
+    """Turn FOLDER, one folder of aligned faces an identity, into the files that InsightFace publishes, in OUT.
 
-    FOLDER has one folder of faces an identity; the files that InsightFace publishes are written to OUT. Faces must be
-    JPEG or PNG, aligned to InsightFace's template; this command doesn't align them.
+    Faces must be JPEG or PNG, aligned to InsightFace's template, or photos with --align. With --pairs or
+    --verify-identities, OUT holds a verification set, too.
     """
-    from components import conversion, pair_list
+    from components import conversion
 
-    if (pairs is None) != (name is None):
-        raise click.UsageError("--pairs and --set-name go together. Received: one of them")
-    listed = pair_list.PairList(pairs, name) if pairs is not None and name is not None else None
-    report = conversion.convert(folder, out, pairs=listed, resize=resize)
+    listed = keep_out = None
+    if share is None:
+        if hard is not None or seed is not None:
+            raise click.UsageError("--hard and --seed go with --verify-identities")
+        listed = _pair_list(pairs, name)
+    else:
+        keep_out = _keep_out(share, pairs, hard=hard, seed=seed, name=name)
+    if align:  # takes hours of a large data set: first what needs no crop
+        conversion.check(Path(folder), Path(out), pairs=listed, keep_out=keep_out)
+    with faces_in(folder, align, resize) as faces:
+        report = conversion.convert(faces, out, pairs=listed, keep_out=keep_out, resize=resize, skip_bad=skip_bad)
     click.echo("\n".join([*report.lines(), f"{out}: written"]))
+    if keep_out:
+        click.echo(_how_to_judge(out, keep_out.name, trains=report.images > 0))
+
+
+def _pair_list(pairs: str | None, name: str | None) -> "PairList | None":
+    """What `--pairs FILE --set-name NAME` asks for."""
+    from components.pair_list import PairList
+
+    if pairs is None and name is None:
+        return None
+    if pairs is None or name is None:
+        raise click.UsageError("--pairs and --set-name go together (--verify-identities draws pairs). Received: one")
+    if pairs.isdecimal() and not os.path.lexists(pairs):
+        raise DataError(
+            f"--pairs: expected a list of pairs, or --verify-identities with a number of them. Received: {pairs}"
+        )
+    return PairList(InputFile().convert(pairs, _option("pairs"), None), name)
+
+
+def _keep_out(share: float, pairs: str | None, **given: Any) -> "KeepOut":
+    """What `--verify-identities` and the options with it ask for."""
+    from components.kept_out import KeepOut
+
+    if pairs is not None and not (pairs.isdecimal() and len(pairs) < 10):
+        raise DataError(f"--pairs: expected a number of pairs with --verify-identities. Received: {pairs!r}")
+    asked = {key: value for key, value in given.items() if value is not None}
+    return KeepOut(share, None if pairs is None else int(pairs), **asked)
+
+
+def _option(name: str) -> click.Parameter:
+    """An option of the command that runs, for a complaint about it."""
+    return next(x for x in click.get_current_context().command.params if x.name == name)
+
+
+def _how_to_judge(out: str, name: str, *, trains: bool) -> str:
+    """The command that judges a model by the set that was drawn."""
+    if not trains:
+        return f"judge by it: arcface-tfx evaluate MODEL --data {shlex.quote(out)} --sets {name}"
+    conditions = f"[{name}.accuracy >= 0.95, {name}.leaks <= 0]"
+    return f"judge by it: arcface-tfx run --data {shlex.quote(out)} --set 'evaluation.conditions={conditions}'"

@@ -1,5 +1,6 @@
 """The command that judges a model outside a pipeline; TensorFlow is imported inside it."""
 
+import contextlib
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from evaluator_custom.conditions import CUTS, Cut
+from pipeline.align_option import ALIGN, faces_in
 from pipeline.data_commands import echo_json
 from pipeline.paths import Input, InputFolder, Number, OneOf, OutputFile
 from pipeline.quiet import quiet
@@ -109,6 +111,7 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
 @click.option(
     "--template", type=OneOf(["mean", "best"]), help="Score a known of --gallery by this of all its images.  [mean]"
 )
+@ALIGN
 @click.option("--resize", is_flag=True, help="With --folders or --gallery, resize images that are not 112x112.")
 @network_options
 def evaluate(
@@ -124,6 +127,7 @@ def evaluate(
     gallery: str | None,
     probes: str | None,
     template: Any,
+    align: bool,
     resize: bool,
     **flags: Any,
 ) -> None:
@@ -140,9 +144,15 @@ def evaluate(
     if data is None:
         if sets or compare or report or folds != CUTS[0]:
             raise click.UsageError("--sets, --folds, --compare and --report go with --data")
-        figures = _evaluate_folders(model, folders, gallery, probes, template, resize, flags)
+        with contextlib.ExitStack() as crops:
+            folders, gallery, probes = (
+                x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)
+            )
+            figures = _evaluate_folders(model, folders, gallery, probes, template, resize, flags)
         _show(figures.lines(), figures.to_dict(), output, as_json)
         return
+    if align:
+        raise click.UsageError("--align goes with --folders or --gallery: sets hold aligned faces")
     if resize:
         raise click.UsageError("--resize goes with --folders or --gallery: sets are resized as InsightFace does")
     _evaluate_sets(model, data, sets, folds, compare, output, as_json, report, flags)

@@ -224,13 +224,14 @@ def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
       float32 [N, D], L2-normalised.
 
     Raises:
-      DataError: the model gives a NaN, an infinity or nothing but zeros for an image, which is named.
+      DataError: the model gives a NaN, an infinity or nothing but zeros for an image, or a file has become larger than
+        an image can be; it is named.
     """
     parts: list[np.ndarray] = []
     with progress(total=len(faces.paths), description=f"embedding {faces.folder.name}", unit="img") as bar:
         for begin in range(0, len(faces.paths), _IMAGES_AT_A_TIME):
             some = faces.paths[begin : begin + _IMAGES_AT_A_TIME]
-            raw, mirrored = embedder.embed([path.read_bytes() for path in some], bar)
+            raw, mirrored = embedder.embed([_read(path) for path in some], bar)
             good = np.isfinite(raw).all(axis=1) & np.isfinite(mirrored).all(axis=1) & (raw != -mirrored).any(axis=1)
             if not good.all():
                 first = int(np.argmin(good))
@@ -243,10 +244,18 @@ def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _read(path: Path) -> bytes:
+    """The bytes of an image's file, see `read_file`."""
+    try:
+        return read_file(path)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def _digest(path: Path, resize: bool) -> bytes:
     """SHA-256 of a whole JPEG or PNG, of 112x112 pixels unless it may be resized."""
+    data = _read(path)
     try:
-        data = read_file(path)
         height, width, _ = decode(data).shape
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error

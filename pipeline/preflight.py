@@ -57,9 +57,8 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         if condition.kind == "gap":
             _check_column(config.data, condition)
     there = [name for name in evaluation.evaluated_sets if filesystem.exists(os.path.join(config.data, f"{name}.bin"))]
-    for name in evaluation.evaluated_sets:
-        if name not in there:
-            say(f"{name}.bin is not in {config.data}: skipped")
+    if missing := [f"{name}.bin" for name in evaluation.evaluated_sets if name not in there]:
+        say(f"not in {config.data}, skipped: {', '.join(missing)}")
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
 
 

@@ -4,8 +4,9 @@ InsightFace writes key 0 with the labels (first identity key, last identity key 
 identity key - 1, and behind them one record an identity with the labels (first image key, last image key + 1).
 """
 
+import array
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -183,32 +184,44 @@ def _shown(labels: tuple[float, ...]) -> str:
     return f"labels {labels}" if len(labels) <= _SHOWN else f"{len(labels):,} labels"
 
 
-def write_layout(folder: Path, counts: Sequence[int], identities: Iterable[Iterable[bytes]]) -> None:
+def write_layout(folder: Path, identities: Iterable[Iterable[bytes]]) -> list[int]:
     """Writes `train.rec`, `train.idx` and `property` with header and identity records, as InsightFace publishes them.
 
     Args:
       folder: an existing folder; files of these names are replaced.
-      counts: images of each identity.
-      identities: the encoded images of each identity, as many as `counts` says; identity i gets the label i.
+      identities: the encoded images of each identity; the first that has any gets the label 0, the next one 1.
+
+    Returns:
+      How many images each identity had; one without any has no label.
 
     Raises:
-      RecordError: a record is too long, or a key too large for a label.
+      RecordError: a record is too long, or more than 2**24 records, whose keys the labels cannot hold.
     """
-    first_identity = sum(counts) + 1
-    end = first_identity + len(counts)
-    offsets: list[int] = []
+    counts: list[int] = []
+    offsets = array.array("q")
+
+    def append(writer: RecordWriter, labels: tuple[float, ...], payload: bytes = b"") -> None:
+        offsets.append(writer.append(pack(Record(labels, len(offsets), 0, payload))))
+
     with RecordWriter(folder / REC_FILE) as writer:
-
-        def append(labels: tuple[float, ...], payload: bytes = b"") -> None:
-            offsets.append(writer.append(pack(Record(labels, len(offsets), 0, payload))))
-
-        append((first_identity, end))
-        for label, images in enumerate(identities):
+        append(writer, (0, 0))  # the header, until the counts are known; two labels take as many bytes
+        label = 0
+        for images in identities:
+            begin = len(offsets)
             for image in images:
-                append((label,), image)
+                append(writer, (label,), image)
+            counts.append(len(offsets) - begin)
+            label += counts[-1] > 0
+            if len(offsets) + label > FLOAT32_EXACT:
+                expected = "at most 2**24 images and identities, which labels can count"
+                raise record_error(writer.path, None, None, expected, f"{len(offsets) + label:,} so far")
+        header = (len(offsets), len(offsets) + label)
         begin = 1
-        for count in counts:
-            append((begin, begin + count))
+        for count in filter(None, counts):
+            append(writer, (begin, begin + count))
             begin += count
-    write_index(str(folder / IDX_FILE), range(end), offsets)
-    (folder / PROPERTY_FILE).write_text(f"{len(counts)},{IMAGE_SIZE},{IMAGE_SIZE}")
+    with open(folder / REC_FILE, "r+b") as file:
+        RecordWriter(file).append(pack(Record(header, _HEADER_KEY, 0, b"")))
+    write_index(str(folder / IDX_FILE), range(len(offsets)), offsets)
+    (folder / PROPERTY_FILE).write_text(f"{label},{IMAGE_SIZE},{IMAGE_SIZE}")
+    return counts

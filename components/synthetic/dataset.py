@@ -169,7 +169,7 @@ def _write_train(folder: Path, spec: SyntheticSpec, processes: int | None, bar: 
     """The training set."""
     variations = [TRAIN_VARIATION] * spec.images_per_identity
     identities = _draw_all(spec, _TRAIN, spec.identities, variations, processes, bar)
-    write_layout(folder, [spec.images_per_identity] * spec.identities, identities)
+    write_layout(folder, identities)
 
 
 def _write_pairs(path: Path, spec: SyntheticSpec, stream: int, processes: int | None, bar: tqdm) -> None:

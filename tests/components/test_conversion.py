@@ -112,6 +112,18 @@ def test_no_whole_image(faces, data):
     _refused(faces, r"Cy_0002\.jpg: expected a", resize=True)
 
 
+def test_photos_that_are_squeezed_are_said(faces, tmp_path):
+    for number, shape in ((3, (200, 100)), (4, (100, 200)), (5, (150, 150))):
+        image = Image.fromarray(decode(jpeg(number, size=300))[: shape[1], : shape[0]])
+        image.save(faces / "Bo" / f"Bo_{number:04d}.png")
+    lines = convert(faces, tmp_path / "out", resize=True).lines()
+    assert lines[1:] == [
+        "images resized to 112x112, JPEG quality 95: 3",
+        f"warning: 2 of them were not square and are squeezed now, {faces}/Bo/Bo_0003.png (200x100) the first: "
+        "`arcface-tfx align` crops faces",
+    ]
+
+
 def test_what_is_left_out_is_said(faces, tmp_path):
     (faces / "Empty").mkdir()
     (faces / "Ann" / "notes.txt").write_text("notes")
@@ -219,7 +231,8 @@ def test_plain_list_of_held_out_people(faces, tmp_path):
     pairs = _list(faces, "../held out/0.jpg\t../held out/1.jpg\t1\n\n../held out/0.jpg\tCy/Cy_0001.png\t0\n")
     _refused(faces, r"0\.jpg: expected 112x112", pairs=pairs)
     report = convert(faces, tmp_path / "out", pairs=pairs, resize=True)
-    assert (report.pairs, report.same, report.resized, report.known, report.set_images) == (2, 1, 2, 1, 3)
+    found = report.set
+    assert (found.pairs, found.same, report.resized, found.known, found.images) == (2, 1, 2, 1, 3)
     assert verification_bin.read(tmp_path / "out" / "lfw.bin").is_same.tolist() == [True, False]
 
 
@@ -291,7 +304,7 @@ def test_folders_that_are_links_are_known_by_their_names(faces, tmp_path):
         (tmp_path / "linked" / name).symlink_to(faces / name)
     good = "Ann/Ann_0001.jpg Ann/Ann_0002.jpg 1\nAnn/Ann_0001.jpg Bo/Bo_0001.jpg 0\n"
     report = convert(tmp_path / "linked", tmp_path / "out", pairs=_list(faces, good))
-    assert (report.pairs, report.oddities) == (2, ())
+    assert (report.set.pairs, report.set.remarks) == (2, ())
     with pytest.raises(DataError, match="line 1: expected different people. Received: two images of 'Ann'"):
         convert(tmp_path / "linked", tmp_path / "b", pairs=_list(faces, "Ann/Ann_0001.jpg Ann/Ann_0002.jpg 0\n"))
 
@@ -338,3 +351,9 @@ def test_exit_codes(faces, tmp_path):
     alone = _cli(str(faces), str(tmp_path / "other"), "--set-name", "lfw")
     assert alone.returncode == 2
     assert "--pairs and --set-name go together" in alone.stderr
+    number = _cli(str(faces), str(tmp_path / "other"), "--set-name", "lfw", "--pairs", "6000")
+    assert number.returncode == 2
+    assert (
+        "--pairs: expected a list of pairs, or --verify-identities with a number of them. Received: 6000"
+        in number.stderr
+    )

@@ -54,7 +54,7 @@ def test_no_half_shard_is_seen_and_no_finished_one_redone(tmp_path):
     data, work = tmp_path / "data", tmp_path / "work"
     image = jpeg(0)
     data.mkdir()
-    write_layout(data, [50] * (RECORDS // 50), ([image] * 50 for _ in range(RECORDS // 50)))
+    write_layout(data, ([image] * 50 for _ in range(RECORDS // 50)))
     process = _start(data, tmp_path / "first", work)
     deadline = time.monotonic() + 120
     while len(_finished(work)) < 5 and process.poll() is None and time.monotonic() < deadline:

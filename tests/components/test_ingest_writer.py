@@ -22,7 +22,7 @@ IMAGES = 600
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     images = [jpeg(i) for i in range(IMAGES)]
-    write_layout(folder, [IMAGES // 2] * 2, (images[: IMAGES // 2], images[IMAGES // 2 :]))
+    write_layout(folder, (images[: IMAGES // 2], images[IMAGES // 2 :]))
     return folder
 
 

@@ -35,7 +35,10 @@ GAPS = st.builds(
 )
 
 
-@given(st.one_of(VALUES, CHANGES, GAPS))
+LEAKS = st.builds(Condition, set=NAMES, figure=st.just("leaks"), kind=st.just("leak"), sign=st.just("<="), bound=RATES)
+
+
+@given(st.one_of(VALUES, CHANGES, GAPS, LEAKS))
 def test_the_text_is_read_back(condition):
     assert Condition.parse(str(condition)) == condition
 
@@ -46,6 +49,7 @@ def test_the_text_is_read_back(condition):
         ("lfw.accuracy >= 0.99", Condition("lfw", "accuracy", "value", ">=", 0.99)),
         ("  my.set.xnorm<=30 ", Condition("my.set", "xnorm", "value", "<=", 30.0)),
         ("lfw.accuracy  change >= -1e-3", Condition("lfw", "accuracy", "change", ">=", -0.001)),
+        ("lfw.leaks <= 0.01", Condition("lfw", "leaks", "leak", "<=", 0.01)),
         ("lfw.tar gap age group <= 0.02", Condition("lfw", "tar", "gap", "<=", 0.02, "age group")),
     ],
 )
@@ -65,6 +69,10 @@ def test_each_form(text, condition):
         ("lfw.eer gap age <= 0.1", "expected a gap of accuracy, tar, far. Received: 'eer'"),
         ("lfw.accuracy change <= 0", "expected a change with >=. Received: '<='"),
         ("lfw.accuracy gap age >= 0", "expected a gap with <=. Received: '>='"),
+        ("lfw.leaks >= 0.5", "expected a leak with <=. Received: '>='"),
+        ("lfw.leaks change >= 0", "expected a change of accuracy. Received: 'leaks'"),
+        ("lfw.leaks gap age <= 0", "expected a gap of accuracy, tar, far. Received: 'leaks'"),
+        ("lfw.leaks <= 1.5", r"expected a number in \[0, 1\]. Received: 1.5"),
         ("lfw.accuracy >= 99", r"expected a number in \[0, 1\]. Received: 99.0"),
         ("lfw.accuracy >= nan", r"expected a number in \[0, 1\]. Received: nan"),
         ("lfw.xnorm >= inf", "expected a number in"),

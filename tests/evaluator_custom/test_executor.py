@@ -160,7 +160,8 @@ def _assert_figures(found, expected):
 def first(world, tmp_path_factory):
     """The verdict on a first model, whose conditions all hold."""
     out = tmp_path_factory.mktemp("first")
-    conditions = ("lfw.accuracy >= 0.5", "lfw.far gap group <= 1", "cfp_fp.accuracy change >= 1")
+    leaks = ("lfw.leaks <= 0.05", "cfp_fp.leaks <= 0.05")
+    conditions = ("lfw.accuracy >= 0.5", "lfw.far gap group <= 1", "cfp_fp.accuracy change >= 1", *leaks)
     return (*_evaluate(world[0], out, *conditions)[:2], out)
 
 
@@ -183,7 +184,7 @@ def test_figures_blessing_and_tfmas_reader(world, first):
 
 def test_the_first_model_is_held_against_values_alone_and_says_so(first):
     _, verdict, _ = first
-    value, gap, change_ = verdict["conditions"]
+    value, gap, change_, *_ = verdict["conditions"]
     assert value["value"] == verdict["sets"]["lfw"]["accuracy"]
     assert gap["value"] == verdict["gaps"]["lfw"]["group"]["far"]
     assert (change_["value"], change_["p_value"], change_["holds"]) == (None, None, True)
@@ -216,6 +217,15 @@ def test_images_and_people_of_the_training_set_are_reported(first):
     warnings = [line for line in verdict_lines(verdict) if line.startswith("WARNING lfw: 2 of ")]
     assert len(warnings) == 1
     assert "1 of 160 identities are in the training set" in warnings[0]
+    shares = [condition["value"] for condition in verdict["conditions"] if condition["kind"] == "leak"]
+    assert shares == [2 / distinct, 2 / distinct]
+
+
+def test_a_set_that_is_trained_on_blocks_by_its_condition(world, tmp_path):
+    """TFMA, which is told nothing of leaks, would bless the model."""
+    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", "lfw.leaks <= 0.01")
+    assert [condition["holds"] for condition in verdict["conditions"]] == [True, False]
+    assert verdict_lines(verdict)[-2].startswith("  FAILS  lfw.leaks <= 0.01: 0.01")
 
 
 def test_the_report_is_beside_the_evaluation_with_worst_pairs_and_lineage(first):
@@ -253,11 +263,13 @@ def test_a_gap_that_is_not_known_blocks(world, tmp_path):
 def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path):
     inputs, models, (candidate, other) = world
     expected = change(Judgements.of(candidate), Judgements.of(other), 0.05)
-    conditions = ("lfw.accuracy change >= 0", "lfw.accuracy change >= 0.5")
+    conditions = ("lfw.accuracy change >= 0", "lfw.accuracy change >= 0.5", "lfw.leaks <= 1")
     inputs = {name: artifacts for name, artifacts in inputs.items() if name != "training_examples"}
     _, verdict, _ = _evaluate(inputs, tmp_path, *conditions, baseline=models[1])
     _assert_figures(verdict["baseline"]["lfw"], other)
-    for condition in verdict["conditions"]:
+    *changes, leak = verdict["conditions"]
+    assert (leak["holds"], leak["reason"]) == (False, "it isn't known what the training set holds")
+    for condition in changes:
         assert condition["difference"] == pytest.approx(expected.difference)
         assert condition["p_value"] == pytest.approx(expected.p_value)
         assert condition["value"] == pytest.approx(expected.significant)

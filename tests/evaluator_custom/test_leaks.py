@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluator_custom.leaks import Leak, TrainingContent, find_leak, leak_warnings
+from evaluator_custom.leaks import Leak, TrainingContent, find_leak, leak_warnings, leaked_share
 
 TRAINING = TrainingContent(np.array([3, 5, 2**64 - 1], np.uint64), np.array([0, 7, 9]))
 
@@ -12,6 +12,15 @@ def test_images_and_people_are_counted_once():
     identities = [["7"], ["7", "8"], ["Ann"], []]
     leak = find_leak(digests, identities, TRAINING)
     assert leak == Leak(images=5, shared_images=3, pairs=4, shared_pairs=3, identities=3, shared_identities=1)
+
+
+def test_the_share_is_that_of_images_or_of_people_whichever_is_larger():
+    images = Leak(images=40, shared_images=10, pairs=20, shared_pairs=9, identities=5, shared_identities=1)
+    assert leaked_share(images.to_dict()) == 0.25
+    people = Leak(images=40, shared_images=0, pairs=20, shared_pairs=0, identities=5, shared_identities=4)
+    assert leaked_share(people.to_dict()) == 0.8
+    unnamed = Leak(images=40, shared_images=0, pairs=20, shared_pairs=0, identities=0, shared_identities=0)
+    assert leaked_share(unnamed.to_dict()) == 0
 
 
 def test_nothing_shared_is_no_warning():

@@ -25,7 +25,21 @@ def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["synth", "inspect", "convert", "run", "compile", "evaluate", "embed", "verify", "presets", "settings"]
+    "command",
+    [
+        "synth",
+        "inspect",
+        "align",
+        "convert",
+        "unpack",
+        "run",
+        "compile",
+        "evaluate",
+        "embed",
+        "verify",
+        "presets",
+        "settings",
+    ],
 )
 def test_help_answers_without_tensorflow(command):
     code = (

@@ -68,6 +68,14 @@ def faces(tmp_path) -> Path:
     return write(tmp_path / "faces", people)
 
 
+def test_a_file_that_grew_since_it_was_found_is_named(tmp_path):
+    faces = read_faces(str(write(tmp_path / "faces", {"Ann": person(0)})))
+    with open(faces.paths[1], "ab") as file:
+        file.truncate(10**12)
+    with pytest.raises(DataError, match=rf"{faces.paths[1].name}: expected a file of at most 135,266,304 bytes"):
+        embed_faces(Pixels(), faces)
+
+
 def test_all_pairs_and_the_split(faces):
     figures = evaluate_folder(Pixels(), str(faces))
     verification, search = figures.verification, figures.identification

@@ -50,6 +50,7 @@ def _in_the_world(world, monkeypatch):
 SOUND = {
     "synth": ["new"],
     "inspect": ["data"],
+    "align": ["faces", "new"],
     "convert": ["faces", "new"],
     "evaluate": ["folder", "--data", "data"],
     "import-mxnet": ["prefix", "0", "new"],

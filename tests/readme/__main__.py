@@ -25,8 +25,11 @@ NOT_RUN = {
     "docker ": "needs Docker",
     "ARCFACE_MODELS=$PWD/build/demo/serving docker ": "needs Docker",
 }
-# README's words for what is the reader's own, where no file has that name.
-STAND_INS = {"--data FOLDER": "--data faces/lfw"}
+# README's words for what is the reader's own or larger than here, where no file has that name.
+STAND_INS = {
+    "--data FOLDER": "--data faces/lfw",
+    "--verify-identities 0.1 --pairs 6000": "--verify-identities 0.5 --pairs 20",  # of 6 people with 4 images each
+}
 RUN = "arcface-tfx run "
 _SETTINGS = {
     "train.steps": "2",

@@ -37,6 +37,8 @@ def make_world(root: Path) -> None:
                 path = root / folder / identity / f"{identity}_{image + 1:04d}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
+    # README's photos: a procedural face is one to MTCNN, too.
+    shutil.copytree(root / "build" / "demo" / "faces", root / "photos")
     (root / "pairs.txt").write_text("".join(_pairs()))
 
     network = mobilefacenet(True, blocks=(1, 1, 1, 1), scale=1, dim=64)

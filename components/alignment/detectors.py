@@ -1,0 +1,103 @@
+"""What finds faces in photos: MTCNN, or a function of the user's."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from components.alignment.settings import MTCNN
+from trainer_module.errors import DataError
+
+
+class Face(NamedTuple):
+    """A face in a picture. Places are in pixels from the middle of the first pixel; x grows to the right, y downwards.
+
+    Attributes:
+      box: float [4], left, top, right and bottom.
+      score: how sure the detector is, 0..1.
+      points: float [5, 2], x and y of left eye, right eye, nose, left and right corner of the mouth, left and right as
+        one sees the picture.
+    """
+
+    box: np.ndarray
+    score: float
+    points: np.ndarray
+
+
+# From uint8 [H, W, 3], RGB, each of its own size, to the faces in each. Shorter lists than that are an error.
+Detector = Callable[[Sequence[np.ndarray]], Sequence[Sequence[Face]]]
+
+
+def load_detector(name: str) -> Detector:
+    """Loads a detector; once a process is enough.
+
+    Args:
+      name: "mtcnn", or `package.module:function`: a function without arguments that loads the user's and gives a
+        `Detector`. Modules are also looked for in the working folder.
+
+    Returns:
+      The detector; that of a user is held to what a `Detector` gives.
+
+    Raises:
+      DataError: no such module or function, or one that gives no function.
+    """
+    if name == MTCNN:
+        from components.alignment.mtcnn import Mtcnn  # onnxruntime and onnx, 0.5 s
+
+        return Mtcnn()
+    module, colon, function = name.partition(":")
+    if not colon or not module or not function:
+        raise DataError(f"detector: expected {MTCNN!r} or 'package.module:function'. Received: {name!r}")
+    if os.getcwd() not in sys.path:  # not there where the installed script was started
+        sys.path.append(os.getcwd())
+    try:
+        load = getattr(importlib.import_module(module), function, None)
+    except ImportError as error:
+        raise DataError(f"detector: expected a module that can be imported. Received: {name!r}: {error}") from error
+    if not callable(load):
+        raise DataError(f"detector: expected a function {function!r} in {module!r}. Received: {name!r}")
+    detector = load()
+    if not callable(detector):
+        raise DataError(f"detector {name!r}: expected a function from images to faces. Received: {detector!r}")
+    return _Checked(name, detector)
+
+
+class _Checked:
+    """A user's detector, whose answers are looked at before anything is cut out by them."""
+
+    def __init__(self, name: str, detector: Detector) -> None:
+        self._name = name
+        self._detector = detector
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+        """See `Detector`.
+
+        Raises:
+          DataError: another number of lists than of images, or a face that isn't one.
+        """
+        answer = self._detector(images)
+        if len(answer) != len(images):
+            received = f"{len(answer)} for {len(images)} images"
+            raise DataError(f"detector {self._name!r}: expected one list of faces for each image. Received: {received}")
+        return [[self._checked(face) for face in faces] for faces in answer]
+
+    def _checked(self, face: Face) -> Face:
+        try:
+            box, score, points = face
+            found = Face(np.asarray(box, np.float64), float(score), np.asarray(points, np.float64))
+        except (TypeError, ValueError):
+            found = None
+        if (
+            found is None
+            or (found.box.shape, found.points.shape) != ((4,), (5, 2))
+            or not np.isfinite(np.r_[found.box, found.score, found.points.ravel()]).all()
+            or not (found.box[2] > found.box[0] and found.box[3] > found.box[1])
+        ):
+            raise DataError(
+                f"detector {self._name!r}: expected faces of a box [left, top, right, bottom], a score and 5 points "
+                f"[x, y]. Received: {face!r}"
+            )
+        return found

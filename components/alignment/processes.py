@@ -1,0 +1,50 @@
+"""Batches of photos by processes of this machine, each with a detector of its own."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+from components.alignment.aligner import process_aligner
+from components.alignment.job import AlignJob, Batch
+from trainer_module.processes import die_with_parent
+
+
+def run_in_processes(
+    job: AlignJob, batches: Sequence[Batch], done: Callable[[int], object], processes: int = 0
+) -> None:
+    """Does batches of a job.
+
+    Args:
+      job: the job.
+      batches: those to do.
+      done: is told how many photos a batch held that is finished.
+      processes: how many; 0 is one a core. One is this process itself.
+
+    Raises:
+      DataError: the settings name no detector, or a user's one gave what is no face.
+      concurrent.futures.BrokenExecutor: a process was killed, for want of memory, say.
+    """
+    processes = min(processes or len(os.sched_getaffinity(0)), len(batches))
+    if processes <= 1:
+        for batch in batches:
+            done(_write(job, batch))
+        return
+    # Forked, so that what is imported is there at once. Nothing here has started a thread of onnxruntime's.
+    pool = concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin)
+    try:
+        waiting = [pool.submit(_write, job, batch) for batch in batches]
+        for future in concurrent.futures.as_completed(waiting):
+            done(future.result())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes: one says so
+
+
+def _write(job: AlignJob, batch: Batch) -> int:
+    return job.write(batch, process_aligner(job.settings))

@@ -1,0 +1,90 @@
+"""What a command can't read: left out and listed in `skipped.csv`, or all named in one error. Standard library only."""
+
+import csv
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from trainer_module.errors import DataError
+
+SKIPPED_FILE = "skipped.csv"  # columns: what can't be used, and why
+MOST_NAMED = 20  # in an error, which ends the reading there, and in the lines for a person
+
+
+class Skipped:
+    """Keeps account of what can't be used. At most `MOST_NAMED` stay in memory; the others are in the file.
+
+    Args:
+      folder: where `skipped.csv` appears with the first one; none is written where nothing may be left out.
+      noun: what is read, in the plural.
+      allowed: whether it may be left out (`--skip-bad`).
+
+    Attributes:
+      count: how many can't be used.
+    """
+
+    def __init__(self, folder: Path, noun: str, allowed: bool) -> None:
+        self.count = 0
+        self._path = folder / SKIPPED_FILE
+        self._noun = noun
+        self._allowed = allowed
+        self._first: list[str] = []
+        self._file: TextIO | None = None
+
+    def note(self, what: str, reason: str) -> None:
+        """Takes one.
+
+        Args:
+          what: a path, or another place.
+          reason: "expected ... Received: ...".
+
+        Raises:
+          DataError: it may not be left out, and is the last that an error names.
+        """
+        self.count += 1
+        if len(self._first) < MOST_NAMED:
+            self._first.append(f"{what}: {reason}")
+        if self._allowed:
+            self._row(what, reason)
+        elif self.count == MOST_NAMED:
+            raise self._error(f"{MOST_NAMED} {self._noun} or more", ", and reading ended with the last of these")
+
+    def check(self) -> None:
+        """Ends what has read everything.
+
+        Raises:
+          DataError: names all, where they may not be left out.
+        """
+        if self.count and not self._allowed:
+            raise self._error(f"{self.count} of the {self._noun}", "")
+
+    def lines(self) -> list[str]:
+        """What was left out, for a person."""
+        if not self.count:
+            return []
+        more = self.count - len(self._first)
+        rest = [f"and {more:,} more"] if more else []
+        return [f"left out, {self._noun} that can't be used: {self.count:,} ({SKIPPED_FILE})"] + [
+            f"  {line}" for line in (*self._first, *rest)
+        ]
+
+    def _error(self, how_many: str, more: str) -> DataError:
+        return DataError(f"{how_many} can't be used (--skip-bad leaves them out){more}: {'; '.join(self._first)}")
+
+    def _row(self, what: str, reason: str) -> None:
+        if self._file is None:
+            # A path on Linux need not be UTF-8.
+            self._file = open(self._path, "w", encoding="utf-8", errors="surrogateescape", newline="")
+            csv.writer(self._file, lineterminator="\n").writerow(("what", "reason"))
+        csv.writer(self._file, lineterminator="\n").writerow((what, reason))
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
