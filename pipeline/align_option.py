@@ -1,7 +1,6 @@
 """`--align` of the commands that take aligned faces: they take photos, and align them on the way."""
 
 import contextlib
-from collections.abc import Sequence
 
 import click
 
@@ -10,23 +9,13 @@ ALIGN = click.option(
 )
 
 
-def faces_of(paths: Sequence[str], align: bool, resize: bool) -> contextlib.AbstractContextManager[Sequence[str]]:
-    """The files of aligned faces that a command goes on with: those it was given, or crops of them.
+def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractContextManager[str]:
+    """The folder of aligned faces, one folder an identity, that a command goes on with: the one it was given, or crops.
 
     Raises:
       click.UsageError: both options.
     """
-    _check_one(align, resize)
-    if not align:
-        return contextlib.nullcontext(paths)
-    from components.alignment.aligner import aligned_files
-
-    return aligned_files(paths)
-
-
-def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractContextManager[str]:
-    """The folder of aligned faces, one folder an identity, that a command goes on with: see `faces_of`."""
-    _check_one(align, resize)
+    check_align(align, resize)
     if not align:
         return contextlib.nullcontext(folder)
     from components.alignment.folder import aligned_folder
@@ -34,6 +23,11 @@ def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractConte
     return aligned_folder(folder)
 
 
-def _check_one(align: bool, resize: bool) -> None:
+def check_align(align: bool, resize: bool) -> None:
+    """Checks that one of the two at most was given.
+
+    Raises:
+      click.UsageError: both.
+    """
     if align and resize:
         raise click.UsageError("give one of --align and --resize: crops have the right size")

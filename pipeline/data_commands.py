@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.align_option import ALIGN, faces_in
+from pipeline.align_option import ALIGN, check_align, faces_in
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, check_data_files
 from trainer_module.errors import DataError
 
@@ -131,6 +131,7 @@ def convert(
     """
     from components import conversion
 
+    check_align(align, resize)
     listed = keep_out = None
     if share is None:
         if hard is not None or seed is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from components.identity_folders import images_below, left_out_line
+from pipeline.align_option import ALIGN, check_align
 from pipeline.paths import InputFolder, InputOrList, OutputFile
 from pipeline.quiet import quiet
 from trainer_module.console import progress, say, waiting
@@ -38,22 +39,24 @@ resize_option = click.option(
     show_default=True,
     help="Keep so many images in memory at a time.",
 )
+@ALIGN
 @resize_option
-def embed(model: str, images: tuple[str, ...], output: str | None, batch_size: int, resize: bool) -> None:
-    """Turn aligned 112x112 faces into embeddings.
+def embed(model: str, images: tuple[str, ...], output: str | None, batch_size: int, align: bool, resize: bool) -> None:
+    """Turn aligned 112x112 faces, or photos, into embeddings.
 
     MODEL is a pushed version, or the folder of versions, of which the latest is taken. IMAGES are JPEG or PNG files,
     folders, which are searched with all folders in them, or `-` for a list of files on standard input, one a line or
     with NUL between them. An image that can't be used is named with the reason on standard error, the others are
     embedded, and the exit code is 1.
     """
+    check_align(align, resize)
     paths = _listed(images)
     with quiet():
         with waiting(f"loading TensorFlow and {model}"):
             from serving.local import LocalModel
 
             loaded = LocalModel(model)
-        given = {"batch_size": batch_size, "resize": resize}
+        given = {"batch_size": batch_size, "align": align, "resize": resize}
         bad = (
             _to_json(loaded, paths, given)
             if output is None

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.align_option import ALIGN, check_align
 from pipeline.data_commands import echo_json
 from pipeline.embed_command import resize_option
 from pipeline.paths import InputFile, InputFolder, Number, OutputFolder
@@ -94,6 +95,7 @@ def _write_import(source: str, read: Callable[[], Any], out: str) -> None:
     "--set-name",
     help="Take the threshold that was chosen on this verification set. The first that has one is the default.",
 )
+@ALIGN
 @resize_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(
@@ -103,13 +105,15 @@ def verify(
     threshold: float | None,
     far: float | None,
     set_name: str | None,
+    align: bool,
     resize: bool,
     as_json: bool,
 ) -> None:
-    """Say whether two aligned 112x112 faces are one person.
+    """Say whether two aligned 112x112 faces, or two photos, show one person.
 
     MODEL is a pushed version, or the folder of versions, of which the latest is taken. A and B are JPEG or PNG files.
     """
+    check_align(align, resize)
     if threshold is not None and (far is not None or set_name is not None):
         raise click.UsageError("--threshold goes without --far and --set-name, which take one from the evaluation")
     with quiet():
@@ -117,7 +121,7 @@ def verify(
             from serving.local import LocalModel
 
             loaded = LocalModel(model)
-        verdict = loaded.verify(a, b, threshold, far=far, set_name=set_name, resize=resize)
+        verdict = loaded.verify(a, b, threshold, far=far, set_name=set_name, align=align, resize=resize)
     if as_json:
         echo_json(verdict.to_dict())
     else:

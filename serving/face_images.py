@@ -1,5 +1,6 @@
 """Images of faces as a caller gives them: files, encoded bytes or pixels, checked one by one before a batch is made."""
 
+import dataclasses
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.image_pixels import to_png
 from serving.export import ModelMetadata
 from trainer_module import features
 from trainer_module.console import say
@@ -27,6 +29,7 @@ def batches(
     metadata: ModelMetadata,
     *,
     batch_size: int,
+    align: bool,
     resize: bool,
     on_bad: OnBad | None,
 ) -> Iterator[tuple[list[int], list[bytes]]]:
@@ -36,26 +39,30 @@ def batches(
       images: of faces; read as they are needed.
       metadata: the model's, with the size that it expects and the pixels that it decodes at most.
       batch_size: images at a time, at least 1; fewer where their bytes come to 256 MiB.
+      align: the images are photos, of each of which the face that counts is cut out.
       resize: let images of another size pass; how many is said at the end.
       on_bad: is told what can't be used, and the others go on; if None, the first such image is an error.
 
     Raises:
-      DataError: an image that can't be used, or a `batch_size` below 1.
+      DataError: an image that can't be used, a `batch_size` below 1, or both `resize` and `align`.
       OSError: a file that can't be read.
     """
     if batch_size < 1:
         raise DataError(f"expected a batch_size of at least 1. Received: {batch_size}")
+    if align and resize:
+        raise DataError("expected one of resize and align: crops have the right size. Received: both")
     expected = (metadata.image_size, metadata.image_size)
     positions: list[int] = []
     contents: list[bytes] = []
     taken = resized = size_of_batch = 0
     for position, image in enumerate(_one_or_many(images)):
         try:
-            content, size = _read(image, position, metadata.max_image_pixels)
+            given = _crop(image, position) if align else image
+            content, size = _read(given, _name(image, position), metadata.max_image_pixels)
             if size != expected and not resize:
                 raise DataError(
-                    f"{_name(image, position)}: expected an aligned {expected[0]}x{expected[1]} face (--resize takes "
-                    f"other sizes). Received: {size[0]}x{size[1]} pixels"
+                    f"{_name(image, position)}: expected an aligned {expected[0]}x{expected[1]} face (--align takes "
+                    f"photos, --resize other sizes). Received: {size[0]}x{size[1]} pixels"
                 )
         except (DataError, OSError) as error:
             if on_bad is None:
@@ -86,9 +93,23 @@ def _name(image: FaceImage, position: int) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {position}"
 
 
-def _read(image: FaceImage, position: int, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
+def _crop(image: FaceImage, position: int) -> np.ndarray:
+    """The face that counts in a photo, uint8 [112, 112, 3].
+
+    Raises:
+      DataError: it can't be read, or shows none.
+    """
+    from components.alignment.aligner import aligned, complaint
+
+    photo = to_png(image) if isinstance(image, np.ndarray) else image
+    [found] = aligned([photo])
+    if found.pixels is None:
+        raise DataError(complaint(dataclasses.replace(found.row, file=_name(image, position))))
+    return found.pixels
+
+
+def _read(image: FaceImage, name: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
     """The bytes of a whole JPEG or PNG, and its width and height, which are known before anything is decoded."""
-    name = _name(image, position)
     if isinstance(image, np.ndarray):
         return _encoded(image, name, max_pixels)
     content = image if isinstance(image, bytes) else _file_content(image, name, max_pixels)

@@ -90,6 +90,7 @@ class LocalModel:
         images: Iterable[FaceImage] | FaceImage,
         *,
         batch_size: int = BATCH_SIZE,
+        align: bool = False,
         resize: bool = False,
         on_bad: OnBad | None = None,
     ) -> Embeddings:
@@ -102,8 +103,10 @@ class LocalModel:
         True
 
         Args:
-          images: files, bytes of JPEG or PNG, or uint8 [112, 112, 3] in RGB; one of these alone, too.
+          images: files, bytes of JPEG or PNG, or uint8 [112, 112, 3] in RGB; one of these alone, too. With `align`,
+            pixels of any size.
           batch_size: images in memory at a time, at least 1.
+          align: the images are photos: find, turn and cut out their faces as `arcface-tfx align` does.
           resize: let the model resize images that are not 112x112; their faces must be aligned.
           on_bad: is called with position and error of an image that can't be used, and the others go on; if None, the
             first such image is an error.
@@ -115,7 +118,7 @@ class LocalModel:
           DataError: no image, one of another size that may not be resized, or of too many pixels.
           OSError: a file that can't be read.
         """
-        parts = list(self.embed_iter(images, batch_size=batch_size, resize=resize, on_bad=on_bad))
+        parts = list(self.embed_iter(images, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad))
         nothing = Embeddings(
             np.zeros((0, self.metadata.embedding_dim), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
         )
@@ -127,6 +130,7 @@ class LocalModel:
         images: Iterable[FaceImage] | FaceImage,
         *,
         batch_size: int = BATCH_SIZE,
+        align: bool = False,
         resize: bool = False,
         on_bad: OnBad | None = None,
     ) -> Iterator[Embeddings]:
@@ -140,7 +144,7 @@ class LocalModel:
         Yields:
           The embeddings of each batch, in order.
         """
-        given = batches(images, self.metadata, batch_size=batch_size, resize=resize, on_bad=on_bad)
+        given = batches(images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad)
         for positions, contents in given:
             answer = self.loaded.signatures[SERVING](tf.constant(contents))
             embeddings, norms = answer[features.EMBEDDING].numpy(), answer[features.NORM].numpy()
@@ -172,6 +176,7 @@ class LocalModel:
         *,
         far: float | None = None,
         set_name: str | None = None,
+        align: bool = False,
         resize: bool = False,
     ) -> Verdict:
         """Compares two faces as the verification protocol does: image and mirror together.
@@ -187,6 +192,7 @@ class LocalModel:
           threshold: a cosine of -1..1 above which they are one person; None for that of the model's evaluation.
           far: see `threshold`.
           set_name: see `threshold`.
+          align: see `embed`.
           resize: see `embed`.
 
         Returns:
@@ -201,7 +207,7 @@ class LocalModel:
             threshold = self.threshold(set_name, far=far)
         elif not isinstance(threshold, Threshold):
             threshold = given_threshold(threshold)
-        given = batches([a, b], self.metadata, batch_size=2, resize=resize, on_bad=None)
+        given = batches([a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None)
         contents = [content for _, some in given for content in some]
         answer = self.loaded.signatures[VERIFICATION](tf.constant(contents))
         both = answer[RAW].numpy().astype(np.float64) + answer[RAW_MIRRORED].numpy()

@@ -46,6 +46,13 @@ ENVIRONMENTS = {
     "dev": Environment(".venv", "dev.lock", project=True),
     "mxnet": Environment(".venv-mxnet", "mxnet.lock", project=False),
 }
+# What a run imports, cut into two parts that take about as long to compile.
+IMPORTED = (
+    "tensorflow, tf_keras, keras, pipeline.cli, pipeline.create, trainer_module.run_fn, serving.export, "
+    "evaluator_custom.executor, evaluator_custom.report, pipeline.local_runner",
+    "kubernetes, scipy.stats, pandas, sklearn.decomposition, matplotlib.pyplot, nltk, beartype, IPython, apache_beam, "
+    "botocore.session, pymongo, apache_beam.runners.portability.fn_api_runner, google.cloud.bigquery",
+)
 # What an environment that is up to date also satisfies.
 SATISFIED_BY = {"tools": ("tools",), "runtime": ("runtime", "dev"), "dev": ("dev",), "mxnet": ("mxnet",)}
 
@@ -137,8 +144,9 @@ def make_tools(starters: list[Path]) -> None:
     """Makes `.venv-tools` with the first starter that can make a virtual environment with pip.
 
     Raises:
-        SetUpError: none can, or the packages cannot be installed.
+        SetUpError: none can, the packages cannot be installed, or the environment's folder is a link.
     """
+    _refuse_link(TOOLS)
     python = str(TOOLS / "bin" / "python")
     failures = []
     for starter in starters:
@@ -161,6 +169,12 @@ def make_tools(starters: list[Path]) -> None:
     _run([python, *install, "--require-hashes", "-r", lock], "pip's install of requirements/tools.lock")
 
 
+def _refuse_link(folder: Path) -> None:
+    # `venv --clear` empties what a link names: another tree's environment.
+    if folder.is_symlink():
+        raise SetUpError(f"{folder}: expected a folder of this tree's own, or none. Received: a link")
+
+
 def _starts(python: Path) -> bool:
     """Says whether an environment's interpreter is still the wanted one: what it stands on may be gone."""
     return os.access(python, os.X_OK) and interpreter.probe(python) is not None
@@ -174,10 +188,11 @@ def make_environment(name: str, base: Path | None) -> None:
         base: the Python 3.11 to stand on; None to get one from uv, if the environment does not stand already.
 
     Raises:
-        SetUpError: a step failed.
+        SetUpError: a step failed, or the environment's folder is a link.
         InterpreterNotFoundError: there is no Python 3.11 and uv cannot provide one.
     """
     wanted, folder = ENVIRONMENTS[name], folder_of(name)
+    _refuse_link(folder)
     python, unfinished = folder / "bin" / "python", folder / ".installing"
     # uv installs file by file, so one that was killed leaves packages that look installed: start over.
     if unfinished.exists() or not _starts(python):
@@ -191,16 +206,45 @@ def make_environment(name: str, base: Path | None) -> None:
     locks = ROOT / "requirements"
     # Built from source: a few pure Python packages, with the setuptools that the runtime's lock pins and no other.
     checked = ["--require-hashes", "--build-constraints", str(locks / "runtime.lock"), "--python-platform", PLATFORM]
-    # Compiled once here (1 minute) because every worker process of a pipeline otherwise pays 20 to 50 s of imports
-    # where PYTHONDONTWRITEBYTECODE is set.
-    target = ["--python", str(python), "--compile-bytecode"]
+    # Compiled once here, because every worker process of a pipeline otherwise pays 20 to 50 s of imports where
+    # PYTHONDONTWRITEBYTECODE is set: for tests all of the 24,000 files; what a run imports (a third) by `_import_all`.
+    target = ["--python", str(python), *([] if name == "runtime" else ["--compile-bytecode"])]
     _run([*pip, "sync", *target, *checked, str(locks / wanted.lock)], f"the install of requirements/{wanted.lock}")
     if wanted.project:
         own = ["--offline", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
         _run([*pip, "install", "--quiet", "--python", str(python), *own], "the install of this project")
     unfinished.unlink()
     _run([str(TOOLS / "bin" / "python"), "-m", "tools.fit", str(folder)], "the check against this host")
+    if name == "runtime":
+        _import_all(python)
     _write_stamp(name, ROOT)
+
+
+def _import_all(python: Path) -> None:
+    """Imports what a run imports, so that Python keeps its bytecode and a broken environment is noticed.
+
+    Two processes share the work. Compiling all files took twice as long on two cores.
+
+    Raises:
+        SetUpError: something can't be imported.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
+    children = [
+        subprocess.Popen(
+            [str(python), "-W", "ignore", "-c", f"import {modules}"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for modules in IMPORTED
+    ]
+    complaints = [child.communicate()[1] for child in children]
+    for child, modules, complaint in zip(children, IMPORTED, complaints):  # noqa: B905 - `strict` is Python 3.10's
+        if child.returncode:
+            raise SetUpError(f"expected an environment that imports {modules}. Received: {complaint[-1000:]}")
 
 
 def check_host() -> None:

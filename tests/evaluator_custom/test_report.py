@@ -20,8 +20,8 @@ from PIL import Image
 from scipy.stats import beta
 from sklearn import metrics
 
-from evaluator_custom import protocol
-from evaluator_custom.report import EvaluatedSet, comparison, plots, thresholds, write_report
+from evaluator_custom import far_thresholds, protocol
+from evaluator_custom.report import EvaluatedSet, comparison, plots, write_report
 from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, roc_curve
 from tests.helpers import jpeg
 

@@ -205,3 +205,17 @@ def test_locks_pin_exactly_with_hashes_and_name_no_host(lock):
 @pytest.mark.parametrize("module", sorted(path.name for path in HERE.glob("*.py")))
 def test_tools_can_be_read_by_the_oldest_starter(module):
     ast.parse((HERE / module).read_text(), feature_version=(3, 9))
+
+
+def test_another_trees_environment_is_left_alone(tmp_path, monkeypatch):
+    theirs = tmp_path / "theirs"
+    (theirs / "bin").mkdir(parents=True)
+    for name in (".venv-tools", ".venv"):
+        (tmp_path / name).symlink_to(theirs)
+    monkeypatch.setattr(setup, "TOOLS", tmp_path / ".venv-tools")
+    monkeypatch.setattr(setup, "folder_of", lambda name: tmp_path / ".venv")
+    with pytest.raises(setup.SetUpError, match=r"\.venv-tools: expected a folder of this tree's own"):
+        setup.make_tools([Path(sys.executable)])
+    with pytest.raises(setup.SetUpError, match=r"\.venv: expected a folder of this tree's own"):
+        setup.make_environment("dev", Path(sys.executable))
+    assert (theirs / "bin").is_dir()

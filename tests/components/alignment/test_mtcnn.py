@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.alignment.mtcnn import Mtcnn, _kept, _scales
+from components.alignment.mtcnn import _MOST, _PATCHES_AT_ONCE, Mtcnn, _kept, _scales
 from components.image_pixels import decode
 
 
@@ -51,8 +51,17 @@ def _squares(side):
     return np.kron(random.integers(0, 256, (side // 4, side // 4, 3), dtype=np.uint8), np.ones((4, 4, 1), np.uint8))
 
 
-def test_memory_does_not_grow_with_proposals(ours):
+def test_memory_does_not_grow_with_proposals(ours, monkeypatch):
+    network, batches = ours._rnet, []
+
+    def recorded(images):
+        batches.append(len(images))
+        return network(images)
+
+    monkeypatch.setattr(ours, "_rnet", recorded)
     ours([_squares(1024)])
+    assert max(batches) == _PATCHES_AT_ONCE
+    assert _PATCHES_AT_ONCE < sum(batches) <= _MOST
 
 
 @pytest.mark.slow
