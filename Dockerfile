@@ -17,6 +17,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         --build-constraints /src/requirements/runtime.lock /src/requirements/runtime.lock
 
 COPY LICENSE README.md pyproject.toml /src/
+COPY arcface_tfx /src/arcface_tfx
 COPY pipeline /src/pipeline
 COPY components /src/components
 COPY trainer_module /src/trainer_module

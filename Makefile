@@ -6,7 +6,7 @@ PYTEST = $(BIN)/python -m pytest
 FAST = "not slow and not e2e"
 # Where floats are compared that TensorFlow's kernels made.
 NUMERIC = tests/trainer_module tests/evaluator_custom tests/serving
-PRODUCT = pipeline components trainer_module evaluator_custom serving
+PRODUCT = arcface_tfx pipeline components trainer_module evaluator_custom serving
 SOURCES = $(PRODUCT) tools tests benchmarks
 # The platform is that of the wheels, not of the host: see tools/setup.py.
 COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --python-platform x86_64-manylinux_2_39 --generate-hashes \
@@ -27,7 +27,7 @@ setup-dev: ## Add what tests and checks need, and the oracle's environment (.ven
 # DEMO_SYNTH and DEMO_RUN add options, such as DEMO_RUN="--set train.steps=2".
 demo: setup ## Make a small data set, train on it, evaluate, bless and push a model: build/demo
 	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces $(DEMO_SYNTH)
-	$(BIN)/arcface-tfx run --data build/demo/data --root build/demo $(DEMO_RUN)
+	$(BIN)/arcface-tfx run --preset demo --data build/demo/data --root build/demo $(DEMO_RUN)
 
 # A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
 test: setup-dev ## Run all tests

@@ -152,8 +152,8 @@ def _choose_output(where: str, ports: list[_Port], wanted: str | None) -> _Port:
     floats = [port for port in ports if port.dtype in _FLOATS]
     if wanted is None:
         rows = [port for port in floats if port.shape is not None and len(port.shape) == 2]
-        return _only(where, "--output", ports, rows or floats, wanted)
-    return _only(where, "--output", ports, [port for port in floats if port.name == wanted], wanted)
+        return _only(where, "--node", ports, rows or floats, wanted)
+    return _only(where, "--node", ports, [port for port in floats if port.name == wanted], wanted)
 
 
 def _only(where: str, flag: str, ports: list[_Port], fitting: list[_Port], wanted: str | None) -> _Port:

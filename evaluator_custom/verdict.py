@@ -10,6 +10,7 @@ import tensorflow_model_analysis as tfma
 
 from evaluator_custom.best_so_far import Record
 from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, SLICE_FIGURES, Condition, Cut
+from evaluator_custom.far_thresholds import thresholds_by_far
 from evaluator_custom.leaks import leaked_share
 from evaluator_custom.metrics import CHANGE, P_VALUE, PAIR_TABLE, metric_name
 from evaluator_custom.pair_table import Judgements, PairTable, change
@@ -102,7 +103,7 @@ def make_verdict(
       `conditions`: one `{text, set, kind, value, holds, reason}` each, `reason` saying why there is no value; of a
       change also `p_value`, `difference`, and `best`, the same against the best so far if that isn't the latest;
       `slices`: set -> figures of each slice at the threshold of the whole; `gaps`: set -> column -> figure ->
-      difference between best and worst slice; `leaks`.
+      difference between best and worst slice; `leaks`; `thresholds`: set -> rate -> see `thresholds_by_far`.
     """
     return {
         "sets": {name: results.figures() for name, results in candidate.items()},
@@ -119,6 +120,7 @@ def make_verdict(
         },
         "gaps": {name: _gaps(results.table) for name, results in candidate.items() if results.table.attributes},
         "leaks": dict(leaks),
+        "thresholds": {name: thresholds_by_far(of.table.distances, of.table.is_same) for name, of in candidate.items()},
     }
 
 

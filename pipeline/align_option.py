@@ -1,7 +1,6 @@
 """`--align` of the commands that take aligned faces: they take photos, and align them on the way."""
 
 import contextlib
-from collections.abc import Sequence
 
 import click
 
@@ -10,22 +9,12 @@ ALIGN = click.option(
 )
 
 
-def faces_of(paths: Sequence[str], align: bool, resize: bool) -> contextlib.AbstractContextManager[Sequence[str]]:
-    """The files of aligned faces that a command goes on with: those it was given, or crops of them.
+def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractContextManager[str]:
+    """The folder of aligned faces, one folder an identity, that a command goes on with: the one it was given, or crops.
 
     Raises:
       click.UsageError: both options.
     """
-    check_align(align, resize)
-    if not align:
-        return contextlib.nullcontext(paths)
-    from components.alignment.aligner import aligned_files
-
-    return aligned_files(paths)
-
-
-def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractContextManager[str]:
-    """The folder of aligned faces, one folder an identity, that a command goes on with: see `faces_of`."""
     check_align(align, resize)
     if not align:
         return contextlib.nullcontext(folder)

@@ -2,7 +2,7 @@
 
 TFX keys its cache by a node's properties, not by the code that runs: an edited `run_fn` would stay cached, and the old
 model would be pushed. So each node of ours carries this digest as a property. It is made of syntax trees, so that a
-reworded docstring or comment doesn't train a model again.
+reworded docstring, comment or setting doesn't train a model again.
 """
 
 import ast
@@ -118,7 +118,7 @@ def _own_places(own: str, package: str = "") -> list[pathlib.Path]:
 
 @functools.cache
 def _read(source: bytes, path: str) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
-    """A module's syntax tree without docstrings, as text, and its imports, those inside functions too.
+    """A module's syntax tree without docstrings and words of settings, as text, and its imports, all of them.
 
     Raises:
       DataError: it's no Python.
@@ -133,6 +133,8 @@ def _read(source: bytes, path: str) -> tuple[str, list[ast.Import | ast.ImportFr
             imports.append(node)
         elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setting":
+            del node.args[1:]  # the words of a setting, see `trainer_module.setting`
     return ast.dump(tree), imports
 
 

@@ -12,13 +12,15 @@ from typing import Any
 
 from components.filesystem import files_below
 from components.record_example_gen.settings import IngestSettings
-from evaluator_custom.conditions import CUTS, Condition, Cut, parse_all, sets_of
+from evaluator_custom.conditions import Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args
-from pipeline.overrides import ConfigError, assign, names_in, parse_override
+from pipeline.overrides import ConfigError, assign, parse_override
 from pipeline.places import check_places
+from pipeline.presets import choose_preset
 from pipeline.secrets import refuse_secret_path
 from trainer_module.errors import DataError, did_you_mean, parse_json_object
 from trainer_module.features import MAX_SET_MB, VERIFICATION_SETS
+from trainer_module.setting import check_settings, setting
 from trainer_module.settings import TrainSettings
 
 _SET_NAME = re.compile(r"\w[\w.-]*")
@@ -28,30 +30,35 @@ _SET_NAME = re.compile(r"\w[\w.-]*")
 class EvaluationConfig:
     """What a model is judged by.
 
-    Attributes:
-      sets: verification sets, each a `<set>.bin` in the data set's folder, which must be there; none means those of
-        the usual four that are there, and all that a condition names.
-      conditions: what a model must fulfil to be pushed, see `evaluator_custom.conditions`; at least one.
-      max_set_mb: MiB of images that a set may become: a file of 1 MB can name one image in a million pairs, each of
-        which is written with its own.
-      folds: "contiguous" cuts them in file order, as InsightFace does; "stratified" cuts each kind of pairs by itself,
-        for sets that are sorted by kind.
-
     Raises:
       ValueError: a set that comes twice or is no file's name, a size that isn't positive, other folds, no condition, or
         one that cannot be read or is on a set that isn't evaluated.
     """
 
-    sets: tuple[str, ...] = ()
-    conditions: tuple[str, ...] = ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
-    max_set_mb: int = MAX_SET_MB
-    folds: Cut = "contiguous"
+    sets: tuple[str, ...] = setting(
+        (),
+        "Verification sets, each a <set>.bin in the data set's folder, which must be there. None means those of the "
+        "usual four that are there, and all that a condition names.",
+    )
+    conditions: tuple[str, ...] = setting(
+        ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0"),
+        "What a model must fulfil to be pushed; at least one. Each is SET.FIGURE >= NUMBER or <= NUMBER, "
+        "SET.accuracy change >= NUMBER, or SET.FIGURE gap COLUMN <= NUMBER; the README says more.",
+    )
+    max_set_mb: int = setting(
+        MAX_SET_MB,
+        "MiB of images that a set may become. A file of 1 MB can name one image in a million pairs, each of which is "
+        "written with its own.",
+        low=1,
+    )
+    folds: Cut = setting(
+        "contiguous",
+        "How the ten folds are cut. Contiguous: in file order, as InsightFace does. Stratified: each kind of pairs by "
+        "itself, for sets that are sorted by kind.",
+    )
 
     def __post_init__(self) -> None:
-        if not self.max_set_mb >= 1:
-            raise ValueError(f"evaluation.max_set_mb must be at least 1. Received: max_set_mb={self.max_set_mb!r}")
-        if self.folds not in CUTS:
-            raise ValueError(f"evaluation.folds must be of {CUTS}. Received: folds={self.folds!r}")
+        check_settings("evaluation", self)
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
         for name in self.sets:
@@ -133,59 +140,10 @@ class PipelineConfig:
         return os.path.join(self.root, "metadata.sqlite")
 
 
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """A named set of settings.
-
-    Attributes:
-      about: what it is for, what it costs and what it reaches.
-      settings: "section.name" -> value.
-    """
-
-    about: str
-    settings: dict[str, Any]
-
-
-PRESETS: dict[str, Preset] = {
-    "demo": Preset(
-        about="A network of 0.6 M parameters, a minute on 2 CPU cores: to see every node run on the synthetic faces.",
-        settings={
-            "train.backbone": "iresnet_tiny",
-            "train.batch_size": 64,
-            "train.steps": 900,  # 7 epochs of the 8,000 synthetic images
-            "train.optimizer": "adamw",
-            "train.learning_rate": 6e-3,
-            "train.weight_decay": 0.1,
-            "train.warmup_steps": 45,
-            "train.margin_warmup_steps": 540,
-            "train.scale": 16.0,  # of 500 identities: as good after 900 steps as with 64 after 1,600
-        },
-    ),
-    "r50": Preset(
-        about=(
-            "ResNet50-IR + ArcFace as InsightFace trains it on MS1M: batch 512, 20 epochs of 5.8 M images. For GPUs; a "
-            "CPU core makes about 3 images/s."
-        ),
-        settings={
-            "train.backbone": "iresnet50",
-            "train.batch_size": 512,
-            "train.steps": 227_000,
-            "train.learning_rate": 0.1,
-            "train.warmup_steps": 2_000,
-            "train.clip_norm": 5.0,
-            "train.weight_decay": 5e-4,
-            "train.shuffle_buffer": 16_384,
-            "train.log_every": 100,
-            "evaluation.conditions": ("lfw.accuracy >= 0.99", "lfw.accuracy change >= 0"),
-        },
-    ),
-}
-
-
 def make_config(
     data: str,
     root: str,
-    preset: str,
+    preset: str | None,
     overrides: Iterable[str] = (),
     init_from: str | None = None,
     *,
@@ -196,7 +154,7 @@ def make_config(
     Args:
       data: folder of the data set.
       root: folder of everything the pipeline writes.
-      preset: a name in PRESETS.
+      preset: a name in PRESETS; None takes `finetune` where training starts from a backbone, and is an error elsewhere.
       overrides: "section.name=value" each, the value as YAML; a dict's entry is "section.name.key=value".
       init_from: folder of a training run or an import to start from; it decides the backbone and its pixels. The
         override `train.init_from` is the same.
@@ -210,35 +168,35 @@ def make_config(
       ConfigError: an unknown preset or setting, or a value that is not allowed; names it.
       DataError: a path that TFX would take for a pattern.
     """
-    if preset not in PRESETS:
-        raise ConfigError(
-            f"expected a preset of {sorted(PRESETS)}. Received: preset={preset!r}{did_you_mean(preset, PRESETS)}"
-        )
     for flag, path in (("--data", data), ("--root", root)):
         refuse_secret_path(flag, path)
     check_places(data, root, here)
     given = [parse_override(text) for text in overrides]
-    if here:
-        init_from, given = _one_init_from(init_from, given)
-    values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
-    for name, value in PRESETS[preset].settings.items():
-        assign(values, _SECTIONS, name, value)
-    initial = initial_settings(init_from) if init_from else {}
+    start, others = _one_init_from(init_from, given)
+    chosen = choose_preset(preset, bool(start))
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for name, value in chosen.settings.items():
+        assign(values, SECTIONS, name, value)
+    initial = initial_settings(start) if start and here else {}
     for name, value in initial.items():
         try:
-            assign(values, _SECTIONS, name, value)
+            assign(values, SECTIONS, name, value)
         except ConfigError as error:
-            raise ConfigError(f"{init_from}: expected the model.json of a training run: {error}") from error
-    for name, text in given:
-        assign(values, _SECTIONS, name, text, written=True)
-    for name, _ in given:
+            raise ConfigError(f"{start}: expected the model.json of a training run: {error}") from error
+    named = others if here else given
+    for name, text in named:
+        assign(values, SECTIONS, name, text, written=True)
+    for name, _ in named:
         if name in initial or ".".join(name.split(".")[:2]) in initial:
             raise ConfigError(f"expected no setting that --init-from decides. Received: {name}")
+    for name, steps in chosen.shared_steps(values["train"]["steps"]).items():
+        if name not in dict(named):
+            assign(values, SECTIONS, name, steps)
     try:
         return PipelineConfig(
             data=data,
             root=root,
-            init_digest=_checkpoint_digest(init_from) if init_from else "",
+            init_digest=_checkpoint_digest(start) if start and here else "",
             ingest=IngestSettings(**values["ingest"]),
             train=TrainSettings(**values["train"]),
             evaluation=EvaluationConfig(**values["evaluation"]),
@@ -252,7 +210,7 @@ def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple
     asked: dict[str, dict[str, Any]] = {"train": {}}
     for name, text in given:
         if name == "train.init_from":
-            assign(asked, _SECTIONS, name, text, written=True)
+            assign(asked, SECTIONS, name, text, written=True)
     folder = asked["train"].get("init_from")
     if init_from and folder:
         raise ConfigError(f"expected no setting that --init-from decides. Received: train.init_from={folder}")
@@ -305,9 +263,5 @@ def _checkpoint_digest(folder: str) -> str:
     return digest.hexdigest()[:16]
 
 
-_SECTIONS: dict[str, type] = {"ingest": IngestSettings, "train": TrainSettings, "evaluation": EvaluationConfig}
-
-
-def setting_names() -> list[str]:
-    """All names that `--set` knows."""
-    return names_in(_SECTIONS)
+# Section -> the settings that `--set` knows in it.
+SECTIONS: dict[str, type] = {"ingest": IngestSettings, "train": TrainSettings, "evaluation": EvaluationConfig}

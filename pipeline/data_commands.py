@@ -25,10 +25,12 @@ def echo_json(value: Any) -> None:
 
 @click.command(epilog="Example: arcface-tfx synth build/demo/data")
 @click.argument("out", type=OutputFolder())
-@click.option("--identities", type=click.IntRange(min=1), help="Identities of the training set.")
-@click.option("--images", type=click.IntRange(min=1), help="Images of each identity.")
-@click.option("--pairs", type=click.IntRange(min=1), help="Pairs of each verification set, a multiple of 20.")
-@click.option("--seed", type=click.IntRange(min=0), help="Another seed, other faces.")
+@click.option("--identities", type=click.IntRange(min=1), help="Draw so many identities for training.")
+@click.option("--images", type=click.IntRange(min=1), help="Draw so many images of each identity.")
+@click.option(
+    "--pairs", type=click.IntRange(min=1), help="Draw so many pairs for each verification set, a multiple of 20."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Draw other faces with another seed.")
 @click.option("--sheet", type=OutputFile(), help="Also write a contact sheet (PNG), one row an identity.")
 @click.option("--samples", type=OutputFolder(), help="Also write single faces to try a model on.")
 def synth(
@@ -40,7 +42,10 @@ def synth(
     sheet: str | None,
     samples: str | None,
 ) -> None:
-    """Write a data set of procedural faces to OUT, exactly in the files that InsightFace publishes."""
+    """Draw a data set of faces, in InsightFace's files.
+
+    The faces are drawn by a program, the files those that InsightFace publishes. They are written to the folder OUT.
+    """
     from components.synthetic.dataset import SyntheticSpec, write_dataset
     from components.synthetic.sheet import write_samples, write_sheet
 
@@ -64,10 +69,11 @@ def synth(
 @click.option("--write-index", is_flag=True, help="Rebuild a missing train.idx by one scan, and keep it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(folder: str, write_index: bool, as_json: bool) -> None:
-    """Say what is in DIR, a folder as InsightFace publishes it, and what is wrong with it.
+    """Say what is in a data set, and what is wrong with it.
 
-    Every record is read and checked as a run checks it, by header, size and end. Exit code 1 says that a run would
-    stop, or judge by images that it was trained on; 2 that DIR is no such folder.
+    DIR is a folder as InsightFace publishes it. Every record is read and checked as a run checks it, by header, size
+    and end. Exit code 1 says that a run would stop, or judge by images that it was trained on; 2 that DIR is no such
+    folder.
     """
     from components import inspection
 

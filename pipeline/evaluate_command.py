@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,10 @@ import click
 
 from evaluator_custom.conditions import CUTS, Cut
 from pipeline.align_option import ALIGN, faces_in
-from pipeline.paths import Input, InputFolder, Number, OutputFile
+from pipeline.data_commands import echo_json
+from pipeline.paths import Input, InputFolder, Number, OneOf, OutputFile
 from pipeline.quiet import quiet
+from trainer_module.console import tinted, waiting
 from trainer_module.errors import DataError
 from trainer_module.features import PixelFormat
 
@@ -19,21 +22,29 @@ from trainer_module.features import PixelFormat
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say how a network of another origin takes images; `embedder_options` reads them."""
     for option in (
-        click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of its axes, where that is open."),
-        click.option("--size", type=click.IntRange(min=1), help="Its height and width, where those are open.  [112]"),
         click.option(
-            "--scale", type=Number(min=0, min_open=True), help="Pixels are fed as (x - mean) / scale of 0..255.  [128]"
+            "--layout", type=OneOf(["nchw", "nhwc"]), help="Say in which order its axes are, where that is open."
+        ),
+        click.option(
+            "--size",
+            type=click.IntRange(min=1),
+            help="Say how high and wide its images are, where that is open.  [112]",
+        ),
+        click.option(
+            "--scale", type=Number(min=0, min_open=True), help="Feed pixels of 0..255 as (x - mean) / scale.  [128]"
         ),
         click.option("--mean", type=Number(), help="See --scale; arcface_torch's ONNX take 127.5 and 127.5.  [127.5]"),
-        click.option("--output", help="Name of its embedding, where it has several outputs."),
-        click.option("--input", "input_name", help="Name of its image input."),
-        click.option("--signature", help="SavedModel's signature, where several take images and none is the default."),
+        click.option("--node", help="Take the embedding from the output of this name, where it has several."),
+        click.option("--input", "input_name", help="Feed images to the input of this name."),
+        click.option(
+            "--signature", help="Use this signature of a SavedModel, where several take images and none is the default."
+        ),
         click.option(
             "--colour",
-            type=click.Choice(["rgb", "bgr"]),
+            type=OneOf(["rgb", "bgr"]),
             default="rgb",
             show_default=True,
-            help="Colour order that the model is fed; bgr shows what a wrong order does to a model of ours.",
+            help="Feed the model this colour order; bgr shows what a wrong order does to a model of ours.",
         ),
     ):
         command = option(command)
@@ -54,7 +65,7 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
     """
     from evaluator_custom.foreign import EmbedderOptions
 
-    names = {"signature": "signature", "input_name": "input", "output": "output", "size": "size", "layout": "layout"}
+    names = {"signature": "signature", "input_name": "input", "node": "output", "size": "size", "layout": "layout"}
     given = {field: values[name] for name, field in names.items() if values[name] is not None}
     pixels = {name: values[name] for name in ("mean", "scale") if values[name] is not None}
     try:
@@ -69,29 +80,39 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
     "arcface-tfx evaluate build/r50 --compare w600k_r50.onnx --mean 127.5 --scale 127.5 --data faces/ms1m"
 )
 @click.argument("model", type=Input())
-@click.option("--data", type=InputFolder(), help="Folder with <set>.bin.")
-@click.option("--sets", help="Comma-separated names; by default those of the usual four that are there, else all.")
+@click.option("--data", type=InputFolder(), help="Judge by the sets <set>.bin in this folder.")
+@click.option(
+    "--sets",
+    help="Judge by these sets, names with commas between them. The default is those of the usual four that are there, "
+    "or else all.",
+)
 @click.option(
     "--folds",
-    type=click.Choice(CUTS),
+    type=OneOf(CUTS),
     default=CUTS[0],
     show_default=True,
-    help="Contiguous: cut in file order, as published; stratified: for sets that are sorted by kind.",
+    help="Cut the folds in file order, as published, or stratified: for sets that are sorted by kind.",
 )
 @click.option("--compare", metavar="OTHER", type=Input(), help="Judge a second model by the same.")
-@click.option("--json", "json_file", type=OutputFile(), help="Also write all figures to this file.")
-@click.option("--report", type=OutputFile(), help="Also write an HTML page: curves and worst pairs.")
+@click.option("--output", type=OutputFile([".json"]), help="Also write all figures to this file, which ends in .json.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.option("--report", type=OutputFile(), help="Also write an HTML page with curves and the worst pairs.")
 @click.option(
     "--folders",
     metavar="DIR",
     type=InputFolder(),
-    help="In place of --data: all pairs (1:1), and a search (1:N), of images in one sub-folder of DIR an identity.",
+    help="In place of --data, compare all images in DIR (1:1) and search among them (1:N). DIR has one folder an "
+    "identity.",
 )
-@click.option("--gallery", metavar="DIR", type=InputFolder(), help="With --probes: the known, by sub-folder.")
-@click.option("--probes", metavar="DIR", type=InputFolder(), help="In place of --data: search these in --gallery.")
-@click.option("--template", type=click.Choice(["mean", "best"]), help="Of a known's images, --gallery alone.  [mean]")
+@click.option("--gallery", metavar="DIR", type=InputFolder(), help="Take the known from DIR, one folder an identity.")
+@click.option(
+    "--probes", metavar="DIR", type=InputFolder(), help="In place of --data, search the images in DIR in --gallery."
+)
+@click.option(
+    "--template", type=OneOf(["mean", "best"]), help="Score a known of --gallery by this of all its images.  [mean]"
+)
 @ALIGN
-@click.option("--resize", is_flag=True, help="With --folders or --gallery: resize images that are not 112x112.")
+@click.option("--resize", is_flag=True, help="With --folders or --gallery, resize images that are not 112x112.")
 @network_options
 def evaluate(
     model: str,
@@ -99,7 +120,8 @@ def evaluate(
     sets: str | None,
     folds: Cut,
     compare: str | None,
-    json_file: str | None,
+    output: str | None,
+    as_json: bool,
     report: str | None,
     folders: str | None,
     gallery: str | None,
@@ -109,10 +131,11 @@ def evaluate(
     resize: bool,
     **flags: Any,
 ) -> None:
-    """Judge MODEL by 10-fold verification, as the pipeline does, or by folders of faces, one an identity.
+    """Judge a model by 10-fold verification or by folders.
 
-    MODEL is one of ours (pushed, imported or exported), or any SavedModel or ONNX file that takes images; the options
-    from --colour on say how such a one takes them, as far as it doesn't say so itself.
+    Verification is the pipeline's; folders hold faces, one folder an identity. MODEL is one of ours (pushed, imported
+    or exported), or any SavedModel or ONNX file that takes images; the options from --colour on say how such a one
+    takes them, as far as it doesn't say so itself.
     """
     if (gallery is None) != (probes is None) or [data, folders, gallery].count(None) != 2:
         raise click.UsageError("give one of --data, --folders, and --gallery with --probes")
@@ -125,13 +148,14 @@ def evaluate(
             folders, gallery, probes = (
                 x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)
             )
-            _evaluate_folders(model, folders, gallery, probes, template, resize, json_file, flags)
+            figures = _evaluate_folders(model, folders, gallery, probes, template, resize, flags)
+        _show(figures.lines(), figures.to_dict(), output, as_json)
         return
     if align:
         raise click.UsageError("--align goes with --folders or --gallery: sets hold aligned faces")
     if resize:
         raise click.UsageError("--resize goes with --folders or --gallery: sets are resized as InsightFace does")
-    _evaluate_sets(model, data, sets, folds, compare, json_file, report, flags)
+    _evaluate_sets(model, data, sets, folds, compare, output, as_json, report, flags)
 
 
 def _evaluate_sets(
@@ -140,7 +164,8 @@ def _evaluate_sets(
     sets: str | None,
     folds: Cut,
     compare: str | None,
-    json_file: str | None,
+    output: str | None,
+    as_json: bool,
     report: str | None,
     flags: dict[str, Any],
 ) -> None:
@@ -149,9 +174,10 @@ def _evaluate_sets(
 
     paths = find_sets(data, sets)
     with quiet():
-        from evaluator_custom.report import write_report
-        from pipeline.evaluate import Comparison, comparison_table, evaluate_set, model_facts
-        from pipeline.tables import verification_table
+        with waiting("loading TensorFlow"):
+            from evaluator_custom.report import write_report
+            from pipeline.evaluate import Comparison, comparison_table, evaluate_set, model_facts
+            from pipeline.tables import verification_table
 
         embedders = _load([model] if compare is None else [model, compare], flags)
         first, *others = (
@@ -165,16 +191,13 @@ def _evaluate_sets(
             table = f"first   {model}\nsecond  {compare}\n\n{comparison_table(comparisons)}"
             for name, comparison in comparisons.items():
                 figures[name]["comparison"] = {"model": compare, **comparison.to_dict()}
-        if json_file:
-            _write_json(json_file, figures)
-        click.echo("\n".join([table, *(f"WARNING {warning}" for warning in warnings)]))
-        if folds != CUTS[0]:
-            click.echo(f"folds: {folds}")
+        cut = [] if folds == CUTS[0] else [f"folds: {folds}"]
+        _show([table, *(f"WARNING {warning}" for warning in warnings), *cut], figures, output, as_json)
         if report:  # last: figures don't hang on whether it can be drawn
             facts = model_facts(embedders[0], model, list(paths.values()), folds)
             baseline = others[0] if others else None
             write_report(report, first, facts, baseline=baseline, baseline_name=compare, warnings=warnings)
-            click.echo(f"{report}: written")
+            click.echo(f"{report}: written", err=as_json)
 
 
 def _evaluate_folders(
@@ -184,9 +207,8 @@ def _evaluate_folders(
     probes: str | None,
     template: Any,
     resize: bool,
-    json_file: str | None,
     flags: dict[str, Any],
-) -> None:
+) -> Any:
     """1:1 and 1:N figures, of all images of `folders`, or of `probes` against `gallery`."""
     from pipeline.evaluate_folders import evaluate_folder, evaluate_gallery, read_faces
 
@@ -195,21 +217,29 @@ def _evaluate_folders(
     with quiet():
         [embedder] = _load([model], flags)
         if folders is not None:
-            figures = evaluate_folder(embedder, found)
-        else:
-            figures = evaluate_gallery(embedder, found, asked[0], template or "mean")
-    if json_file:
-        _write_json(json_file, figures.to_dict())
-    click.echo("\n".join(figures.lines()))
+            return evaluate_folder(embedder, found)
+        return evaluate_gallery(embedder, found, asked[0], template or "mean")
+
+
+def _show(lines: list[str], figures: dict[str, Any], output: str | None, as_json: bool) -> None:
+    """Writes the figures to a file, and prints them for a person, or as JSON."""
+    if output:
+        _write_json(output, figures)
+    if as_json:
+        echo_json(figures)
+        return
+    for line in lines:
+        click.echo(tinted(line, sys.stdout))
 
 
 def _load(models: list[str], flags: dict[str, Any]) -> list[Any]:
     """Loads the models; an option that none of them would mind is an error."""
-    from evaluator_custom.embedder import PairEmbedder
-    from evaluator_custom.foreign import load_embedder
+    with waiting(f"loading TensorFlow and {' and '.join(models)}"):
+        from evaluator_custom.embedder import PairEmbedder
+        from evaluator_custom.foreign import load_embedder
 
-    options, foreign_alone = embedder_options(flags)
-    embedders = [load_embedder(path, options) for path in models]
+        options, foreign_alone = embedder_options(flags)
+        embedders = [load_embedder(path, options) for path in models]
     ours = [embedder for embedder in embedders if isinstance(embedder, PairEmbedder)]
     if foreign_alone and len(ours) == len(embedders):
         given = [name.removesuffix("_name") for name, value in flags.items() if name != "colour" and value is not None]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from components import pair_attributes, verification_bin
 from evaluator_custom.support import MIN_PAIRS
 from trainer_module.console import say
-from trainer_module.errors import DataError
+from trainer_module.errors import DataError, did_you_mean
 from trainer_module.features import VERIFICATION_SETS
 
 _ENDING = ".bin"
@@ -35,7 +35,8 @@ def find_sets(folder: str, wanted: str | None) -> dict[str, str]:
     missing = [name for name in names if name not in there]
     if missing or not names:
         file = os.path.join(folder, f"{missing[0] if missing else '<set>'}{_ENDING}")
-        received = f"no such file; there are {', '.join(there)}" if there else "no such file"
+        like = did_you_mean(missing[0], there) if missing else ""
+        received = f"no such file; there are {', '.join(there)}{like}" if there else "no such file"
         raise DataError(f"{file}: expected a verification set. Received: {received}")
     paths = {name: os.path.join(folder, f"{name}{_ENDING}") for name in names}
     _check(paths.items())

@@ -15,7 +15,7 @@ from pipeline.reconcile import reconcile
 from pipeline.runs.recording import Recording, recorded_run
 from pipeline.summary import RESOLVED, RESOLVER, RunSummary, summarize
 from pipeline.tables import summary_lines
-from trainer_module.console import is_live, progress, say
+from trainer_module.console import is_live, progress, say, waiting
 from trainer_module.run_log import note
 from trainer_module.settings import HANDED_OVER
 
@@ -35,7 +35,7 @@ def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
 
     launch = Launcher.launch
 
-    with progress(total=nodes, description="pipeline", unit="node", disable=not is_live()) as bar:
+    with progress(total=nodes, description="pipeline", unit="node", remaining=False, disable=not is_live()) as bar:
 
         def observed(launcher: Launcher) -> Any:
             info = launcher._pipeline_node.node_info
@@ -97,9 +97,10 @@ def run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
     begun = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TFX's own deprecations, on every import and run
-        runner = _named_runner(recording.name)
+        with waiting("loading TFX"):
+            runner = _named_runner(recording.name)
 
-        from pipeline.create import create_pipeline
+            from pipeline.create import create_pipeline
 
         tfx_pipeline = create_pipeline(config, config.metadata_path)
         say(f"  {'(imports)':<20} {time.monotonic() - begun:6.1f} s")

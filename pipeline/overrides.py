@@ -1,6 +1,7 @@
 """Settings as a person writes them, `section.name=value`: names looked up, values converted to their fields' types."""
 
 import dataclasses
+import difflib
 import math
 import re
 import typing
@@ -66,9 +67,15 @@ def parse_override(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def names_in(sections: Mapping[str, type]) -> list[str]:
-    """All names that `--set` knows: section.field."""
-    return [f"{section}.{f.name}" for section, kind in sections.items() for f in dataclasses.fields(kind)]
+def _like(name: str, sections: Mapping[str, type]) -> str:
+    """What an error about an unknown name ends in: the setting that was meant; its section may be missing or wrong."""
+    fields = {f"{section}.{f.name}": f.name for section, kind in sections.items() for f in dataclasses.fields(kind)}
+    field = name.rpartition(".")[2]
+    same = [full for full, own in fields.items() if own == field]
+    if same or did_you_mean(name, fields):
+        return did_you_mean(same[0] if same else name, fields)
+    close = difflib.get_close_matches(field, fields.values(), n=1)
+    return did_you_mean(next(full for full, own in fields.items() if own == close[0]), fields) if close else ""
 
 
 def assign(
@@ -90,8 +97,9 @@ def assign(
     field, _, key = rest.partition(".")
     hints = typing.get_type_hints(sections[section]) if section in sections else {}
     if field not in hints:
-        known = names_in(sections)
-        raise ConfigError(f"expected a setting of {known}. Received: {name!r}{did_you_mean(name, known)}")
+        raise ConfigError(
+            f"expected a setting (`arcface-tfx settings` lists them). Received: {name!r}{_like(name, sections)}"
+        )
     kind = hints[field]
     if not key:
         values[section][field] = _read(name, kind, value) if written else converted(name, kind, value)

@@ -5,11 +5,13 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from trainer_module.errors import DataError
+from trainer_module.errors import DataError, did_you_mean
 
 _KINDS = (
     (stat.S_ISREG, "a file"),
@@ -25,6 +27,11 @@ class _Path(click.ParamType, abc.ABC):
     """A path that `check` accepts; a complaint names the option or argument, and the path."""
 
     name = "path"
+    completes = "file"  # what a shell offers: "file" or "dir"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Has the shell complete it as a path."""
+        return [CompletionItem(incomplete, type=self.completes)]
 
     @abc.abstractmethod
     def check(self, path: str) -> None:
@@ -64,6 +71,8 @@ class InputFile(_Path):
 class InputFolder(_Path):
     """A folder that can be listed."""
 
+    completes = "dir"
+
     def check(self, path: str) -> None:
         """See `_Path.check`."""
         _expect(path, "a folder")
@@ -77,6 +86,15 @@ class Input(_Path):
     def check(self, path: str) -> None:
         """See `_Path.check`."""
         (InputFolder() if os.path.isdir(path) else InputFile()).check(path)
+
+
+class InputOrList(Input):
+    """A file or a folder that can be read, or `-` for names on standard input."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        if path != "-":
+            super().check(path)
 
 
 def check_data_files(folder: str) -> None:
@@ -95,12 +113,26 @@ def check_data_files(folder: str) -> None:
 
 
 class OutputFile(_Path):
-    """A file that can be written, new or in place of another file."""
+    """A file that can be written, new or in place of another file, maybe of certain endings alone."""
+
+    def __init__(self, endings: Sequence[str] = ()) -> None:
+        """Keeps the endings.
+
+        Args:
+          endings: those that are taken, e.g. ".json", in whatever case; none takes all.
+        """
+        self._endings = tuple(endings)
 
     def check(self, path: str) -> None:
         """See `_Path.check`."""
         if not path or path.endswith("/"):
             raise DataError(f"{_shown(path)}: expected the name of a file. Received: none")
+        ending = os.path.splitext(path)[1]
+        if self._endings and ending.lower() not in self._endings:
+            raise DataError(
+                f"{_shown(path)}: expected a name that ends in {' or '.join(self._endings)}. "
+                f"Received: {ending or 'no ending'}{did_you_mean(ending, self._endings)}"
+            )
         if _is_there(path):
             _expect(path, "a file")
         check_writable(os.path.dirname(path) or os.curdir)
@@ -108,6 +140,8 @@ class OutputFile(_Path):
 
 class OutputFolder(_Path):
     """A folder that can be made, or that is there and can be written into."""
+
+    completes = "dir"
 
     def check(self, path: str) -> None:
         """See `_Path.check`."""
@@ -185,6 +219,14 @@ def _expect(path: str, expected: str) -> None:
 def _shown(path: str) -> str:
     """A path as it stands, or quoted where it is empty or holds what a terminal doesn't show."""
     return path if path and path.isprintable() else repr(path)
+
+
+class OneOf(click.Choice[str]):
+    """A word of a list; click's own doesn't say which one is meant."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """What is wrong with a word that is not in the list."""
+        return f"{super().get_invalid_choice_message(value, ctx)}{did_you_mean(str(value), map(str, self.choices))}"
 
 
 class Number(click.FloatRange):

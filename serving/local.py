@@ -1,36 +1,40 @@
-"""A pushed model used in this process: embeddings of image files, and whether two faces are one person."""
+"""A model used in this process: embeddings of faces, and whether two faces are one person."""
 
 import dataclasses
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
+from serving.face_images import FaceImage, OnBad, batches
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
+from serving.thresholds import Threshold, given_threshold, read_threshold
 from trainer_module import features
-from trainer_module.console import say
-from trainer_module.errors import DataError, in_short, is_number
-from trainer_module.images import decode, image_size
+from trainer_module.errors import DataError
 from trainer_module.literal_paths import load_saved_model
 
-_IMAGES_PER_CALL = 64
+BATCH_SIZE = 64
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Embeddings:
     """Embeddings of N images.
 
     Attributes:
-      embeddings: float32 [N, D], each of length 1.
+      embeddings: float32 [N, D], each of length 1: the product of two is their cosine.
       norms: float32 [N], raw lengths, a hint at image quality.
+      positions: int64 [N], the place of each among the images that were given, from 0.
     """
 
     embeddings: np.ndarray
     norms: np.ndarray
+    positions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,24 +42,31 @@ class Verdict:
     """Whether two faces are one person.
 
     Attributes:
-      same: the squared distance is below the threshold.
+      same: the cosine is above the threshold.
       cosine: of the two embeddings, -1..1.
-      cosine_threshold: the threshold as a cosine: on unit vectors, cosine = 1 - squared distance / 2.
+      threshold: the cosine that it was held against, and what that rests on.
     """
 
     same: bool
     cosine: float
-    cosine_threshold: float
+    threshold: Threshold
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-ready values."""
-        return dataclasses.asdict(self)
+        """JSON-ready values; `threshold` is the cosine, `set`, `far`, `pairs` and `false_accepts` what it rests on."""
+        rests_on = {k: v for k, v in dataclasses.asdict(self.threshold).items() if k != "cosine" and v is not None}
+        return {"same": self.same, "cosine": self.cosine, "threshold": self.threshold.cosine, **rests_on}
 
 
 class LocalModel:
-    """A SavedModel that this project exported."""
+    """A SavedModel that this project exported. `arcface_tfx.load` gives one.
 
-    def __init__(self, path: str) -> None:
+    Attributes:
+      path: the SavedModel's folder.
+      loaded: what TensorFlow loaded from it.
+      metadata: what it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         """Loads the model.
 
         Args:
@@ -64,106 +75,147 @@ class LocalModel:
         Raises:
           DataError: neither.
         """
-        self.path = resolve(path)
-        self._loaded = load_saved_model(self.path)
-        missing = {SERVING, VERIFICATION} - set(self._loaded.signatures)
+        self.path = resolve(os.fspath(path))
+        self.loaded = load_saved_model(self.path)
+        missing = {SERVING, VERIFICATION} - set(self.loaded.signatures)
         if missing:
             raise DataError(
                 f"{self.path}: expected a SavedModel with the signatures {SERVING!r} and {VERIFICATION!r}. "
-                f"Received: {sorted(self._loaded.signatures)}"
+                f"Received: {sorted(self.loaded.signatures)}"
             )
-        self._metadata = ModelMetadata.read(os.path.join(self.path, EXTRA))
+        self.metadata = ModelMetadata.read(os.path.join(self.path, EXTRA))
 
-    def embed(self, paths: Sequence[str], *, resize: bool = False) -> Embeddings:
-        """Embeds image files by the signature that TF Serving answers with.
+    def embed(
+        self,
+        images: Iterable[FaceImage] | FaceImage,
+        *,
+        batch_size: int = BATCH_SIZE,
+        align: bool = False,
+        resize: bool = False,
+        on_bad: OnBad | None = None,
+    ) -> Embeddings:
+        """Embeds aligned faces, as TF Serving answers.
+
+        >>> found = model.embed(["anna1.jpg", "anna2.jpg"])
+        >>> found.embeddings.shape
+        (2, 16)
+        >>> float(found.embeddings[0] @ found.embeddings[1]) <= 1.0
+        True
 
         Args:
-          paths: JPEG or PNG files of aligned faces.
-          resize: let the model resize images that are not 112x112.
+          images: files, bytes of JPEG or PNG, or uint8 [112, 112, 3] in RGB; one of these alone, too. With `align`,
+            pixels of any size.
+          batch_size: images in memory at a time, at least 1.
+          align: the images are photos: find, turn and cut out their faces as `arcface-tfx align` does.
+          resize: let the model resize images that are not 112x112; their faces must be aligned.
+          on_bad: is called with position and error of an image that can't be used, and the others go on; if None, the
+            first such image is an error.
 
         Returns:
           Their embeddings, in order.
 
         Raises:
-          DataError: a file is no image, one of another size that may not be resized, or of too many pixels.
+          DataError: no image, one of another size that may not be resized, or of too many pixels.
+          OSError: a file that can't be read.
         """
-        images = self._read_images(paths, resize)
-        signature = self._loaded.signatures[SERVING]
-        answers = [
-            signature(tf.constant(images[begin : begin + _IMAGES_PER_CALL]))
-            for begin in range(0, len(images), _IMAGES_PER_CALL)
-        ]
-        return Embeddings(
-            np.concatenate([answer[features.EMBEDDING].numpy() for answer in answers]),
-            np.concatenate([answer[features.NORM].numpy() for answer in answers]),
+        parts = list(self.embed_iter(images, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad))
+        nothing = Embeddings(
+            np.zeros((0, self.metadata.embedding_dim), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
         )
+        joined = ([getattr(part, f.name) for part in (nothing, *parts)] for f in dataclasses.fields(Embeddings))
+        return Embeddings(*map(np.concatenate, joined))
 
-    def threshold(self, name: str | None = None) -> float:
-        """The squared distance that the evaluation chose.
+    def embed_iter(
+        self,
+        images: Iterable[FaceImage] | FaceImage,
+        *,
+        batch_size: int = BATCH_SIZE,
+        align: bool = False,
+        resize: bool = False,
+        on_bad: OnBad | None = None,
+    ) -> Iterator[Embeddings]:
+        """Embeds any number of faces in bounded memory, see `embed`.
+
+        >>> for part in model.embed_iter(["anna1.jpg", "anna2.jpg", "ben1.jpg"], batch_size=2):
+        ...     print(len(part), part.positions)
+        2 [0 1]
+        1 [2]
+
+        Yields:
+          The embeddings of each batch, in order.
+        """
+        given = batches(images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad)
+        for positions, contents in given:
+            answer = self.loaded.signatures[SERVING](tf.constant(contents))
+            embeddings, norms = answer[features.EMBEDDING].numpy(), answer[features.NORM].numpy()
+            if not np.isfinite(norms).all():
+                bad = positions[int(np.argmin(np.isfinite(norms)))]
+                raise DataError(f"{self.path}: expected finite embeddings. Received: another of image {bad}")
+            yield Embeddings(embeddings, norms, np.array(positions, np.int64))
+
+    def threshold(self, set_name: str | None = None, *, far: float | None = None) -> Threshold:
+        """The cosine that the model's evaluation chose.
+
+        >>> model.threshold(far=1e-2).pairs
+        300
 
         Args:
-          name: of the verification set; the first one that has a threshold if None.
+          set_name: of the verification set; the first one that has such a threshold if None.
+          far: a false accept rate, one of 1e-2 to 1e-6; None for the threshold of the highest accuracy.
 
         Raises:
-          DataError: the model was never evaluated and pushed, or not on that set, or its pairs bear no threshold.
+          DataError: the model was never evaluated and pushed, or not on that set, or its pairs bear no such threshold.
         """
-        path = os.path.join(self.path, EXTRA, VERIFICATION_FILE)
-        if not tf.io.gfile.exists(path):
-            raise DataError(
-                f"{path}: expected the evaluation of a pushed model; or give --threshold. Received: no file"
-            )
-        try:
-            with tf.io.gfile.GFile(path) as f:
-                sets = json.load(f)["sets"]
-            found = {key: figures["threshold"] for key, figures in sets.items() if figures["threshold"] is not None}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{path}: expected the figures of an evaluation. Received: {error!r}") from error
-        name = next(iter(found), None) if name is None else name
-        if name not in found:
-            raise DataError(f"{path}: expected a set of {sorted(found)}, which have a threshold. Received: {name!r}")
-        threshold = found[name]
-        if not is_number(threshold) or not 0 <= threshold <= 4:
-            raise DataError(f"{path}: set {name!r}: expected a threshold of 0..4. Received: {threshold!r}")
-        return float(threshold)
+        return read_threshold(os.path.join(self.path, EXTRA, VERIFICATION_FILE), set_name, far)
 
-    def verify(self, a: str, b: str, threshold: float, *, resize: bool = False) -> Verdict:
+    def verify(
+        self,
+        a: FaceImage,
+        b: FaceImage,
+        threshold: float | Threshold | None = None,
+        *,
+        far: float | None = None,
+        set_name: str | None = None,
+        align: bool = False,
+        resize: bool = False,
+    ) -> Verdict:
         """Compares two faces as the verification protocol does: image and mirror together.
 
+        >>> model.verify("anna1.jpg", "anna1.jpg", 0.5).same
+        True
+        >>> print(model.verify("anna1.jpg", "anna1.jpg", far=1e-2).threshold)
+        0.2500 (FAR 0.01 on lfw: 3 of 300 pairs of different people)
+
         Args:
-          a: path of one aligned face.
-          b: path of the other.
-          threshold: squared distance, 0..4.
-          resize: let the model resize images that are not 112x112.
+          a: an aligned face, see `embed`.
+          b: the other.
+          threshold: a cosine of -1..1 above which they are one person; None for that of the model's evaluation.
+          far: see `threshold`.
+          set_name: see `threshold`.
+          align: see `embed`.
+          resize: see `embed`.
 
         Returns:
           The verdict.
 
         Raises:
-          DataError: as for `embed`.
+          DataError: as for `embed` and `threshold`, or a threshold beside `far` or `set_name`.
         """
-        answer = self._loaded.signatures[VERIFICATION](tf.constant(self._read_images([a, b], resize)))
+        if threshold is not None and (far is not None or set_name is not None):
+            raise DataError(f"expected a threshold, or far and set_name. Received: threshold={threshold} and these")
+        if threshold is None:
+            threshold = self.threshold(set_name, far=far)
+        elif not isinstance(threshold, Threshold):
+            threshold = given_threshold(threshold)
+        given = batches([a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None)
+        contents = [content for _, some in given for content in some]
+        answer = self.loaded.signatures[VERIFICATION](tf.constant(contents))
         both = answer[RAW].numpy().astype(np.float64) + answer[RAW_MIRRORED].numpy()
         first, second = both / np.linalg.norm(both, axis=1, keepdims=True)
         cosine = float(first @ second)
-        cosine_threshold = 1.0 - threshold / 2.0
-        return Verdict(cosine > cosine_threshold, cosine, cosine_threshold)
-
-    def _read_images(self, paths: Sequence[str], resize: bool) -> list[bytes]:
-        """Whole images of the expected size; says how many are going to be resized."""
-        expected = (self._metadata.image_size, self._metadata.image_size)
-        images, others = [], 0
-        for path in paths:
-            content, size = _read_image(path, self._metadata.max_image_pixels)
-            if size != expected and not resize:
-                raise DataError(
-                    f"{path}: expected an aligned {expected[0]}x{expected[1]} face (--resize takes other sizes). "
-                    f"Received: {size[0]}x{size[1]} pixels"
-                )
-            images.append(content)
-            others += size != expected
-        if others:
-            say(f"{others} of {len(images)} images resized to {expected[0]}x{expected[1]}: their faces must be aligned")
-        return images
+        if not np.isfinite(cosine):
+            raise DataError(f"{self.path}: expected embeddings with a direction. Received: a cosine of {cosine}")
+        return Verdict(cosine > threshold.cosine, cosine, threshold)
 
 
 def resolve(path: str) -> str:
@@ -175,32 +227,9 @@ def resolve(path: str) -> str:
     for candidate in (path, os.path.join(path, "saved_model")):
         if tf.io.gfile.exists(os.path.join(candidate, "saved_model.pb")):
             return candidate
+    if not tf.io.gfile.isdir(path):
+        raise DataError(f"{path}: expected the folder of a model. Received: no such folder")
     versions = [int(name.rstrip("/")) for name in tf.io.gfile.listdir(path) if name.rstrip("/").isdigit()]
     if not versions:
         raise DataError(f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither")
     return os.path.join(path, str(max(versions)))
-
-
-def _read_image(path: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
-    """The bytes of a whole JPEG or PNG, and its width and height, which are known before anything is decoded."""
-    largest = features.largest_image_file(max_pixels)
-    with open(path, "rb") as f:
-        if (size := os.stat(f.fileno()).st_size) > largest:
-            raise DataError(
-                f"{path}: expected a file of at most {largest:,} bytes, for the model's max_image_pixels of "
-                f"{max_pixels:,}. Received: {size:,} bytes"
-            )
-        content = f.read()
-    if not content.startswith(features.IMAGE_MAGICS):
-        raise DataError(f"{path}: expected a JPEG or PNG image. Received: bytes {content[:8].hex(' ') or 'none'}")
-    try:
-        height, width = image_size(tf.constant(content)).numpy().tolist()
-        if height * width > max_pixels:
-            raise DataError(
-                f"{path}: expected at most {max_pixels:,} pixels, the model's max_image_pixels. "
-                f"Received: {width}x{height} pixels"
-            )
-        decode(tf.constant(content), max_pixels)
-    except tf.errors.InvalidArgumentError as error:
-        raise DataError(f"{path}: expected a whole JPEG or PNG image. Received: {in_short(error)}") from error
-    return content, (width, height)

@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from trainer_module.run_log import note
 
+# What a line begins with -> its colour on a terminal, in ANSI's numbers.
+_COLOURS = {"WARNING": 33, "warning:": 33, "blessed": 32, "NOT blessed": 31}
 CONSOLE_FD = "ARCFACE_TFX_CONSOLE_FD"
 LOG = "ARCFACE_TFX_LOG"
 _SECONDS_BETWEEN_LINES = 10.0  # where the console is no terminal, a bar becomes a line now and then
@@ -65,11 +67,45 @@ def is_live() -> bool:
 def say(message: str) -> None:
     """Writes one line to the console, above a progress bar if there is one, and to the run's log."""
     note(message)
-    tqdm.write(message, file=console())
+    stream = console()
+    if is_live():
+        tqdm.write(tinted(message, stream), file=stream)
+    else:  # tqdm would write the bar's line once more
+        stream.write(f"{tinted(message, stream)}\n")
+        stream.flush()
+
+
+def tinted(line: str, stream: TextIO) -> str:
+    """A line as it goes to a stream: a verdict or a warning in colour where that is a terminal.
+
+    Args:
+      line: what is to be written.
+      stream: where to. NO_COLOR (https://no-color.org) and TERM=dumb keep it plain.
+    """
+    colour = next((number for begins, number in _COLOURS.items() if line.startswith(begins)), None)
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    return line if plain or colour is None else f"\x1b[{colour}m{line}\x1b[0m"
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says at once what is being done while nothing can be counted: imports take 5 to 20 s.
+
+    Args:
+      what: in a few words. On a terminal they go when it is done; elsewhere they are a line.
+    """
+    if not is_live():
+        say(what)
+        yield
+        return
+    with tqdm(desc=what, bar_format="{desc} ...", leave=False, file=console()):
+        yield
 
 
 class _LineBar(tqdm):
     """A bar for what is no terminal: each state on a line of its own, instead of overwriting the last one."""
+
+    _written: float = -1  # units done at the last line
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:
@@ -82,6 +118,20 @@ class _LineBar(tqdm):
 
         return write_line
 
+    def display(self, *arguments: Any, **named: Any) -> Any:
+        """Writes the state, unless that would repeat a line."""
+        if self.n == self._written:
+            return False
+        self._written = self.n
+        return super().display(*arguments, **named)
+
+    def close(self) -> None:
+        """Writes the last state of a bar that was seen; tqdm's own adds an empty line."""
+        if not self.disable and self._written >= 0:
+            self.display()
+        self.last_print_t = 0  # tqdm takes it for a bar that never showed
+        super().close()
+
 
 def progress(
     iterable: Iterable[Any] | None = None,
@@ -92,6 +142,7 @@ def progress(
     initial: int = 0,
     leave: bool = False,
     disable: bool = False,
+    remaining: bool = True,
 ) -> tqdm:
     """A progress bar with rate and remaining time: a live bar on a terminal, a line every 10 s elsewhere.
 
@@ -105,6 +156,7 @@ def progress(
       initial: units done before this process started (a resumed run).
       leave: keep the bar's last state on the screen.
       disable: show nothing (a worker other than the chief).
+      remaining: show rate and remaining time; false where units take seconds and hours, and both would mislead.
 
     Returns:
       A tqdm bar: iterate over it, or use it as a context manager.
@@ -117,14 +169,15 @@ def progress(
         desc=description,
         unit=f" {unit}",
         initial=initial,
-        leave=leave or not live,  # erasing a line that was left is a terminal's art
+        leave=leave,
         disable=disable,
+        bar_format=None if remaining else "{desc}: {n_fmt}/{total_fmt}{unit} [{elapsed}{postfix}]",
         file=stream,
         mininterval=0.2 if live else _SECONDS_BETWEEN_LINES,
         delay=1.0 if live else _SECONDS_BETWEEN_LINES,
         ascii=None if live else True,
         dynamic_ncols=live,
-        smoothing=0.1,
+        smoothing=0.1 if live else 0,  # a line every 10 s shows the rate of all units so far
     )
 
 

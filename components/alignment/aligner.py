@@ -1,10 +1,8 @@
 """The one way from a photo to its crop: decoded upright, its faces found, one of them chosen and cut out."""
 
-import contextlib
 import dataclasses
 import functools
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,7 +16,7 @@ from components.alignment.detectors import Detector, Face, load_detector
 from components.alignment.faces_csv import UNREADABLE, FaceRow
 from components.alignment.settings import DEFAULT_SETTINGS, AlignSettings
 from components.bounded_file import read_bounded
-from components.image_pixels import decode, to_png
+from components.image_pixels import decode
 from trainer_module.errors import DataError
 from trainer_module.features import PNG_MAGIC, largest_image_file
 
@@ -136,33 +134,6 @@ def aligned(
         return os.fspath(photo), functools.partial(read_photo, os.fspath(photo), settings.max_pixels)
 
     return process_aligner(settings).align(entry(number, photo) for number, photo in enumerate(photos, start=1))
-
-
-@contextlib.contextmanager
-def aligned_files(
-    paths: Sequence[str | os.PathLike[str]], settings: AlignSettings = DEFAULT_SETTINGS
-) -> Iterator[list[str]]:
-    """The crops of photos as PNG files that their owner alone reads, for as long as the body runs.
-
-    Args:
-      paths: N photos.
-      settings: which face counts, and the limits.
-
-    Yields:
-      N paths, in order.
-
-    Raises:
-      DataError: a photo gives no crop; names it, and says why.
-    """
-    with tempfile.TemporaryDirectory(prefix="arcface-tfx-") as folder:
-        files = []
-        for number, photo in enumerate(aligned(paths, settings)):
-            if photo.pixels is None:
-                raise DataError(complaint(photo.row))
-            files.append(os.path.join(folder, f"{number}.png"))
-            with open(files[-1], "wb") as file:
-                file.write(to_png(photo.pixels))
-        yield files
 
 
 def read_photo(path: str, max_pixels: int) -> bytes:

@@ -16,8 +16,9 @@ class PairExampleGen(FolderExampleGen):
      - `examples`: Examples with one split a set: `image_a`, `image_b` (the untouched image bytes, but for images that
        are not 112x112, see `verification_resize`), `is_same` (int64, 0 or 1), `pair_index` (int64, the place in the
        published list), `set` (the set's name); of sets with a CSV beside them, `attributes` (bytes, "column=value"
-       each), `identities` (bytes, the labels of the people shown) and `files` (bytes, both names). Custom properties count `pairs`, `resized` and
-       `turned` images and `bytes`, and hold the `content_digest` of the input files and their folder as `data`.
+       each), `identities` (bytes, the labels of the people shown) and `files` (bytes, both names). Custom properties
+       count `pairs`, `resized` and `turned` images and `bytes`, and hold the `content_digest` of the input files and
+       their folder as `data`.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(PairExampleGenExecutor)

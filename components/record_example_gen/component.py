@@ -17,8 +17,8 @@ class RecordExampleGen(FolderExampleGen):
        bytes; an image with an EXIF orientation is turned upright, and a PNG then), `label` (int64 identity as in the
        record), `key` (int64 record key). Custom properties count `records`, of them `train_records` and
        `holdout_records`, `identities`, `bytes`, `quarantined`, `turned`, `left_out_identities` and `left_out_images`,
-       and hold the `content_digest` of the input files and their folder as `data`. Beside the splits lie what `trainer_module.digests` names and
-       the folder `quarantine`.
+       and hold the `content_digest` of the input files and their folder as `data`. Beside the splits lie what
+       `trainer_module.digests` names and the folder `quarantine`.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(RecordExampleGenExecutor)

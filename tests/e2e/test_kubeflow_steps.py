@@ -94,7 +94,7 @@ def test_the_compiled_steps_end_in_a_pushed_model(tmp_path):
     output = tmp_path / "pipeline.yaml"
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
     command = ["compile", "--output", str(output), "--data", str(tmp_path / "data"), "--root", str(tmp_path / "root")]
-    compiled = cli(*command, "--image", "arcface", *settings)
+    compiled = cli(*command, "--preset", "demo", "--image", "arcface", *settings)
     assert compiled.returncode == 0, compiled.stderr
     (tmp_path / "run").mkdir()
     Cluster(next(iter(yaml.safe_load_all(output.read_text()))), tmp_path / "run").run()

@@ -55,7 +55,7 @@ class World:
 
 def run_arguments(data: Path, root: Path, *more: str) -> list[str]:
     settings = [argument for setting in (*SETTINGS, *more) for argument in ("--set", setting)]
-    return ["run", "--data", str(data), "--root", str(root), "--json", *settings]
+    return ["run", "--data", str(data), "--root", str(root), "--preset", "demo", "--json", *settings]
 
 
 def ran(summary: dict) -> set[str]:
@@ -114,7 +114,7 @@ def test_the_pushed_model_answers(world, tmp_path):
     model = str(world.root / "serving" / "arcface")
     answer = cli("embed", model, *images)
     assert answer.returncode == 0, answer.stderr
-    assert answer.stderr == ""
+    assert answer.stderr == f"loading TensorFlow and {model}\n"
     rows = json.loads(answer.stdout)
     assert [row["image"] for row in rows] == images
     output = str(tmp_path / "embeddings.npy")
@@ -123,9 +123,15 @@ def test_the_pushed_model_answers(world, tmp_path):
 
     verdict = json.loads(cli("verify", model, *images, "--json").stdout)
     threshold = world.first["verification"]["sets"][next(iter(world.first["verification"]["sets"]))]["threshold"]
-    assert verdict["cosine_threshold"] == pytest.approx(1 - threshold / 2)
+    first = next(iter(world.first["verification"]["sets"]))
+    assert verdict["threshold"] == pytest.approx(1 - threshold / 2)
+    assert (verdict["set"], verdict["pairs"]) == (first, 40)
     words = cli("verify", model, images[0], images[0]).stdout
     assert words.startswith("same: cosine 1.0000, above")
+    assert words.endswith(f"(highest accuracy on the 40 pairs of {first})\n")
+    few = cli("verify", model, *images, "--far", "1e-2")
+    assert few.returncode == 2
+    assert f"{first} needs 100 pairs of different people; there are 20" in few.stderr
 
 
 def test_unchanged_runs_come_from_the_cache(world):
@@ -205,7 +211,7 @@ def test_a_missing_set_is_skipped_aloud_and_a_broken_record_stops(world, tmp_pat
         f.seek(offset)
         f.write(b"\0\0\0\0")
     root = tmp_path / "root"
-    result = cli("run", "--data", str(data), "--root", str(root))
+    result = cli("run", "--data", str(data), "--root", str(root), "--preset", "demo")
     assert result.returncode == 2, result.stderr
     assert "cfp_fp.bin is not in" in result.stderr
     assert f"train.rec, key {key}, byte offset {offset}: expected a record" in result.stderr

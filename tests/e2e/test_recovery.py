@@ -26,7 +26,7 @@ SETTINGS = (
 
 def _arguments(data: Path, root: Path, *more: str) -> list[str]:
     settings = [argument for setting in (*SETTINGS, *more) for argument in ("--set", setting)]
-    return ["run", "--data", str(data), "--root", str(root), "--json", *settings]
+    return ["run", "--data", str(data), "--root", str(root), "--preset", "demo", "--json", *settings]
 
 
 def _run(data: Path, root: Path, *more: str) -> tuple[dict, str]:

@@ -178,9 +178,9 @@ def test_a_layout_that_the_shape_contradicts_is_refused(mbf):
 
 def test_outputs_are_listed_and_chosen_by_name(tmp_path):
     path = _linear_onnx(tmp_path / "m.onnx", ["n", 3, 112, 112], outputs=("a", "b"))
-    with pytest.raises(DataError, match=r"--output to name one. Received: none named, of a float32 \[\?, 4\], b"):
+    with pytest.raises(DataError, match=r"--node to name one. Received: none named, of a float32 \[\?, 4\], b"):
         load_embedder(path, EmbedderOptions())
-    with pytest.raises(DataError, match="--output to name one. Received: c, of a"):
+    with pytest.raises(DataError, match="--node to name one. Received: c, of a"):
         load_embedder(path, EmbedderOptions(output="c"))
     a, b = (load_embedder(path, EmbedderOptions(output=name)).embed(IMAGES)[0] for name in "ab")
     assert np.abs(a - b).max() > 0.1

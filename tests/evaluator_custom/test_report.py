@@ -20,8 +20,8 @@ from PIL import Image
 from scipy.stats import beta
 from sklearn import metrics
 
-from evaluator_custom import protocol
-from evaluator_custom.report import EvaluatedSet, comparison, plots, thresholds, write_report
+from evaluator_custom import far_thresholds, protocol
+from evaluator_custom.report import EvaluatedSet, comparison, plots, write_report
 from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, roc_curve
 from tests.helpers import jpeg
 
@@ -224,7 +224,7 @@ def test_matplotlib_is_only_imported_to_write():
 def test_recommended_threshold_is_the_largest_that_keeps_the_rate(genuine, impostors, far):
     distances = np.array(genuine + impostors)
     same = np.arange(distances.size) < len(genuine)
-    found = thresholds.recommend(distances, same, far)
+    found = far_thresholds.recommend(distances, same, far)
     if len(impostors) * far < 1 - 1e-9:
         assert found is None
         return
@@ -245,7 +245,7 @@ def test_recommendation_agrees_with_scikit_learn():
     distances = np.clip(np.where(same, rng.normal(1.0, 0.3, 40_000), rng.normal(1.9, 0.3, 40_000)), 0, 4)
     fpr, tpr, _ = metrics.roc_curve(same, -distances, drop_intermediate=False)
     for far in (1e-2, 1e-3):
-        found = thresholds.recommend(distances, same, far)
+        found = far_thresholds.recommend(distances, same, far)
         assert found.tar == pytest.approx(tpr[fpr <= far].max(), abs=2e-3)  # a step of 0.001 holds some pairs
         assert found.false_accepts / found.impostors <= far
         k, n = found.false_accepts, found.impostors
@@ -266,7 +266,7 @@ def test_rates_that_the_set_cannot_tell_are_dashes(tmp_path):
 
 def test_advice_can_be_acted_on(tmp_path):
     evaluated = _evaluated(pairs=6000)
-    found = thresholds.recommend(evaluated.distances, evaluated.is_same, 1e-3)
+    found = far_thresholds.recommend(evaluated.distances, evaluated.is_same, 1e-3)
     [advice] = [text for text in _write(tmp_path, evaluated).text if text.startswith("To accept at most 0.1 %")]
     assert f"below {found.threshold:.3f}, that is, their cosine above {found.cosine:.4f}" in advice
     assert "3 of 3,000 pairs" in advice

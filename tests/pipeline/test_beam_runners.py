@@ -164,7 +164,17 @@ BEAM_NODES = {"RecordExampleGen", "PairExampleGen", "StatisticsGen", "Transform"
 def test_the_compiled_pipeline_carries_them_in_each_beam_step(runner, tmp_path):
     output = tmp_path / "pipeline.yaml"
     given = [f"--beam-arg={arg}" for arg in GIVEN[runner]]
-    command = ["compile", "--output", str(output), "--data", "gs://bucket/data", "--root", "gs://bucket/runs"]
+    command = [
+        "compile",
+        "--output",
+        str(output),
+        "--data",
+        "gs://bucket/data",
+        "--root",
+        "gs://bucket/runs",
+        "--preset",
+        "r50",
+    ]
     result = CliRunner().invoke(main, [*command, "--image", "registry/arcface:1", "--beam-runner", runner, *given])
     assert result.exit_code == 0, result.output
     spec = next(iter(yaml.safe_load_all(output.read_text())))
@@ -177,7 +187,17 @@ def test_the_compiled_pipeline_carries_them_in_each_beam_step(runner, tmp_path):
 def test_the_command_line_refuses_before_anything_starts(tmp_path):
     write_records(tmp_path / "data", [0, 0, 1])
     write_pairs(tmp_path / "data", "lfw", 10)
-    command = ["run", "--data", str(tmp_path / "data"), "--root", str(tmp_path / "root"), "--beam-runner", "flink"]
+    command = [
+        "run",
+        "--data",
+        str(tmp_path / "data"),
+        "--root",
+        str(tmp_path / "root"),
+        "--beam-runner",
+        "flink",
+        "--preset",
+        "r50",
+    ]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 2
     assert "--beam-runner flink: expected --beam-arg=--flink_master=" in result.output

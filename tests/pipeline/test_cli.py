@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main, pipeline_options
-from pipeline.config import PRESETS, make_config
+from pipeline.config import make_config
+from pipeline.presets import PRESETS
 from tests.helpers import write_pairs, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,21 @@ def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["synth", "inspect", "align", "convert", "run", "compile", "evaluate", "embed", "verify", "presets"]
+    "command",
+    [
+        "synth",
+        "inspect",
+        "align",
+        "convert",
+        "unpack",
+        "run",
+        "compile",
+        "evaluate",
+        "embed",
+        "verify",
+        "presets",
+        "settings",
+    ],
 )
 def test_help_answers_without_tensorflow(command):
     code = (
@@ -76,10 +91,13 @@ def test_presets_as_text_are_settings_that_can_be_typed():
             listed[name] = []
     assert list(listed) == list(PRESETS)
     for name, settings in listed.items():
-        assert [text.partition("=")[0] for text in settings] == list(PRESETS[name].settings)
+        preset = PRESETS[name]
+        assert [text.partition("=")[0] for text in settings] == [*preset.settings, *preset.shares]
+        if name == "finetune":  # needs what it tunes
+            continue
         # On top of another preset they make the same, as far as they go.
         typed = make_config("data", "root", "demo", settings)
-        for setting in PRESETS[name].settings:
+        for setting in (*preset.settings, *preset.shares):
             section, field = setting.split(".")
             of_preset = getattr(getattr(make_config("data", "root", name), section), field)
             assert getattr(getattr(typed, section), field) == of_preset
@@ -87,7 +105,7 @@ def test_presets_as_text_are_settings_that_can_be_typed():
 
 def _refused(tmp_path: Path, data: Path, *more: str) -> str:
     root = tmp_path / "root"
-    result = _cli("run", "--data", str(data), "--root", str(root), *more)
+    result = _cli("run", "--data", str(data), "--root", str(root), "--preset", "demo", *more)
     assert result.returncode == 2, result.stderr
     assert not root.exists()  # nothing half-written
     assert "Traceback" not in result.stderr

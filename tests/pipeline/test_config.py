@@ -1,13 +1,16 @@
 """Presets and overrides."""
 
+import dataclasses
 import json
 
 import pytest
 
-from pipeline.config import PRESETS, make_config, setting_names
+from pipeline.config import SECTIONS, make_config
 from pipeline.overrides import ConfigError
+from pipeline.presets import PRESETS
 from trainer_module.errors import DataError
 from trainer_module.features import VERIFICATION_SETS
+from trainer_module.setting import described
 
 
 def _model(**changed):
@@ -18,7 +21,7 @@ def _model(**changed):
 
 
 def test_every_preset_is_valid():
-    for name in PRESETS:
+    for name in PRESETS.keys() - {"finetune"}:
         config = make_config("data", "root", name)
         for setting, value in PRESETS[name].settings.items():
             section, field = setting.split(".")
@@ -49,13 +52,16 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.stepz=1", "expected a setting of .*train.steps.* Received: 'train.stepz'"),
+        (
+            "train.stepz=1",
+            r"expected a setting \(`arcface-tfx settings`.*Received: 'train.stepz'; did you mean 'train.steps'",
+        ),
         ("train.steps", "--set expects section.name=value"),
         ("train.steps=many", "train.steps expects a value of type .*int.* Received: 'many'"),
         ("train.steps=1.5", "train.steps expects"),
         ("train.flip=1", "train.flip expects"),
         ("train.steps.x=1", "train.steps has no entries"),
-        ("train.margin=4", "train.margin must lie in"),
+        ("train.margin=4", r"train.margin must be at least 0 and below 1.5708 \(ArcFace's m, in radians"),
         ("evaluation.sets=lfw,lfw", "evaluation.sets must be different names"),
         ("evaluation.sets=cfp_fp", r"evaluation.conditions must name sets of \('cfp_fp',\). Received: 'lfw'"),
         ("evaluation.conditions=[]", "evaluation.conditions: expected at least one condition"),
@@ -90,7 +96,11 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("ingest.holdout=nan", "ingest.holdout expects .*not a finite number"),
         ("ingest.max_bad_share=nan", "ingest.max_bad_share expects .*not a finite number"),
         ("ingest.seed=" + "9" * 4000, "ingest.seed expects a value of type int"),
-        ("=1", "expected a setting of .* Received: ''"),
+        ("=1", r"expected a setting \(.* Received: ''$"),
+        ("steps=1", "Received: 'steps'; did you mean 'train.steps'"),
+        ("train.holdout=0.1", "Received: 'train.holdout'; did you mean 'ingest.holdout'"),
+        ("warmup=1", "Received: 'warmup'; did you mean 'train.warmup_steps'"),
+        ("quite.different=1", "Received: 'quite.different'$"),
     ],
 )
 def test_wrong_overrides_are_named(override, message):
@@ -164,9 +174,48 @@ def test_unknown_preset():
         make_config("data", "root", "r5O")
 
 
-def test_setting_names_cover_all_sections():
-    names = setting_names()
-    assert {"ingest.seed", "train.workers", "evaluation.sets"} <= set(names)
+def test_every_setting_has_words_a_range_and_a_default_that_it_takes():
+    known = list(described(SECTIONS))
+    assert {"ingest.seed", "train.workers", "evaluation.sets"} <= {one.name for one in known}
+    assert len(known) == sum(len(dataclasses.fields(kind)) for kind in SECTIONS.values())
+    for one in known:
+        assert one.about[0].isupper() and one.about.endswith("."), one
+        assert one.range
+        if one.name != "train.init_from":  # "" is none
+            written = f"{one.name}={json.dumps(one.default)}"
+            config = make_config("data", "root", "demo", [written])
+            section, field = one.name.split(".")
+            assert getattr(getattr(config, section), field) == one.default
+
+
+def test_a_run_begins_with_a_preset_that_is_named():
+    with pytest.raises(ConfigError, match="expected --preset, or --init-from .* demo: A network of .* r50: ResNet50"):
+        make_config("data", "root", None)
+    with pytest.raises(ConfigError, match="expected --init-from with the network that finetune is to train"):
+        make_config("data", "root", "finetune")
+
+
+def test_warm_ups_are_shares_of_the_steps_unless_they_are_set(tmp_path):
+    def warm_ups(*overrides, preset="demo", init_from=None):
+        train = make_config("data", "root", preset, overrides, init_from).train
+        return train.warmup_steps, train.margin_warmup_steps
+
+    assert warm_ups() == (80, 960)
+    assert warm_ups("train.steps=40") == (2, 24)
+    assert warm_ups("train.margin_warmup_steps=7", "train.steps=40") == (2, 7)
+    assert warm_ups("train.steps=40", preset=None, init_from=_training_run(tmp_path / "run")) == (4, 12)
+    assert warm_ups("train.steps=1000", preset="r50") == (10, 0)
+
+
+def test_what_starts_from_a_backbone_is_fine_tuned(tmp_path):
+    run = _training_run(tmp_path / "run")
+    by_flag = make_config("data", "root", None, (), run)
+    assert by_flag == make_config("data", "root", None, [f"train.init_from={run}"])
+    assert by_flag == make_config("data", "root", "finetune", (), run)
+    assert (by_flag.train.learning_rate, by_flag.train.steps) == (3e-4, 2000)
+    assert make_config("data", "root", "demo", (), run).train.learning_rate == 4e-3
+    compiled = make_config("gs://b/d", "gs://b/r", None, ["train.init_from=/mnt/run"], here=False)
+    assert (compiled.train.learning_rate, compiled.train.init_from) == (3e-4, "/mnt/run")
 
 
 def _training_run(folder, weights="one"):

@@ -80,7 +80,7 @@ def test_help_answers_without_tensorflow():
 
 def test_a_plain_saved_model_is_judged_as_its_own_export_is(run, world, tmp_path):
     figures = tmp_path / "figures.json"
-    code, output = run("ours", "--compare", world / "plain", "--json", figures)
+    code, output = run("ours", "--compare", world / "plain", "--output", figures)
     assert code == 0, output
     values = json.loads(figures.read_text())
     assert list(values) == ["lfw", "cfp_fp"]
@@ -102,7 +102,7 @@ def test_a_plain_saved_model_is_judged_as_its_own_export_is(run, world, tmp_path
 def test_two_networks_side_by_side(run, world, tmp_path):
     figures = tmp_path / "sub" / "figures.json"
     flags = ["--mean", 127.5, "--scale", 127.5, "--sets", "lfw"]
-    code, output = run("ours", "--compare", world / "mbf.onnx", *flags, "--json", figures)
+    code, output = run("ours", "--compare", world / "mbf.onnx", *flags, "--output", figures)
     assert code == 0, output
     lfw = json.loads(figures.read_text())["lfw"]
     comparison = lfw["comparison"]
@@ -126,15 +126,15 @@ def test_two_networks_side_by_side(run, world, tmp_path):
 
 def test_the_colour_of_a_foreign_network_is_no_matter_of_ours(run, world, tmp_path):
     figures = tmp_path / "figures.json"
-    code, _ = run("ours", "--sets", "lfw", "--json", figures)
+    code, _ = run("ours", "--sets", "lfw", "--output", figures)
     straight = json.loads(figures.read_text())["lfw"]["xnorm"]
     assert code == 0
-    code, _ = run("ours", "--colour", "bgr", "--compare", world / "plain", "--sets", "lfw", "--json", figures)
+    code, _ = run("ours", "--colour", "bgr", "--compare", world / "plain", "--sets", "lfw", "--output", figures)
     assert code == 0
     lfw = json.loads(figures.read_text())["lfw"]
     assert lfw["xnorm"] == straight
     assert lfw["comparison"]["figures"]["xnorm"] != pytest.approx(straight, rel=1e-5)
-    code, _ = run("ours", "--colour", "bgr", "--sets", "lfw", "--json", figures)
+    code, _ = run("ours", "--colour", "bgr", "--sets", "lfw", "--output", figures)
     assert code == 0
     exchanged = json.loads(figures.read_text())["lfw"]["xnorm"]
     assert exchanged == pytest.approx(lfw["comparison"]["figures"]["xnorm"], rel=1e-4)
@@ -150,7 +150,7 @@ def test_an_option_that_no_model_would_mind_is_refused(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output", "nothing"], r"expected --output to name one. Received: nothing, of v"),
+        (["--node", "nothing"], r"expected --node to name one. Received: nothing, of v"),
         (["--layout", "nhwc"], "expected --layout nchw or nhwc"),
         (["--scale", "0"], "Invalid value for '--scale': 0.0 is not in the range x>0"),
         (
@@ -241,7 +241,7 @@ def test_few_pairs_end_with_the_files_name_before_a_network_is_loaded(run, world
 def test_pairs_of_one_kind_are_dashes_with_their_reason(run, world, tmp_path):
     data = _data(tmp_path / "data", lfw=[True] * 20)
     figures, page = tmp_path / "figures.json", tmp_path / "page.html"
-    code, output = run("ours", "--data", data, "--json", figures, "--report", page)
+    code, output = run("ours", "--data", data, "--output", figures, "--report", page)
     assert code == 0, output
     [row] = [line.split() for line in output.splitlines() if line.startswith("lfw ")]
     assert row[:5] == ["lfw", "20", "-", "-", "-"]
@@ -259,13 +259,13 @@ def test_pairs_of_one_kind_are_dashes_with_their_reason(run, world, tmp_path):
 def test_folds_of_a_set_sorted_by_kind(run, tmp_path):
     data = _data(tmp_path / "data", lfw=[True] * 20 + [False] * 20)
     figures = tmp_path / "figures.json"
-    code, output = run("ours", "--data", data, "--json", figures)
+    code, output = run("ours", "--data", data, "--output", figures)
     assert code == 0
     assert "WARNING lfw: no pairs of one person in folds 6, 7, 8, 9, 10 and no pairs of different people" in output
     assert "InsightFace's script counts their rates as 0: TAR " in output
     assert json.loads(figures.read_text())["lfw"]["folds"] == "contiguous"
     page = tmp_path / "page.html"
-    code, output = run("ours", "--data", data, "--json", figures, "--folds", "stratified", "--report", page)
+    code, output = run("ours", "--data", data, "--output", figures, "--folds", "stratified", "--report", page)
     assert code == 0
     assert "WARNING" not in output
     assert "folds: stratified" in output
@@ -283,7 +283,7 @@ def test_folds_of_a_set_sorted_by_kind(run, tmp_path):
 def test_a_report_in_whose_way_something_lies_leaves_the_figures(run, tmp_path):
     figures = tmp_path / "figures.json"
     (tmp_path / "page-lfw.png").mkdir()
-    code, output = run("ours", "--sets", "lfw", "--json", figures, "--report", tmp_path / "page.html")
+    code, output = run("ours", "--sets", "lfw", "--output", figures, "--report", tmp_path / "page.html")
     assert code == 2
     assert "page-lfw.png" in output
     assert "lfw" in json.loads(figures.read_text())

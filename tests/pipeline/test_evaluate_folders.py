@@ -282,7 +282,7 @@ def test_by_the_command_line(tmp_path, faces):
     metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
 
-    command = ["evaluate", str(model), "--json", str(tmp_path / "out.json")]
+    command = ["evaluate", str(model), "--output", str(tmp_path / "out.json")]
     result = cli(*command, "--folders", str(faces))
     assert result.returncode == 0, result.stderr
     assert "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different" in result.stdout

@@ -56,11 +56,12 @@ SOUND = {
     "evaluate": ["folder", "--data", "data"],
     "import-mxnet": ["prefix", "0", "new"],
     "import-onnx": ["file", "new"],
-    "run": ["--data", "data", "--root", "new"],
-    "compile": ["--output", "new.yaml", "--data", "gs://b/d", "--root", "gs://b/r", "--image", "i"],
+    "run": ["--data", "data", "--root", "new", "--preset", "demo"],
+    "compile": ["--output", "new.yaml", "--data", "gs://b/d", "--root", "gs://b/r", "--image", "i", "--preset", "demo"],
     "embed": ["folder", "face.jpg"],
     "verify": ["folder", "face.jpg", "face.jpg"],
     "presets": [],
+    "settings": [],
 }
 NO_FILE_TO_READ = ["", "nothing", "folder", "fifo", "dangling", "loop", "/dev/zero", "file/below", "n" * 300, "a\nb"]
 NO_FOLDER_TO_READ = ["", "nothing", "file", "fifo", "dangling", "loop", "/dev/zero", "file/below", "n" * 300, "a\nb"]
@@ -160,7 +161,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--data": NO_FOLDER_TO_READ,
         "--sets": ["lwf", "../x", ",", "\n"],
         "--compare": ["", "nothing", "fifo"],
-        "--json": NO_FILE_TO_WRITE,
+        "--output": [*NO_FILE_TO_WRITE, "figures.csv", "figures"],
         "--report": NO_FILE_TO_WRITE,
         "--mean": NO_NUMBER[:6],
         "--scale": [*NO_NUMBER, "0"],
@@ -201,16 +202,28 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--beam-runner": ["", "nowhere", "flink"],
         "--beam-arg": NO_BEAM_ARG,
     },
-    "embed": {0: NO_FOLDER_TO_READ, 1: NO_FILE_TO_READ, "--output": NO_FILE_TO_WRITE},
-    "verify": {0: NO_FOLDER_TO_READ, 1: NO_FILE_TO_READ, 2: NO_FILE_TO_READ, "--threshold": [*NO_NUMBER, "4.01", "9"]},
+    "embed": {
+        0: NO_FOLDER_TO_READ,
+        1: NO_FILE_TO_READ,
+        "--output": [*NO_FILE_TO_WRITE, "out.json", "out", "out.npyz", ".npy"],
+        "--batch-size": [*NO_INTEGER, "0"],
+    },
+    "verify": {
+        0: NO_FOLDER_TO_READ,
+        1: NO_FILE_TO_READ,
+        2: NO_FILE_TO_READ,
+        "--threshold": [value for value in NO_NUMBER if value != "-1"] + ["1.01", "-1.01", "4"],
+        "--far": [*NO_NUMBER, "0", "1"],
+    },
     "presets": {},
+    "settings": {},
 }
 # What takes any text, or none.
 ANY = {
-    "evaluate": {"--input", "--output", "--signature"},
-    "import-mxnet": {"--output"},
+    "evaluate": {"--input", "--node", "--signature"},
+    "import-mxnet": {"--node"},
     "compile": {"--image"},
-    "verify": {"--set"},
+    "verify": {"--set-name"},
 }
 
 

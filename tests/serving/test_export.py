@@ -1,6 +1,7 @@
 """Export, the check before a push, and the push itself, on a real small backbone."""
 
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -14,10 +15,14 @@ from click.testing import CliRunner
 from PIL import Image, ImageOps
 from tensorflow_serving.apis import prediction_log_pb2
 
+from components.alignment import aligner
+from components.alignment.settings import AlignSettings
+from components.image_pixels import decode
 from evaluator_custom.foreign import EmbedderOptions, load_embedder
 from pipeline.cli import main
 from serving import check, export, local, pusher, signatures
 from tests.closeness import assert_close
+from tests.components.alignment import marks
 from tests.helpers import jpeg
 from trainer_module import backbones, checkpoints
 from trainer_module.errors import DataError
@@ -198,7 +203,10 @@ def test_a_face_is_turned_by_its_exif(model, photographs):
 
 def test_another_size_is_resized_only_where_that_is_asked_for(model, backbone, metadata, photographs, capsys):
     both = [photographs["upright"], photographs["photo"]]
-    message = r"photo\.png: expected an aligned 112x112 face \(--resize takes other sizes\)\. Received: 640x480 pixels"
+    message = (
+        r"photo\.png: expected an aligned 112x112 face \(--align takes photos, --resize other sizes\)\. "
+        r"Received: 640x480 pixels"
+    )
     with pytest.raises(DataError, match=message):
         model.embed(both)
     with pytest.raises(DataError, match=message):
@@ -212,13 +220,31 @@ def test_another_size_is_resized_only_where_that_is_asked_for(model, backbone, m
     assert model.verify(*both, threshold=1.0, resize=True).cosine < 1
 
 
+def test_photos_are_aligned_on_the_way(model, photographs, monkeypatch):
+    marked = AlignSettings(detector="tests.components.alignment.marks:load")
+    monkeypatch.setattr(aligner, "aligned", functools.partial(aligner.aligned, settings=marked))
+    content = marks.photo(1, seed=3)
+    [crop] = [entry.pixels for entry in aligner.aligned([content])]
+    pixels = decode(content)
+    refused = []
+    found = model.embed([content, pixels, photographs["photo"]], align=True, on_bad=lambda *bad: refused.append(bad))
+    assert found.positions.tolist() == [0, 1]
+    assert_close(found.embeddings, np.repeat(model.embed([crop]).embeddings, 2, axis=0))
+    [(position, error)] = refused
+    assert position == 2
+    assert str(error) == f"{photographs['photo']}: expected a photo with a face that counts. Received: no face"
+    assert model.verify(content, pixels, 0.5, align=True).same
+    with pytest.raises(DataError, match="expected one of resize and align"):
+        model.embed([content], align=True, resize=True)
+
+
 def test_the_commands_resize_only_where_that_is_asked_for(model_dir, photographs, capfd):
     photo, upright = photographs["photo"], photographs["upright"]
     for arguments in (["embed", model_dir, photo], ["verify", model_dir, photo, upright, "--threshold", "1"]):
         refused = CliRunner().invoke(main, arguments)
         assert refused.exit_code == 2
         assert (
-            "expected an aligned 112x112 face (--resize takes other sizes). Received: 640x480"
+            "expected an aligned 112x112 face (--align takes photos, --resize other sizes). Received: 640x480"
             in refused.output + capfd.readouterr().err
         )
         taken = CliRunner().invoke(main, [*arguments, "--resize"])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from components.alignment import folder
-from components.alignment.aligner import aligned, aligned_files
+from components.alignment.aligner import aligned, complaint
 from components.alignment.crop import crop
 from components.alignment.faces_csv import COLUMNS
 from components.alignment.folder import align_folder, aligned_folder
@@ -295,12 +295,10 @@ def test_crops_for_other_commands(photos, tmp_path, capsys):
 def test_crops_of_single_photos(photos):
     paths = [photos / "Ann" / "1.jpg", photos / "Bo" / "1.png"]
     expected = [crop(decode(path.read_bytes()), similarity(marks.face((200, 240), 0).points)) for path in paths]
-    with aligned_files(paths, MARKS) as files:
-        for file, pixels in zip(files, expected, strict=True):
-            np.testing.assert_array_equal(np.asarray(Image.open(file)), pixels)
+    for entry, pixels in zip(aligned(paths, MARKS), expected, strict=True):
+        np.testing.assert_array_equal(entry.pixels, pixels)
     found = list(aligned([*paths, photo(0), b"", photos / "nowhere.jpg"], MARKS))
     assert [entry.row.rejected.partition(":")[0] for entry in found] == ["", "", "no face", "unreadable", "unreadable"]
     assert [entry.row.file for entry in found[2:4]] == ["photo 3", "photo 4"]
-    with pytest.raises(DataError, match=r"3\.jpg: expected a photo with a face that counts. Received: no face"):
-        with aligned_files([photos / "Ann" / "3.jpg"], MARKS):
-            pass
+    [none] = aligned([photos / "Ann" / "3.jpg"], MARKS)
+    assert complaint(none.row).endswith("3.jpg: expected a photo with a face that counts. Received: no face")

@@ -1,0 +1,69 @@
+"""Face recognition models in Python: load, embed, verify, search, evaluate, train.
+
+    import arcface_tfx
+
+    model = arcface_tfx.load("build/demo/serving/arcface")
+    found = model.embed(["anna.jpg", "ben.jpg"])            # or bytes, or uint8 [112, 112, 3] in RGB
+    model.verify("anna.jpg", "ben.jpg", far=1e-2).same      # at the threshold that its evaluation found
+    arcface_tfx.search(gallery=found.embeddings, probes=found.embeddings[:1], names=["anna", "ben"], top=1)
+
+Importing this costs nothing: TensorFlow (6 s) is imported by the first call that needs it. What is wrong with an
+argument or a file is a `DataError`, which names it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from arcface_tfx.evaluation import evaluate
+from arcface_tfx.models import load
+from arcface_tfx.runs import configure, run
+from trainer_module.errors import DataError
+
+if TYPE_CHECKING:
+    from evaluator_custom.verification_result import VerificationResult
+    from pipeline.config import PipelineConfig
+    from pipeline.summary import RunSummary
+    from serving.local import Embeddings, LocalModel, Verdict
+    from serving.search import Matches, search
+    from serving.thresholds import Threshold
+
+__all__ = [
+    "DataError",
+    "Embeddings",
+    "LocalModel",
+    "Matches",
+    "PipelineConfig",
+    "RunSummary",
+    "Threshold",
+    "Verdict",
+    "VerificationResult",
+    "configure",
+    "evaluate",
+    "load",
+    "run",
+    "search",
+]
+
+_LIVES_IN = {
+    "Embeddings": "serving.local",
+    "LocalModel": "serving.local",
+    "Matches": "serving.search",
+    "PipelineConfig": "pipeline.config",
+    "RunSummary": "pipeline.summary",
+    "Threshold": "serving.thresholds",
+    "Verdict": "serving.local",
+    "VerificationResult": "evaluator_custom.verification_result",
+    "search": "serving.search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What lives in a package that is costly to import, once it is asked for."""
+    if name not in _LIVES_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LIVES_IN[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

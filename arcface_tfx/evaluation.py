@@ -1,0 +1,49 @@
+"""Judging models."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from arcface_tfx.models import load
+
+if TYPE_CHECKING:
+    from evaluator_custom.verification_result import VerificationResult
+    from serving.local import LocalModel
+
+
+def evaluate(
+    model: "LocalModel | str | os.PathLike[str]",
+    data: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] | None = None,
+    folds: Literal["contiguous", "stratified"] = "contiguous",
+) -> "dict[str, VerificationResult]":
+    """Judges a model by InsightFace's 10-fold verification, as `arcface-tfx evaluate` does.
+
+    >>> result = evaluate("model", "data", sets=["lfw"])["lfw"]
+    >>> result.pairs
+    20
+    >>> result.accuracy is not None, result.tar, result.undefined["tar"]
+    (True, None, 'needs 1,000 pairs of different people in each training part; there are 9')
+
+    Args:
+      model: what `load` gave, or its path.
+      data: folder of `<set>.bin` files.
+      sets: names; None for those of the usual four that are there, or else all.
+      folds: cut in file order, as published, or stratified, for sets that are sorted by kind.
+
+    Returns:
+      Set -> its figures. One that the pairs can't bear is None, with the reason in `undefined`.
+
+    Raises:
+      DataError: no such folder or set, or a broken one.
+    """
+    from pipeline.evaluation_sets import find_sets
+
+    paths = find_sets(os.fspath(data), None if sets is None else ",".join(sets))
+    loaded = load(model) if isinstance(model, str | os.PathLike) else model
+    from evaluator_custom.embedder import PairEmbedder
+    from pipeline.evaluate import evaluate_set
+
+    embedder = PairEmbedder(loaded.path, loaded=loaded.loaded)
+    return {name: evaluate_set(embedder, name, path, folds).result for name, path in paths.items()}

@@ -1,0 +1,29 @@
+"""Loading models."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.local import LocalModel
+
+
+def load(path: str | os.PathLike[str]) -> "LocalModel":
+    """Loads a model that this project trained or imported.
+
+    >>> model = load("model")
+    >>> model.metadata.embedding_dim
+    16
+
+    Args:
+      path: a pushed version, the folder of versions, of which the latest is taken, or an import's folder.
+
+    Returns:
+      The model, with `embed`, `embed_iter`, `verify` and `threshold`.
+
+    Raises:
+      DataError: no such folder, or something else in it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it tells of its kernels otherwise
+    from serving.local import LocalModel
+
+    return LocalModel(path)

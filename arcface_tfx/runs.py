@@ -1,0 +1,91 @@
+"""Running the pipeline."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trainer_module.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.summary import RunSummary
+
+
+def configure(
+    data: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+    preset: str | None = None,
+    *,
+    init_from: str | os.PathLike[str] | None = None,
+    beam_runner: str = "local",
+    beam_args: Sequence[str] = (),
+    **settings: Mapping[str, Any],
+) -> "PipelineConfig":
+    """The configuration of a run; nothing is read but the model that it starts from.
+
+    >>> config = configure("data", "root", "demo", train={"steps": 200}, evaluation={"sets": ["lfw"]})
+    >>> config.train.steps, config.train.warmup_steps, config.evaluation.sets
+    (200, 10, ('lfw',))
+
+    Args:
+      data: folder as InsightFace publishes it.
+      root: folder of everything that the run writes.
+      preset: a name that `arcface-tfx presets` lists; None with `init_from` takes `finetune`.
+      init_from: folder of a training run or an import to start from.
+      beam_runner: where Beam's jobs run, see the README.
+      beam_args: Beam's options, "--NAME=VALUE" each.
+      **settings: by section, `ingest`, `train` and `evaluation`, what `arcface-tfx settings` lists.
+
+    Raises:
+      DataError: an unknown preset, setting or option, or a value that is not allowed; names it.
+    """
+    from pipeline import running
+
+    return running.configure(
+        os.fspath(data),
+        os.fspath(root),
+        preset,
+        [_override(section, name, value) for section, named in settings.items() for name, value in named.items()],
+        None if init_from is None else os.fspath(init_from),
+        beam_runner=beam_runner,
+        beam_given=beam_args,
+    )
+
+
+def _override(section: str, name: str, value: Any) -> str:
+    """A setting as the command line writes it; JSON is YAML."""
+    try:
+        return f"{section}.{name}={json.dumps(value)}"
+    except (TypeError, ValueError) as error:
+        raise DataError(f"expected a plain value as {section}.{name}. Received: {value!r}") from error
+
+
+def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configuration: Any) -> "RunSummary":
+    """Runs the pipeline on this machine, as `arcface-tfx run` does; what has not changed comes from the cache.
+
+    Args:
+      config: what `configure` gave; or its arguments by name, such as `data=..., root=..., preset="demo"`.
+      wait: wait for another run in the same root, in place of an error.
+      **configuration: see `configure`.
+
+    Returns:
+      What it came to. `pushed` is the folder of the pushed version, which `load` takes; None if it was not blessed.
+
+    Raises:
+      DataError: a setting, the data set, or memory; see `arcface-tfx run`.
+    """
+    from unittest import mock
+
+    from pipeline.running import prepare
+    from pipeline.surroundings import settle
+
+    if (config is None) == (not configuration):
+        raise DataError("expected a config, or the arguments of `configure` by name. Received: both or neither")
+    config = prepare(configure(**configuration) if config is None else config)
+    # The caller's environment is as it was, afterwards.
+    with mock.patch.dict(os.environ):
+        settle()
+        from pipeline.local_runner import run_local
+
+        return run_local(config, wait, configuration.get("preset") or "")

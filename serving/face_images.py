@@ -1,0 +1,160 @@
+"""Images of faces as a caller gives them: files, encoded bytes or pixels, checked one by one before a batch is made."""
+
+import dataclasses
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.image_pixels import to_png
+from serving.export import ModelMetadata
+from trainer_module import features
+from trainer_module.console import say
+from trainer_module.errors import DataError, in_short
+from trainer_module.images import decode, image_size
+
+# A file's path, the bytes of a JPEG or PNG, or uint8 [112, 112, 3] in RGB.
+FaceImage = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
+# Is told the position of an image that can't be used, and why.
+OnBad = Callable[[int, Exception], None]
+
+_BYTES_PER_BATCH = 1 << 28  # 256 MiB: 64 faces of 7 KB are far from it, 64 photographs of 30 MB are beyond
+
+
+def batches(
+    images: Iterable[FaceImage] | FaceImage,
+    metadata: ModelMetadata,
+    *,
+    batch_size: int,
+    align: bool,
+    resize: bool,
+    on_bad: OnBad | None,
+) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Positions and bytes of whole images of the size that a model expects, at most `batch_size` at a time.
+
+    Args:
+      images: of faces; read as they are needed.
+      metadata: the model's, with the size that it expects and the pixels that it decodes at most.
+      batch_size: images at a time, at least 1; fewer where their bytes come to 256 MiB.
+      align: the images are photos, of each of which the face that counts is cut out.
+      resize: let images of another size pass; how many is said at the end.
+      on_bad: is told what can't be used, and the others go on; if None, the first such image is an error.
+
+    Raises:
+      DataError: an image that can't be used, a `batch_size` below 1, or both `resize` and `align`.
+      OSError: a file that can't be read.
+    """
+    if batch_size < 1:
+        raise DataError(f"expected a batch_size of at least 1. Received: {batch_size}")
+    if align and resize:
+        raise DataError("expected one of resize and align: crops have the right size. Received: both")
+    expected = (metadata.image_size, metadata.image_size)
+    positions: list[int] = []
+    contents: list[bytes] = []
+    taken = resized = size_of_batch = 0
+    for position, image in enumerate(_one_or_many(images)):
+        try:
+            given = _crop(image, position) if align else image
+            content, size = _read(given, _name(image, position), metadata.max_image_pixels)
+            if size != expected and not resize:
+                raise DataError(
+                    f"{_name(image, position)}: expected an aligned {expected[0]}x{expected[1]} face (--align takes "
+                    f"photos, --resize other sizes). Received: {size[0]}x{size[1]} pixels"
+                )
+        except (DataError, OSError) as error:
+            if on_bad is None:
+                raise
+            on_bad(position, error)
+            continue
+        taken, resized, size_of_batch = taken + 1, resized + (size != expected), size_of_batch + len(content)
+        positions.append(position)
+        contents.append(content)
+        if len(contents) == batch_size or size_of_batch >= _BYTES_PER_BATCH:
+            yield positions, contents
+            positions, contents, size_of_batch = [], [], 0
+    if contents:
+        yield positions, contents
+    if resized:
+        say(f"{resized:,} of {taken:,} images resized to {expected[0]}x{expected[1]}: their faces must be aligned")
+
+
+def _one_or_many(images: Iterable[FaceImage] | FaceImage) -> Iterable[FaceImage]:
+    """A single image as a list of one: a path or bytes would be gone through letter by letter."""
+    if isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        return [images]
+    return images
+
+
+def _name(image: FaceImage, position: int) -> str:
+    """What an error calls an image: its path, or its place among what was given."""
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {position}"
+
+
+def _crop(image: FaceImage, position: int) -> np.ndarray:
+    """The face that counts in a photo, uint8 [112, 112, 3].
+
+    Raises:
+      DataError: it can't be read, or shows none.
+    """
+    from components.alignment.aligner import aligned, complaint
+
+    photo = to_png(image) if isinstance(image, np.ndarray) else image
+    [found] = aligned([photo])
+    if found.pixels is None:
+        raise DataError(complaint(dataclasses.replace(found.row, file=_name(image, position))))
+    return found.pixels
+
+
+def _read(image: FaceImage, name: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a whole JPEG or PNG, and its width and height, which are known before anything is decoded."""
+    if isinstance(image, np.ndarray):
+        return _encoded(image, name, max_pixels)
+    content = image if isinstance(image, bytes) else _file_content(image, name, max_pixels)
+    if not content.startswith(features.IMAGE_MAGICS):
+        raise DataError(f"{name}: expected a JPEG or PNG image. Received: bytes {content[:8].hex(' ') or 'none'}")
+    if len(content) > (largest := features.largest_image_file(max_pixels)):
+        raise DataError(_too_large(name, largest, max_pixels, len(content)))
+    try:
+        height, width = image_size(tf.constant(content)).numpy().tolist()
+        if height * width > max_pixels:
+            raise DataError(
+                f"{name}: expected at most {max_pixels:,} pixels, the model's max_image_pixels. "
+                f"Received: {width}x{height} pixels"
+            )
+        decode(tf.constant(content), max_pixels)
+    except tf.errors.InvalidArgumentError as error:
+        raise DataError(f"{name}: expected a whole JPEG or PNG image. Received: {in_short(error)}") from error
+    return content, (width, height)
+
+
+def _file_content(path: str | os.PathLike[str], name: str, max_pixels: int) -> bytes:
+    """The bytes of a regular file that is no larger than an image of so many pixels can be."""
+    largest = features.largest_image_file(max_pixels)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+        raise DataError(f"{name}: expected a file. Received: a folder, a pipe or a device")
+    with open(path, "rb") as f:
+        if (size := os.stat(f.fileno()).st_size) > largest:
+            raise DataError(_too_large(name, largest, max_pixels, size))
+        return f.read()
+
+
+def _too_large(name: str, largest: int, max_pixels: int, size: int) -> str:
+    return (
+        f"{name}: expected a file of at most {largest:,} bytes, for the model's max_image_pixels of {max_pixels:,}. "
+        f"Received: {size:,} bytes"
+    )
+
+
+def _encoded(pixels: np.ndarray, name: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
+    """Pixels as a PNG, which loses nothing: the graph's input is bytes."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != features.CHANNELS:
+        raise DataError(
+            f"{name}: expected uint8 [height, width, 3] in RGB. Received: {pixels.dtype} {list(pixels.shape)}"
+        )
+    height, width, _ = pixels.shape
+    if not 1 <= height * width <= max_pixels:
+        raise DataError(f"{name}: expected 1 to {max_pixels:,} pixels. Received: {width}x{height} pixels")
+    return tf.io.encode_png(pixels, compression=0).numpy(), (width, height)
