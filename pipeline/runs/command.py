@@ -1,17 +1,20 @@
-"""The commands that say what the runs of a root were: `runs`, `runs show`, `runs diff`."""
+"""The commands that say what the runs of a root were: `runs`, `runs show`, `runs diff`.
+
+What reads runs is imported inside them: numpy is among it, and `--help` must answer at once.
+"""
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.data_commands import echo_json
 from pipeline.paths import InputFolder
-from pipeline.runs import text
-from pipeline.runs.changes import Changes
-from pipeline.runs.folder import RUNS, Run, all_runs, find_run
 from trainer_module.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.runs.folder import Run
 
 _DEFAULT_ROOT = os.path.join("build", "run")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -23,8 +26,10 @@ def _root(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--root", type=InputFolder(), help=help_)(command)
 
 
-def _found(ctx: click.Context, root: str | None) -> list[Run]:
+def _found(ctx: click.Context, root: str | None) -> "list[Run]":
     """All runs of the root that the command, or the one above it, was given."""
+    from pipeline.runs.folder import RUNS, all_runs
+
     above = ctx.parent.params.get("root") if ctx.parent else None
     folder = root or above or _DEFAULT_ROOT
     if not os.path.isdir(folder):
@@ -46,6 +51,8 @@ def runs(ctx: click.Context, root: str | None, last: int | None, as_json: bool) 
     """List the runs of a root, one line each; `runs show` and `runs diff` say more."""
     if ctx.invoked_subcommand:
         return
+    from pipeline.runs import text
+
     every = _found(ctx, root)
     some = every[-last:] if last else every
     if as_json:
@@ -61,6 +68,9 @@ def runs(ctx: click.Context, root: str | None, last: int | None, as_json: bool) 
 @click.pass_context
 def show(ctx: click.Context, run: str, root: str | None, as_json: bool) -> None:
     """Show all that is kept of RUN, its name or the name's beginning: settings, data, nodes, figures, verdict."""
+    from pipeline.runs import text
+    from pipeline.runs.folder import find_run
+
     every = _found(ctx, root)
     found = find_run(every, run)
     if as_json:
@@ -77,6 +87,10 @@ def show(ctx: click.Context, run: str, root: str | None, as_json: bool) -> None:
 @click.pass_context
 def diff(ctx: click.Context, earlier: str, later: str, root: str | None, as_json: bool) -> None:
     """Say what LATER has otherwise than EARLIER: settings, data, code and figures."""
+    from pipeline.runs import text
+    from pipeline.runs.changes import Changes
+    from pipeline.runs.folder import find_run
+
     every = _found(ctx, root)
     first, second = find_run(every, earlier), find_run(every, later)
     if as_json:

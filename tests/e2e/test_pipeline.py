@@ -151,11 +151,41 @@ def test_a_changed_setting_re_runs_what_depends_on_it(world):
     assert ran(summary) == TRAINING
 
 
+def test_runs_are_listed_and_what_the_last_one_does_not_need_is_removed(world):
+    summary = world.run("train.learning_rate=0.005")
+    root = ["--root", str(world.root)]
+    first, second = json.loads(cli("runs", *root, "--json").stdout)
+    assert [run["state"] for run in (first, second)] == ["ended", "ended"]
+    assert second["run"] == summary["run"]
+    assert second["result"]["verification"] == summary["verification"]
+    assert [*second["changed"]["settings"], *second["changed"]["data"]] == ["train.learning_rate"]
+    states = {node["node"]: node["state"] for node in second["nodes"]}
+    assert (states["RecordExampleGen"], states["Trainer"]) == ("cached", "ran")
+    log = (Path(summary["folder"]) / "run.log").read_text()
+    for expected in ("train.learning_rate=0.005", "data digest", "Trainer begins", "loss", "blessed", "ended after"):
+        assert expected in log, expected
+
+    world.run("train.learning_rate=0.004")  # is compared with the second model, so that nothing needs the first one
+    models = sorted((world.root / "pipeline" / "Trainer" / "model").iterdir(), key=lambda path: int(path.name))
+    kept = {path.name for path in (world.root / "serving" / "arcface").iterdir()}
+    said = cli("gc", *root, "--keep", "1").stdout
+    assert "would free" in said
+    assert all(path.exists() for path in models)
+    freed = cli("gc", *root, "--keep", "1", "--yes")
+    assert freed.returncode == 0, freed.stderr
+    assert "freed" in freed.stdout
+    assert [path.exists() for path in models] == [False, True, True]
+    assert {path.name for path in (world.root / "serving" / "arcface").iterdir()} == kept
+    assert "nothing to remove" in cli("gc", *root, "--keep", "1", "--yes").stdout
+    assert "Trainer" not in ran(world.run("train.learning_rate=0.004"))
+    assert "Trainer" in ran(world.run())  # what was removed is made anew
+
+
 def test_two_workers_end_in_the_same_kind_of_pushed_model(world):
     summary = world.run("train.workers=2")
     assert ran(summary) == TRAINING
     assert summary["pushed"]
-    log = Path(summary["log"])
+    log = Path(summary["noise"])
     workers = [f"{log.stem}-worker-{number}.log" for number in range(2)]
     assert sorted(path.name for path in log.parent.glob(f"{log.stem}-worker-*.log")) == workers
     metadata = json.loads((Path(summary["pushed"]) / "assets.extra" / "model.json").read_text())

@@ -191,7 +191,7 @@ def test_every_setting_has_words_a_range_and_a_default_that_it_takes():
 def test_a_run_begins_with_a_preset_that_is_named():
     with pytest.raises(ConfigError, match="expected --preset, or --init-from .* demo: A network of .* r50: ResNet50"):
         make_config("data", "root", None)
-    with pytest.raises(ConfigError, match="expected --init-from with the network that finetune is to train"):
+    with pytest.raises(ConfigError, match="expected --init-from, which names the network that finetune trains further"):
         make_config("data", "root", "finetune")
 
 
@@ -200,7 +200,7 @@ def test_warm_ups_are_shares_of_the_steps_unless_they_are_set(tmp_path):
         train = make_config("data", "root", preset, overrides, init_from).train
         return train.warmup_steps, train.margin_warmup_steps
 
-    assert warm_ups() == (80, 960)
+    assert warm_ups() == (45, 540)
     assert warm_ups("train.steps=40") == (2, 24)
     assert warm_ups("train.margin_warmup_steps=7", "train.steps=40") == (2, 7)
     assert warm_ups("train.steps=40", preset=None, init_from=_training_run(tmp_path / "run")) == (4, 12)
@@ -213,7 +213,7 @@ def test_what_starts_from_a_backbone_is_fine_tuned(tmp_path):
     assert by_flag == make_config("data", "root", None, [f"train.init_from={run}"])
     assert by_flag == make_config("data", "root", "finetune", (), run)
     assert (by_flag.train.learning_rate, by_flag.train.steps) == (3e-4, 2000)
-    assert make_config("data", "root", "demo", (), run).train.learning_rate == 4e-3
+    assert make_config("data", "root", "demo", (), run).train.learning_rate == 6e-3
     compiled = make_config("gs://b/d", "gs://b/r", None, ["train.init_from=/mnt/run"], here=False)
     assert (compiled.train.learning_rate, compiled.train.init_from) == (3e-4, "/mnt/run")
 

@@ -62,6 +62,10 @@ SOUND = {
     "verify": ["folder", "face.jpg", "face.jpg"],
     "presets": [],
     "settings": [],
+    "runs": ["--root", "folder"],
+    "runs show": ["2026", "--root", "folder"],
+    "runs diff": ["2026", "2026", "--root", "folder"],
+    "gc": ["--root", "folder"],
 }
 NO_FILE_TO_READ = ["", "nothing", "folder", "fifo", "dangling", "loop", "/dev/zero", "file/below", "n" * 300, "a\nb"]
 NO_FOLDER_TO_READ = ["", "nothing", "file", "fifo", "dangling", "loop", "/dev/zero", "file/below", "n" * 300, "a\nb"]
@@ -217,6 +221,10 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
     },
     "presets": {},
     "settings": {},
+    "runs": {"--root": NO_FOLDER_TO_READ, "--last": [*NO_INTEGER, "0"]},
+    "runs show": {0: ["", "20261124T073355", "/", ".."], "--root": NO_FOLDER_TO_READ},
+    "runs diff": {0: ["", "/"], 1: ["", "/"], "--root": NO_FOLDER_TO_READ},
+    "gc": {"--root": ["folder", *NO_FOLDER_TO_READ], "--keep": [*NO_INTEGER, "0"]},
 }
 # What takes any text, or none.
 ANY = {
@@ -225,6 +233,14 @@ ANY = {
     "compile": {"--image"},
     "verify": {"--set-name"},
 }
+
+
+def _leaves(command, name):
+    """A command and those below it, by the words that call them."""
+    yield name, command
+    if isinstance(command, click.Group):
+        for below, of in command.commands.items():
+            yield from _leaves(of, f"{name} {below}")
 
 
 def _calls():
@@ -238,7 +254,7 @@ def _calls():
                     arguments[arguments.index(option) + 1] = value
                 else:
                     arguments += [option, value]
-                yield pytest.param([command, *arguments], id=f"{command} {option} {value[:40]!r}")
+                yield pytest.param([*command.split(), *arguments], id=f"{command} {option} {value[:40]!r}")
 
 
 @pytest.mark.parametrize("arguments", list(_calls()))
@@ -255,7 +271,7 @@ def test_a_hostile_value_is_one_line_and_code_2(arguments, world, capfd):
 
 
 def test_every_option_of_every_command_is_tried():
-    for name, command in main.commands.items():
+    for name, command in (leaf for top, of in main.commands.items() for leaf in _leaves(of, top)):
         options = {o for p in command.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts[-1:]}
         tried = {option for option in HOSTILE[name] if isinstance(option, str)}
         assert options - ANY.get(name, set()) == tried, name

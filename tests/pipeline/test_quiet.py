@@ -20,10 +20,11 @@ PLAIN = "raise error"
 
 def _ended(error, how, log):
     code = f"""
-from pipeline.quiet import quiet
+from pipeline.endings import ends_in_words
+from trainer_module.console import noise_to
 from trainer_module.errors import DataError
 error = {error!r}
-with quiet({str(log)!r}):
+with noise_to({str(log)!r}), ends_in_words({str(log)!r}):
 {textwrap.indent(how, "    ")}
 """
     return python(["-c", code])

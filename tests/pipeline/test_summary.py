@@ -13,6 +13,7 @@ from pipeline.cli import _print_summary
 from pipeline.config import PipelineConfig
 from pipeline.local_artifacts import open_store
 from pipeline.summary import RunSummary, summarize
+from pipeline.tables import tensorboard_command
 
 FIGURES = {
     "pairs": 600.0,
@@ -58,9 +59,10 @@ def printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def lines(**changes):
-        _print_summary(PipelineConfig("data", "root"), _summary(tmp_path, **changes), str(tmp_path / "run.log"))
+        _print_summary(_summary(tmp_path, **changes), str(tmp_path / "runs" / "1"), str(tmp_path / "run.log"))
         return capsys.readouterr().out.splitlines()
 
+    lines.folder = tmp_path
     return lines
 
 
@@ -80,12 +82,13 @@ def test_the_printed_summary_says_what_ran_how_good_it_is_and_where_it_lies(prin
         "",
         "model        serving/arcface/100",
         "report       report.html",
-        "tensorboard  tensorboard",
+        f"tensorboard  {tensorboard_command(str(printed.folder / 'tensorboard'))}",
+        "run          runs/1",
         "log          run.log",
         "",
     ]
     assert ask.startswith("ask it:      ")
-    assert ask.endswith(" embed serving/arcface/100 IMAGE.jpg")
+    assert ask.endswith(f" embed {printed.folder}/serving/arcface/100 IMAGE.jpg")
 
 
 def test_a_model_that_is_not_pushed_is_said_not_to_be(printed):
@@ -93,7 +96,7 @@ def test_a_model_that_is_not_pushed_is_said_not_to_be(printed):
     assert "NOT blessed" in lines
     assert "model        not pushed; exported to model" in lines
     assert not [line for line in lines if line.startswith(("report", "tensorboard"))]
-    assert lines[-1].endswith(" embed model IMAGE.jpg")
+    assert lines[-1].endswith(f" embed {printed.folder}/model IMAGE.jpg")
 
 
 def test_a_model_that_was_served_before_and_held_out_images(printed):
@@ -105,7 +108,7 @@ def test_a_model_that_was_served_before_and_held_out_images(printed):
 
 def test_the_command_to_ask_can_be_pasted(printed, tmp_path):
     (*_, ask) = printed(pushed=str(tmp_path / "it's mine" / "100"))
-    assert shlex.split(ask)[-2:] == ["it's mine/100", "IMAGE.jpg"]
+    assert shlex.split(ask)[-2:] == [f"{tmp_path}/it's mine/100", "IMAGE.jpg"]
 
 
 class _Runs:

@@ -137,16 +137,17 @@ def test_check_admits_the_rounding_of_kernels_and_no_more(model_dir, tmp_path):
 
 def test_push_appears_whole_under_a_new_number(model_dir, tmp_path):
     verification = tmp_path / "verification.json"
+    thresholds = {"one_kind": None, "lfw": 1.5, "cfp_fp": 1.7}
     verification.write_text(
-        json.dumps({"sets": {"one_kind": {"threshold": None}, "lfw": {"threshold": 1.5}, "cfp_fp": {"threshold": 1.7}}})
+        json.dumps({"sets": {name: {"threshold": threshold, "pairs": 600.0} for name, threshold in thresholds.items()}})
     )
     base = tmp_path / "serving" / "arcface"
     version = pusher.push(model_dir, str(base), str(verification))
     assert [path.name for path in base.iterdir()] == [version]
     model = local.LocalModel(str(base))
     assert model.path.endswith(version)
-    assert model.threshold() == 1.5
-    assert model.threshold("cfp_fp") == 1.7
+    assert (model.threshold().cosine, model.threshold().pairs) == (0.25, 600)
+    assert model.threshold("cfp_fp").cosine == pytest.approx(0.15)
     with pytest.raises(DataError, match="Received: 'agedb_30'"):
         model.threshold("agedb_30")
     with pytest.raises(DataError, match=r"a set of \['cfp_fp', 'lfw'\], which have a threshold. Received: 'one_kind'"):
@@ -160,11 +161,11 @@ def test_local_model_embeds_and_verifies(model, tmp_path):
         (tmp_path / f"{i}.jpg").write_bytes(jpeg(i))
     answer = model.embed(paths)
     np.testing.assert_allclose(np.linalg.norm(answer.embeddings, axis=1), 1, atol=1e-6)
-    same = model.verify(paths[0], paths[0], threshold=0.1)
+    same = model.verify(paths[0], paths[0], threshold=0.95)
     assert same.same
     assert same.cosine == pytest.approx(1)
-    assert same.cosine_threshold == pytest.approx(0.95)
-    assert not model.verify(paths[0], paths[1], threshold=0.0).same
+    assert same.threshold.cosine == 0.95
+    assert not model.verify(paths[0], paths[1], threshold=1.0).same
 
 
 def test_two_faces_are_compared_with_their_mirrors(model, backbone, metadata, tmp_path):
@@ -220,19 +221,19 @@ def test_another_size_is_resized_only_where_that_is_asked_for(model, backbone, m
     assert model.verify(*both, threshold=1.0, resize=True).cosine < 1
 
 
-def test_photos_are_aligned_on_the_way(model, photographs, monkeypatch):
+def test_photos_are_aligned_on_the_way(model, monkeypatch):
     marked = AlignSettings(detector="tests.components.alignment.marks:load")
     monkeypatch.setattr(aligner, "aligned", functools.partial(aligner.aligned, settings=marked))
     content = marks.photo(1, seed=3)
     [crop] = [entry.pixels for entry in aligner.aligned([content])]
     pixels = decode(content)
     refused = []
-    found = model.embed([content, pixels, photographs["photo"]], align=True, on_bad=lambda *bad: refused.append(bad))
+    found = model.embed([content, pixels, marks.photo(0)], align=True, on_bad=lambda *bad: refused.append(bad))
     assert found.positions.tolist() == [0, 1]
     assert_close(found.embeddings, np.repeat(model.embed([crop]).embeddings, 2, axis=0))
     [(position, error)] = refused
     assert position == 2
-    assert str(error) == f"{photographs['photo']}: expected a photo with a face that counts. Received: no face"
+    assert str(error) == "image 2: expected a photo with a face that counts. Received: no face"
     assert model.verify(content, pixels, 0.5, align=True).same
     with pytest.raises(DataError, match="expected one of resize and align"):
         model.embed([content], align=True, resize=True)
@@ -240,9 +241,12 @@ def test_photos_are_aligned_on_the_way(model, photographs, monkeypatch):
 
 def test_the_commands_resize_only_where_that_is_asked_for(model_dir, photographs, capfd):
     photo, upright = photographs["photo"], photographs["upright"]
-    for arguments in (["embed", model_dir, photo], ["verify", model_dir, photo, upright, "--threshold", "1"]):
+    for arguments, code in (
+        (["embed", model_dir, photo], 1),  # one image doesn't lose the others
+        (["verify", model_dir, photo, upright, "--threshold", "1"], 2),
+    ):
         refused = CliRunner().invoke(main, arguments)
-        assert refused.exit_code == 2
+        assert refused.exit_code == code
         assert (
             "expected an aligned 112x112 face (--align takes photos, --resize other sizes). Received: 640x480"
             in refused.output + capfd.readouterr().err
@@ -269,7 +273,7 @@ def test_a_threshold_that_is_none_is_refused(model_dir, tmp_path):
     shutil.copytree(model_dir, tmp_path / "model")
     model = local.LocalModel(str(tmp_path / "model"))
     for found in (float("nan"), float("inf"), "abc", [1], True, -5, 4.5, 1e308):
-        figures = json.dumps({"sets": {"lfw": {"threshold": found}}})
+        figures = json.dumps({"sets": {"lfw": {"threshold": found, "pairs": 600}}})
         (tmp_path / "model" / export.EXTRA / export.VERIFICATION_FILE).write_text(figures)
         with pytest.raises(
             DataError, match=r"verification\.json: set 'lfw': expected a threshold of 0\.\.4"

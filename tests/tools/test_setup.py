@@ -81,6 +81,7 @@ def recorded(tree, monkeypatch):
     monkeypatch.setattr(setup, "TOOLS", tree / ".venv-tools")
     monkeypatch.setattr(setup, "UV", tree / ".venv-tools" / "bin" / "uv")
     monkeypatch.setattr(setup, "_run", recorder)
+    monkeypatch.setattr(setup, "IMPORTED", ("json", "csv, wave"))
     monkeypatch.setattr(setup, "folder_of", lambda name, root=tree: root / setup.ENVIRONMENTS[name].folder)
     monkeypatch.setattr(setup, "_write_stamp", lambda name, root: _stamp(tree, name))
     return recorder
@@ -96,6 +97,13 @@ def test_standing_environment_is_brought_to_its_lock_without_being_made_anew(tre
     assert "--require-hashes" in recorded[0]
     assert recorded[0].endswith("requirements/runtime.lock")
     assert (tree / ".venv" / ".set-up-runtime").exists()
+
+
+def test_an_environment_that_does_not_import_what_a_run_imports_is_none(tree, recorded, monkeypatch):
+    monkeypatch.setattr(setup, "IMPORTED", ("json", "no_such_module_at_all"))
+    with pytest.raises(setup.SetUpError, match="imports no_such_module_at_all. Received: (?s:.*)ModuleNotFoundError"):
+        setup.make_environment("runtime", Path(sys.executable))
+    assert not (tree / ".venv" / ".set-up-runtime").exists()
 
 
 def test_oracle_does_not_hold_the_project(recorded):

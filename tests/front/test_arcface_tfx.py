@@ -1,0 +1,110 @@
+"""`arcface_tfx`, the front for Python: its examples and the notebook run as they stand, on a small model."""
+
+import ast
+import doctest
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+
+import arcface_tfx
+from tests.helpers import ROOT, jpeg, write_pairs, write_records
+
+NOTEBOOK = ROOT / "docs" / "using_a_model.ipynb"
+FACES = ("anna1.jpg", "anna2.jpg", "ben1.jpg")
+# The threshold of FAR 0.01 rests on 3 of 300 pairs, as the examples say.
+VERIFICATION = {
+    "sets": {"lfw": {"threshold": 1.4, "pairs": 600}},
+    "thresholds": {"lfw": {"0.01": {"threshold": 1.5, "tar": 0.5, "false_accepts": 3, "impostors": 300}}},
+}
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import sys, arcface_tfx; dir(arcface_tfx); print({'tensorflow', 'numpy', 'tfx'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout == "set()\n"
+
+
+def test_all_names_are_there():
+    for name in arcface_tfx.__all__:
+        assert getattr(arcface_tfx, name).__doc__
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = arcface_tfx.nothing
+
+
+def test_an_unknown_setting_is_named(tmp_path):
+    with pytest.raises(arcface_tfx.DataError, match="did you mean 'steps'|did you mean train.steps"):
+        arcface_tfx.configure(tmp_path, tmp_path / "root", "demo", train={"stepz": 3})
+    with pytest.raises(arcface_tfx.DataError, match="expected a plain value as train.steps"):
+        arcface_tfx.configure(tmp_path, tmp_path / "root", "demo", train={"steps": object()})
+    with pytest.raises(arcface_tfx.DataError, match="expected a config, or the arguments of `configure` by name"):
+        arcface_tfx.run()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with a model of 16 dimensions, faces, and a data set with 20 pairs."""
+    from serving import export
+    from trainer_module import backbones
+    from trainer_module.features import PixelFormat
+
+    folder = tmp_path_factory.mktemp("front")
+    backbone = backbones.build("iresnet_tiny", embedding_dim=16)
+    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    export.export_saved_model(backbone, str(folder / "model"), metadata)
+    (folder / "model" / export.EXTRA / export.VERIFICATION_FILE).write_text(json.dumps(VERIFICATION))
+    for number, name in enumerate(FACES):
+        (folder / name).write_bytes(jpeg(number))
+    write_records(folder / "data", [0, 0, 1])
+    write_pairs(folder / "data", "lfw", 20)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module", ["arcface_tfx.evaluation", "arcface_tfx.models", "arcface_tfx.runs", "serving.local"]
+)
+def test_examples(world, monkeypatch, module):
+    monkeypatch.chdir(world)
+    names = {name: getattr(arcface_tfx, name) for name in arcface_tfx.__all__}
+    names["model"] = arcface_tfx.load("model")
+    __import__(module)
+    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
+    tests = [test for test in finder.find(sys.modules[module], extraglobs=names) if test.examples]
+    said = io.StringIO()
+    for test in tests:
+        runner.run(test, out=said.write)
+    assert tests and not runner.failures, said.getvalue()
+
+
+@pytest.mark.slow
+def test_the_notebook(world, monkeypatch, tmp_path):
+    demo = tmp_path / "build" / "demo"
+    (demo / "serving").mkdir(parents=True)
+    (demo / "serving" / "arcface").symlink_to(world / "model")
+    (demo / "data").symlink_to(world / "data")
+    (demo / "faces").mkdir()
+    for name in FACES:
+        (demo / "faces" / name).symlink_to(world / name)
+    monkeypatch.chdir(tmp_path)
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] for cell in cells)  # made by whoever runs it
+    names: dict = {}
+    said = io.StringIO()
+    shown = []
+    with redirect_stdout(said):
+        for cell in cells:
+            tree = ast.parse("".join(cell["source"]))
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, str(NOTEBOOK), "exec"), names)
+            if last is not None:
+                shown.append(eval(compile(ast.Expression(last.value), str(NOTEBOOK), "eval"), names))
+    assert shown[0] == 16
+    assert list(shown[1]) == list(FACES)
+    np.testing.assert_allclose(np.diag(shown[2]), 1, atol=0.01)
+    assert "FAR 0.01 on lfw: 3 of 300 pairs" in said.getvalue()
+    assert "needs 1,000 pairs" in said.getvalue()
