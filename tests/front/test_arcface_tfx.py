@@ -37,7 +37,7 @@ def test_all_names_are_there():
 
 
 def test_an_unknown_setting_is_named(tmp_path):
-    with pytest.raises(arcface_tfx.DataError, match="did you mean 'steps'|did you mean train.steps"):
+    with pytest.raises(arcface_tfx.DataError, match="did you mean 'train.steps'"):
         arcface_tfx.configure(tmp_path, tmp_path / "root", "demo", train={"stepz": 3})
     with pytest.raises(arcface_tfx.DataError, match="expected a plain value as train.steps"):
         arcface_tfx.configure(tmp_path, tmp_path / "root", "demo", train={"steps": object()})
