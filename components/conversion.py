@@ -144,7 +144,8 @@ def _write_kept(
     if lost := [path for path in found.files if path not in read]:
         raise DataError(f"{lost[0]}: expected the image that was there a moment ago. Received: none that can be used")
     _write_set(folder / f"{name}.bin", [read[path] for path in found.files], found.drawn.is_same.tolist())
-    write_identities(folder / attributes_file(name), (report.identities + found.owners).tolist())
+    files = ["/".join(path.parts[-2:]) for path in found.files]
+    write_identities(folder / attributes_file(name), (report.identities + found.owners).tolist(), files)
     pairs, same = len(found.drawn.is_same), int(found.drawn.is_same.sum())
     return dataclasses.replace(
         report,

@@ -86,17 +86,19 @@ def read_pair_attributes(
     }
 
 
-def write_identities(path: str | os.PathLike[str], labels: Sequence[int]) -> None:
-    """Writes a CSV that says who is on each image, and nothing else.
+def write_identities(path: str | os.PathLike[str], labels: Sequence[int], files: Sequence[str]) -> None:
+    """Writes a CSV that says who is on each image and what its file is called, and nothing else.
 
     Args:
       path: the file, replaced if it exists.
       labels: of the 2N images.
+      files: their names, for people.
     """
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    # Bytes of a file's name that are no text become escapes.
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow((IMAGE_COLUMN, IDENTITY_COLUMN))
-        rows.writerows(enumerate(labels))
+        rows.writerow((IMAGE_COLUMN, IDENTITY_COLUMN, FILE_COLUMN))
+        rows.writerows((place, *of) for place, of in enumerate(zip(labels, files, strict=True)))
 
 
 def _parse(path: str, open_file: OpenFile) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -1,5 +1,6 @@
 """Work of the VerificationEvaluator: TFX's Evaluator, then what people and the served model read."""
 
+import datetime
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from evaluator_custom.verdict import SetEvaluation, make_verdict, read_evaluatio
 from evaluator_custom.verdict_warnings import verdict_warnings
 from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
 from trainer_module.console import say
+from trainer_module.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
 
 TRAINING_EXAMPLES_KEY = "training_examples"
 LATEST_BLESSING_KEY = "latest_blessing"
@@ -92,6 +94,8 @@ class VerificationEvaluatorExecutor(executor.Executor):
             evaluation.uri,
             _evaluated(candidate, sets),
             {**lineage(input_dict, exec_properties), **_best_facts(verdict)},
+            verdict=verdict,
+            curve=_curve(input_dict),
             baseline=None if baseline is None else _evaluated(baseline, sets),
             baseline_name=_uri(input_dict, standard_component_specs.BASELINE_MODEL_KEY),
             warnings=warnings,
@@ -202,6 +206,7 @@ def _evaluated(results: Mapping[str, SetEvaluation], sets: Mapping[str, PairExam
             is_same=found.table.is_same,
             images=sets[name].images,
             attributes=dict(found.table.attributes),
+            files=sets[name].files if any(sets[name].files) else (),
         )
         for name, found in results.items()
     ]
@@ -218,6 +223,7 @@ def lineage(input_dict: _Artifacts, exec_properties: Mapping[str, Any]) -> dict[
     path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
     facts = {
         "model": model.uri,
+        "date": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
         **ModelMetadata.read(os.path.join(path, EXTRA)).facts(),
         "training run": f"that of the {model.type_name} artifact {model.id}",
         "training data": _data(input_dict, TRAINING_EXAMPLES_KEY),
@@ -227,6 +233,20 @@ def lineage(input_dict: _Artifacts, exec_properties: Mapping[str, Any]) -> dict[
         "compared with": _uri(input_dict, standard_component_specs.BASELINE_MODEL_KEY) or "nothing: first model",
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def _curve(input_dict: _Artifacts) -> list[Point]:
+    """The curve of the training, from the exported model; what can't be read is said."""
+    model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+    path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+    file = os.path.join(path, EXTRA, CURVE_FILE)
+    if not tf.io.gfile.exists(file):
+        return []
+    try:
+        return read_curve(tf.io.gfile.GFile(file).read(MAX_CURVE_BYTES))
+    except (tf.errors.OpError, ValueError) as error:
+        say(f"WARNING {file}: the report shows no curve, for this can't be read: {error}")
+        return []
 
 
 def _uri(input_dict: _Artifacts, key: str) -> str | None:
@@ -239,7 +259,16 @@ def _data(input_dict: _Artifacts, key: str) -> str:
         return ""
     artifact = artifact_utils.get_single_instance(input_dict[key])
     digest = artifact.get_string_custom_property("content_digest")
-    return artifact.uri + (f", made from files with the digest {digest}" if digest else "")
+    folder = artifact.get_string_custom_property("data") or artifact.uri
+    counts = {"records": "images", "identities": "identities", "pairs": "pairs"}
+    found = [
+        f"{artifact.get_int_custom_property(key):,} {noun}" for key, noun in counts.items() if key in _custom(artifact)
+    ]
+    return ", ".join([folder, *found, *([f"digest {digest}"] if digest else [])])
+
+
+def _custom(artifact: types.Artifact) -> Mapping[str, Any]:
+    return artifact.mlmd_artifact.custom_properties
 
 
 def _write_report(folder: str, sets: list[EvaluatedSet], facts: dict[str, str], **more: Any) -> None:

@@ -3,15 +3,18 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.figures import figures_section
-from evaluator_custom.report.markup import section, table
+from evaluator_custom.report.markup import section
 from evaluator_custom.report.model_card import model_card
 from evaluator_custom.report.style import STYLE
 from evaluator_custom.report.text import in_html
+from evaluator_custom.report.verdict_section import verdict_section
 from trainer_module.console import progress
+from trainer_module.curve import Point
 
 # The page asks for nothing outside itself, and a browser would refuse it if it did.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -26,6 +29,8 @@ def write_report(
     baseline: Sequence[EvaluatedSet] | None = None,
     baseline_name: str | None = None,
     warnings: Sequence[str] = (),
+    verdict: Mapping[str, Any] | None = None,
+    curve: Sequence[Point] = (),
 ) -> None:
     """Writes the page, and each set's plots beside it; each file aside first, then renamed, for its owner alone.
 
@@ -41,6 +46,8 @@ def write_report(
       baseline: another model's results on these sets, as far as there are any; None for no comparison.
       baseline_name: what the page calls that model.
       warnings: sentences that are shown above everything else.
+      verdict: of `verdict.make_verdict`, with `blessed`; None where nothing was decided.
+      curve: of the training; empty where none is known.
 
     Raises:
       ProtocolError: the baseline's results on a set are of other pairs.
@@ -48,6 +55,7 @@ def write_report(
     # matplotlib, 0.3 s, is only wanted where a report is written.
     from evaluator_custom.report import comparison, plots
     from evaluator_custom.report.set_section import set_section
+    from evaluator_custom.report.training_section import training_section
 
     page = Path(path)
     model = facts.get("model", page.stem)
@@ -66,12 +74,15 @@ def write_report(
     if baseline is not None:
         titles = {"comparison": "Comparison", **titles}
         parts.insert(0, comparison.comparison_section(sets, both, rocs, baseline_name or "unnamed", "comparison"))
-    titles = {"figures": "Figures", **titles, "lineage": "Lineage", "card": "Model card"}
+    titles = {"lineage": "Model and data", "figures": "Figures", **titles, "card": "Model card"}
+    if verdict is not None:
+        titles = {"verdict": "Verdict", **titles}
     parts = [
         _header(model, titles, warnings),
+        *([] if verdict is None else [verdict_section(verdict, "verdict")]),
+        training_section(facts, curve, "lineage"),
         figures_section(sets, "figures"),
         *parts,
-        section("lineage", "Lineage", table("Where these figures come from", (), facts.items(), kind="facts")),
         section("card", "Model card", model_card(has_groups=any(evaluated.attributes for evaluated in sets))),
         _FOOTER,
     ]

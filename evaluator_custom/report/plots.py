@@ -15,6 +15,7 @@ from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.text import shortened
 from evaluator_custom.slices import SliceFigures
 from evaluator_custom.verification_statistics import RocCurve, roc_curve
+from trainer_module.curve import Point
 
 _SAME, _DIFFERENT, _INK, _PALE = "#0072b2", "#d55e00", "#222222", "#767676"
 _PANEL = (4.4, 3.5)  # inches
@@ -59,6 +60,16 @@ def overview_png(evaluated: EvaluatedSet) -> bytes:
             lambda axes: _folds(axes, evaluated),
         ]
     )
+
+
+def loss_png(curve: Sequence[Point]) -> bytes:
+    """The loss of a training, by step."""
+    return _draw([lambda axes: _loss(axes, curve)])
+
+
+def top_1_png(curve: Sequence[Point]) -> bytes:
+    """The share of images that a training recognised, by step."""
+    return _draw([lambda axes: _top_1(axes, curve)])
 
 
 def slices_png(column: str, slices: Sequence[SliceFigures], whole: float, uncertain_below: int) -> bytes:
@@ -125,10 +136,10 @@ def _distances(axes: Axes, evaluated: EvaluatedSet) -> None:
     for kind, colour, name in ((True, _SAME, "same person"), (False, _DIFFERENT, "different people")):
         of_kind = evaluated.distances[evaluated.is_same == kind]
         axes.hist(of_kind, bins, histtype="stepfilled", alpha=0.5, color=colour, label=name)
-    axes.axvline(evaluated.threshold, color=_INK, linestyle="--", label="threshold")
+    axes.axvline(evaluated.threshold, ymax=0.8, color=_INK, linestyle="--", label="threshold")  # below the legend
     largest = max(float(evaluated.distances.max()), evaluated.threshold)
     axes.set(xlabel="squared distance", ylabel="pairs", title="Distances", xlim=(0, min(4.0, largest + 0.1)))
-    axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
+    axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
     axes.legend(loc="upper center", fontsize=8.5, ncols=3, columnspacing=1, handlelength=1.4)
 
 
@@ -142,6 +153,21 @@ def _folds(axes: Axes, evaluated: EvaluatedSet) -> None:
     axes.set(xlabel="fold", ylabel="squared distance", title="Threshold of each fold", xticks=numbers)
     axes.set_ylim(middle - half, middle + half)
     axes.legend(loc="lower right", fontsize=9, ncols=2)
+
+
+def _loss(axes: Axes, curve: Sequence[Point]) -> None:
+    known = [(point.step, point.loss) for point in curve if point.loss is not None]
+    axes.plot(*zip(*known, strict=True), color=_SAME)
+    axes.set(xlabel="step", ylabel="loss", title="Loss", ylim=(0, None))
+
+
+def _top_1(axes: Axes, curve: Sequence[Point]) -> None:
+    for field, name, colour in (("top_1", "batch", _SAME), ("holdout_top_1", "held out", _DIFFERENT)):
+        known = [(point.step, value) for point in curve if (value := getattr(point, field)) is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), ".-" if len(known) < 10 else "-", color=colour, label=name)
+    axes.set(xlabel="step", ylabel="share recognised", title="Training images", ylim=(0, 1.02))
+    axes.legend(loc="lower right", fontsize=9)
 
 
 def _slices(axes: Axes, column: str, slices: Sequence[SliceFigures], whole: float, uncertain_below: int) -> None:

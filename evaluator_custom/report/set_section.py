@@ -72,7 +72,12 @@ def _plots(evaluated: EvaluatedSet) -> str:
 
 
 def _worst(evaluated: EvaluatedSet, indices: np.ndarray) -> str:
-    captions = {i: f"pair {i}, distance {evaluated.distances[i]:.3f}" for i in indices[:_WORST].tolist()}
+    captions = {}
+    for i in indices[:_WORST].tolist():
+        files = evaluated.files[i] if len(evaluated.files) else ""
+        captions[i] = f"pair {i}, distance {evaluated.distances[i]:.3f}" + (
+            f": {shortened(files, 80)}" if files else ""
+        )
     return image_pairs(captions, evaluated.images)
 
 

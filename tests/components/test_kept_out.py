@@ -80,7 +80,7 @@ def test_who_is_on_the_images_is_said_by_labels_that_nobody_trains(original, tmp
     images = verification_bin.read(out / "own.bin").images
     assert [names[int(row["identity"])] for row in rows] == [owner[image] for image in images]
     assert min(int(row["identity"]) for row in rows) >= 30
-    assert set(read_pair_attributes(out / "own.csv", 60)) == {"identity"}
+    assert set(read_pair_attributes(out / "own.csv", 60)) == {"identity", "file"}
     assert names == sorted(names[:30]) + sorted(names[30:])
 
 

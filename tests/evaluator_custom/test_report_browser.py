@@ -14,6 +14,7 @@ from PIL import Image
 from evaluator_custom import protocol
 from evaluator_custom.report import EvaluatedSet, write_report
 from tests.helpers import jpeg
+from trainer_module.curve import Point
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
@@ -21,6 +22,15 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(_CHROMIUM is None, reason=f"no browser is installed: none of {', '.join(_NAMES)}"),
 ]
+VERDICT = {
+    "blessed": False,
+    "conditions": [
+        {"text": "lfw.accuracy >= 0.95", "holds": False, "reason": None, "kind": "value", "value": 0.8412},
+        {"text": "lfw.tar >= 0.9", "holds": False, "reason": "needs 1,000 pairs", "kind": "value", "value": None},
+        {"text": "lfw.accuracy change >= 0", "holds": True, "reason": None, "kind": "change", "value": 0.0},
+    ],
+    "baseline": {"lfw": {"accuracy": 0.8409}},
+}
 _WARNING, _CURVE = (0xB3, 0x26, 0x1E), (0x00, 0x72, 0xB2)  # colours of the warning's frame and of the ROC
 # What the browser makes of the page, written into it for --dump-dom. A box that scrolls by itself may hold more.
 _PROBE = """<script type="application/json" id="probe"></script><script>
@@ -31,11 +41,17 @@ addEventListener("load", () => {
     return [...document.body.querySelectorAll("*")].filter(e => !scrolls(e.parentElement.closest(".scroll")) &&
       e.getBoundingClientRect().right > width + 1).map(e => e.outerHTML.slice(0, 80));
   };
+  const columns = width => {
+    document.documentElement.style.width = width + "px";
+    const pairs = document.querySelector(".pairs");
+    return getComputedStyle(pairs).gridTemplateColumns.split(" ").length;
+  };
   document.querySelectorAll("details").forEach(e => { e.open = true });
   document.getElementById("probe").textContent = JSON.stringify({
     images: [...document.images].map(image => image.complete ? image.naturalWidth : 0),
     requests: performance.getEntriesByType("resource").map(entry => entry.name),
-    beyond: { 400: beyond(400), 1200: beyond(1200) },
+    beyond: { 390: beyond(390), 1200: beyond(1200) },
+    columns: columns(390),
   });
 });
 </script>"""
@@ -44,7 +60,9 @@ addEventListener("load", () => {
 def _evaluated(distances, same, attributes):
     images = [jpeg(i) for i in range(24)]
     result = protocol.evaluate(distances, same, np.full(distances.size, 11.0))
-    return EvaluatedSet("lfw", result, distances, same, [images[i % 24] for i in range(2 * same.size)], attributes)
+    files = [f"somebody-{i}/0001.jpg / somebody-else-{i}/0002.jpg" for i in range(same.size)]
+    images = [images[i % 24] for i in range(2 * same.size)]
+    return EvaluatedSet("lfw", result, distances, same, images, attributes, files)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +85,8 @@ def page(tmp_path_factory):
         baseline=[_evaluated(np.clip(distances + rng.normal(0, 0.2, 800), 0, 4), same, {})],
         baseline_name="gs://bucket/runs/a-rather-long-name/pipeline/Trainer/model/7",
         warnings=["lfw: 12 of 1,600 images are in the training set"],
+        verdict=VERDICT,
+        curve=[Point(step, 20 * 0.9**step, 1 - 0.9**step) for step in range(1, 40)] + [Point(40, holdout_top_1=0.7)],
     )
     return path
 
@@ -100,7 +120,8 @@ def test_images_decode_without_network_and_fit(page, tmp_path):
     assert len(probe["images"]) == text.count("<img")
     assert min(probe["images"]) > 0
     assert all(name.startswith("data:") for name in probe["requests"])
-    assert probe["beyond"] == {"400": [], "1200": []}
+    assert probe["beyond"] == {"390": [], "1200": []}
+    assert probe["columns"] == 2  # of pairs, on a telephone
 
 
 def test_the_page_as_it_is_shows_warning_and_plots(page, tmp_path):
