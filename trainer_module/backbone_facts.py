@@ -31,7 +31,7 @@ BACKBONES = {
     "iresnet34": BackboneFacts("iresnet", 512, 34_164_672, 88_000_000),
     "iresnet50": BackboneFacts("iresnet", 512, 43_628_480, 91_000_000),
     "iresnet100": BackboneFacts("iresnet", 512, 65_225_280, 141_000_000),
-    "iresnet_tiny": BackboneFacts("iresnet", 128, 510_592, 3_600_000),
+    "iresnet_tiny": BackboneFacts("iresnet", 128, 510_592, 1_400_000),
     "mobilefacenet": BackboneFacts("mobilefacenet", 128, 1_022_720, 55_000_000),
     "mobilefacenet_mbf": BackboneFacts("mobilefacenet", 512, 2_083_328, 50_000_000),
 }

@@ -45,7 +45,7 @@ def _execute(model, tmp_path, blessed=True, figures=1.5):
     """Runs the executor; returns the PushedModel."""
     blessing = _artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     blessing.set_int_custom_property("blessed", int(blessed))
-    verification = {"sets": {"lfw": {"threshold": figures}}}
+    verification = {"sets": {"lfw": {"threshold": figures, "pairs": 600.0}}}
     (tmp_path / "blessing" / export.VERIFICATION_FILE).write_text(json.dumps(verification))
     pushed = _artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
     destination = {"filesystem": {"base_directory": str(tmp_path / "serving")}}
@@ -69,7 +69,7 @@ def test_a_blessed_model_is_pushed_with_its_figures(model, tmp_path):
     assert pushed.get_string_custom_property("pushed_destination") == str(tmp_path / "serving" / version)
     assert pushed.get_string_custom_property("pushed_version") == version
     assert pushed.get_int_custom_property(pusher.ALREADY_SERVED) == 0
-    assert local.LocalModel(str(tmp_path / "serving")).threshold() == 1.5
+    assert local.LocalModel(str(tmp_path / "serving")).threshold().cosine == 0.25
     assert pusher.model_digest(pushed.uri) == pusher.model_digest(str(model / "Format-Serving"))
 
 
@@ -103,10 +103,10 @@ def test_the_same_model_is_served_under_the_number_that_it_has(model, tmp_path):
     assert again.get_int_custom_property(pusher.ALREADY_SERVED) == 1
     assert again.get_int_custom_property("pushed") == 1
     assert again.get_string_custom_property("pushed_version") == version
-    assert local.LocalModel(str(tmp_path / "serving")).threshold() == 1.25
+    assert local.LocalModel(str(tmp_path / "serving")).threshold().cosine == 0.375
     extra = sorted(path.name for path in (tmp_path / "serving" / version / export.EXTRA).iterdir())
     assert extra == [export.METADATA_FILE, export.REFERENCE_FILE, export.WARMUP_FILE, export.VERIFICATION_FILE]
-    assert local.LocalModel(again.uri).threshold() == 1.25
+    assert local.LocalModel(again.uri).threshold().cosine == 0.375
 
 
 def _saved_model(folder: Path, text: str) -> str:

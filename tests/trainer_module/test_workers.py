@@ -50,7 +50,7 @@ def test_workers_on_one_host_find_each_other_past_a_proxy(job, tmp_path, monkeyp
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     distribution.run_workers(dataclasses.replace(job, run_dir=str(tmp_path)))
     assert _weights(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "tensorboard"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "curve.csv", "tensorboard"]
 
 
 def test_the_trainer_refuses_a_cluster_that_it_is_not_told_to_join(monkeypatch, tmp_path):
