@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from benchmarks import table
-from evaluator_custom.identification import fuse, score_all_pairs, score_gallery
+from evaluator_custom.all_pairs import count_all_pairs, fuse
+from evaluator_custom.gallery_search import search_gallery
 
 IMAGES, DIMENSIONS, IMAGES_PER_IDENTITY = 20_000, 512, 10
 CHECKED = 4_000  # images whose 8 million pairs scikit-learn can sort in memory
@@ -49,14 +50,14 @@ def peak_memory(call: Callable[[], Any]) -> int:
 def measure() -> list[tuple[str, str, str]]:
     """Figure, value and unit of each row."""
     unit, labels = faces(IMAGES)
-    pairs, wall, cpu = timed(lambda: score_all_pairs(unit, labels))
-    memory = peak_memory(lambda: score_all_pairs(unit, labels))
+    pairs, wall, cpu = timed(lambda: count_all_pairs(unit, labels).figures())
+    memory = peak_memory(lambda: count_all_pairs(unit, labels).figures())
     known = (np.arange(IMAGES) % IMAGES_PER_IDENTITY == 0) & (labels % 5 != 4)
     search, search_wall, search_cpu = timed(
-        lambda: score_gallery(unit[known], labels[known], unit[~known], labels[~known])
+        lambda: search_gallery(unit[known], labels[known], unit[~known], labels[~known]).figures()
     )
     some, some_labels = unit[:CHECKED], labels[:CHECKED]
-    ours, ours_wall, _ = timed(lambda: score_all_pairs(some, some_labels))
+    ours, ours_wall, _ = timed(lambda: count_all_pairs(some, some_labels).figures())
     (gap, compared), theirs_wall, _ = timed(lambda: largest_gap(some, some_labels, ours.tar_at_far))
     million = f"{(pairs.genuine + pairs.impostor) / 1e6:.0f} million pairs of {IMAGES:,} images"
     searches = f"{search.mated + search.nonmated:,} probes in {search.identities:,} identities"

@@ -1,14 +1,11 @@
 """The verification protocol on a model and a folder of `.bin` sets, outside a pipeline."""
 
 import dataclasses
-import datetime
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from components.content_digest import content_digest
 from components.pair_attributes import FILE_COLUMN
 from components.verification_resize import read_fitted
 from evaluator_custom import protocol
@@ -16,7 +13,6 @@ from evaluator_custom.conditions import SIGNIFICANCE, Cut
 from evaluator_custom.embedder import Embedder
 from evaluator_custom.report import EvaluatedSet
 from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, mcnemar
-from pipeline.code_version import code_version
 from pipeline.evaluation_sets import read_attributes
 from pipeline.tables import shown, spread
 from trainer_module.console import progress
@@ -131,22 +127,3 @@ def comparison_table(comparisons: Mapping[str, Comparison]) -> str:
             f"{name:<10} {comparison.first.pairs:>6}  {halves[0]}  {halves[1]}  {difference}, {comparison.in_words()}"
         )
     return "\n".join(lines)
-
-
-def model_facts(embedder: Embedder, model: str, paths: Sequence[str], folds: Cut) -> dict[str, str]:
-    """What a report says about where its figures come from.
-
-    Args:
-      embedder: the loaded model.
-      model: its path.
-      paths: the sets' `.bin` files.
-      folds: how they were cut; what is usual is not said.
-    """
-    return {
-        "model": model,
-        "date": datetime.date.today().isoformat(),
-        **embedder.facts(),
-        "verification data": f"{os.path.dirname(paths[0])}, digest {content_digest(paths)}",
-        "code of the evaluation": code_version("pipeline.evaluate"),
-        **({} if folds == "contiguous" else {"folds": folds}),
-    }

@@ -142,14 +142,13 @@ def evaluate(
     if template and gallery is None:
         raise click.UsageError("--template goes with --gallery")
     if data is None:
-        if sets or compare or report or folds != CUTS[0]:
-            raise click.UsageError("--sets, --folds, --compare and --report go with --data")
+        if sets or compare or folds != CUTS[0]:
+            raise click.UsageError("--sets, --folds and --compare go with --data")
         with contextlib.ExitStack() as crops:
             folders, gallery, probes = (
                 x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)
             )
-            figures = _evaluate_folders(model, folders, gallery, probes, template, resize, flags)
-        _show(figures.lines(), figures.to_dict(), output, as_json)
+            _evaluate_folders(model, folders, gallery, probes, template, resize, output, as_json, report, flags)
         return
     if align:
         raise click.UsageError("--align goes with --folders or --gallery: sets hold aligned faces")
@@ -170,13 +169,15 @@ def _evaluate_sets(
     flags: dict[str, Any],
 ) -> None:
     """10-fold verification on each set, of one model or of two."""
+    from components.content_digest import content_digest
     from pipeline.evaluation_sets import find_sets
 
     paths = find_sets(data, sets)
     with quiet():
         with waiting("loading TensorFlow"):
             from evaluator_custom.report import write_report
-            from pipeline.evaluate import Comparison, comparison_table, evaluate_set, model_facts
+            from pipeline.evaluate import Comparison, comparison_table, evaluate_set
+            from pipeline.report_facts import model_facts
             from pipeline.tables import verification_table
 
         embedders = _load([model] if compare is None else [model, compare], flags)
@@ -194,7 +195,9 @@ def _evaluate_sets(
         cut = [] if folds == CUTS[0] else [f"folds: {folds}"]
         _show([table, *(f"WARNING {warning}" for warning in warnings), *cut], figures, output, as_json)
         if report:  # last: figures don't hang on whether it can be drawn
-            facts = model_facts(embedders[0], model, list(paths.values()), folds)
+            digest = f"{os.path.dirname(next(iter(paths.values())))}, digest {content_digest(list(paths.values()))}"
+            of_data = {"verification data": digest, **({} if folds == CUTS[0] else {"folds": folds})}
+            facts = model_facts(embedders[0], model, of_data, "pipeline.evaluate")
             baseline = others[0] if others else None
             write_report(report, first, facts, baseline=baseline, baseline_name=compare, warnings=warnings)
             click.echo(f"{report}: written", err=as_json)
@@ -207,18 +210,32 @@ def _evaluate_folders(
     probes: str | None,
     template: Any,
     resize: bool,
+    output: str | None,
+    as_json: bool,
+    report: str | None,
     flags: dict[str, Any],
-) -> Any:
+) -> None:
     """1:1 and 1:N figures, of all images of `folders`, or of `probes` against `gallery`."""
     from pipeline.evaluate_folders import evaluate_folder, evaluate_gallery, read_faces
 
     # Before TensorFlow is imported and the network loaded: a bad image is named in seconds.
-    found, *asked = (read_faces(x, resize=resize) for x in (folders, gallery, probes) if x is not None)
+    given = {"faces": folders, "gallery": gallery, "probes": probes}
+    found = {name: read_faces(path, resize=resize) for name, path in given.items() if path is not None}
     with quiet():
         [embedder] = _load([model], flags)
         if folders is not None:
-            return evaluate_folder(embedder, found)
-        return evaluate_gallery(embedder, found, asked[0], template or "mean")
+            figures = evaluate_folder(embedder, found["faces"])
+        else:
+            figures = evaluate_gallery(embedder, found["gallery"], found["probes"], template or "mean")
+        _show(figures.lines(), figures.to_dict(), output, as_json)
+        if report:  # last: figures don't hang on whether it can be drawn
+            from evaluator_custom.report.folder_page import write_folder_report
+            from pipeline.report_facts import model_facts
+
+            of_data = {name: faces.described() for name, faces in found.items()}
+            facts = model_facts(embedder, model, of_data, "pipeline.evaluate_folders")
+            write_folder_report(report, figures, facts)
+            click.echo(f"{report}: written", err=as_json)
 
 
 def _show(lines: list[str], figures: dict[str, Any], output: str | None, as_json: bool) -> None:

@@ -4,22 +4,16 @@ import collections
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from components.identity_folders import find_identities, identity_name
 from components.image_header import ImageError
 from components.image_pixels import decode, read_file
-from evaluator_custom.identification import (
-    IdentificationFigures,
-    PairFigures,
-    ScoreCounts,
-    Template,
-    fuse,
-    score_all_pairs,
-    score_gallery,
-)
+from evaluator_custom.all_pairs import ScoreCounts, count_all_pairs, fuse
+from evaluator_custom.folder_figures import FolderFigures
+from evaluator_custom.gallery_search import Template, search_gallery
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
 from trainer_module.features import IMAGE_SIZE
@@ -30,13 +24,6 @@ if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
 _IMAGES_AT_A_TIME = 512  # 4 MB of JPEG bytes of 7 KB; the rest of a folder stays on disk
 _GALLERY = "gallery"
 _UNKNOWN_EVERY = 5
-_NAMES = {
-    "auc": "AUC",
-    "eer": "EER",
-    "tar_at_far": "TAR@FAR=",
-    "rank_rates": "rank-",
-    "tpir_at_fpir": "TPIR@FPIR=",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,47 +45,11 @@ class Faces:
         """Name of the sub-folder of each image, in one Unicode form."""
         return [identity_name(path.parent.name) for path in self.paths]
 
-
-@dataclasses.dataclass(frozen=True)
-class FolderFigures:
-    """What a model comes to on folders of faces.
-
-    Attributes:
-      pairs: which pairs the 1:1 figures are of, in words.
-      verification: 1:1.
-      unknowns: which probes the 1:N figures count as unknown, in words.
-      identification: 1:N.
-    """
-
-    pairs: str
-    verification: PairFigures
-    unknowns: str
-    identification: IdentificationFigures
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "pairs": self.pairs,
-            "verification": self.verification.to_dict(),
-            "unknowns": self.unknowns,
-            "identification": self.identification.to_dict(),
-        }
-
-    def lines(self) -> list[str]:
-        """The figures for a person; a dash is what the images can't tell."""
-        pairs, search = self.verification, self.identification
-        rates = ", ".join(f"rank-{k} {_shown(rate)}" for k, rate in search.rank_rates.items())
-        return [
-            f"1:1, {self.pairs}: {pairs.genuine:,} same, {pairs.impostor:,} different",
-            *_rows("FAR", "TAR", pairs.tar_at_far, pairs.threshold_at_far),
-            f"AUC {_shown(pairs.auc, 6)}, EER {_shown(pairs.eer)}",
-            "",
-            f"1:N, {search.identities:,} identities: {search.mated:,} probes of them, "
-            f"{search.nonmated:,} of unknowns ({self.unknowns})",
-            rates,
-            *_rows("FPIR", "TPIR", search.tpir_at_fpir, search.threshold_at_fpir),
-            *_reasons(pairs.undefined | search.undefined),
-        ]
+    def described(self) -> str:
+        """Path, counts and digest, e.g. "faces, 7,113 images of 1,500 identities, digest 1a2b3c4d5e6f"."""
+        digest = hashlib.sha256(b"".join(self.digests)).hexdigest()[:12]
+        counts = f"{len(self.paths):,} images of {len(set(self.identities)):,} identities"
+        return f"{self.folder}, {counts}, digest {digest}"
 
 
 def evaluate_folder(embedder: "Embedder", folder: "str | Faces", *, resize: bool = False) -> FolderFigures:
@@ -135,9 +86,11 @@ def evaluate_folder(embedder: "Embedder", folder: "str | Faces", *, resize: bool
     probes = np.setdiff1d(np.arange(labels.size), gallery)
     return FolderFigures(
         pairs=f"all pairs of {labels.size:,} images of {names.size:,} identities",
-        verification=score_all_pairs(unit, labels),
+        counts=count_all_pairs(unit, labels),
         unknowns="identities of one image" if single.any() else f"every {_UNKNOWN_EVERY}th identity",
-        identification=score_gallery(unit[gallery], labels[gallery], unit[probes], labels[probes]),
+        searches=search_gallery(unit[gallery], labels[gallery], unit[probes], labels[probes]),
+        gallery=[faces.paths[i] for i in gallery],
+        probes=[faces.paths[i] for i in probes],
     )
 
 
@@ -155,7 +108,7 @@ def evaluate_gallery(
       embedder: the loaded model.
       gallery: the known: one sub-folder of JPEG or PNG images an identity, or what `read_faces` found in one.
       probes: the same; a sub-folder whose name is not in the gallery is of an unknown.
-      template: how an identity's images become its score, "mean" or "best" (see `score_gallery`).
+      template: how an identity's images become its score, "mean" or "best" (see `search_gallery`).
       resize: see `read_faces`.
 
     Returns:
@@ -175,7 +128,7 @@ def evaluate_gallery(
     _, labels = np.unique(known.identities + asked.identities, return_inverse=True)
     known_labels, asked_labels = np.split(labels, [len(known.paths)])
     counts = ScoreCounts()
-    identification = score_gallery(
+    searches = search_gallery(
         embed_faces(embedder, known),
         known_labels,
         embed_faces(embedder, asked),
@@ -185,9 +138,11 @@ def evaluate_gallery(
     )
     return FolderFigures(
         pairs=f"{len(asked.paths):,} probes with {len(names):,} identities of {len(known.paths):,} images ({template})",
-        verification=counts.figures(),
+        counts=counts,
         unknowns="not in the gallery",
-        identification=identification,
+        searches=searches,
+        gallery=known.paths,
+        probes=asked.paths,
     )
 
 
@@ -287,21 +242,3 @@ def _warn_of_duplicates(*folders: Faces) -> None:
         if found:
             shown = "; ".join(" = ".join(map(str, group)) for group in found[:5])
             say(f"warning: {len(found):,} images are there {what}: {shown}{'; …' if len(found) > 5 else ''}")
-
-
-def _rows(target: str, rate: str, rates: dict[float, float | None], thresholds: dict[float, float | None]) -> list[str]:
-    lines = [f"{target:<8} {rate:<8} cosine threshold"]
-    return lines + [f"{key:<8g} {_shown(value):<8} {_shown(thresholds[key])}" for key, value in rates.items()]
-
-
-def _reasons(undefined: dict[str, str]) -> list[str]:
-    """One line for each kind of dash, that of its first figure: what the easiest target or rank needs."""
-    first: dict[str, str] = {}
-    for figure, reason in undefined.items():
-        kind, _, target = figure.partition(" ")
-        first.setdefault(kind, f"-  {_NAMES[kind]}{target}: {reason}")
-    return list(first.values())
-
-
-def _shown(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

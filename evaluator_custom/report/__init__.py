@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a model's verification, for people; matplotlib is imported when one is written."""
+"""Self-contained HTML pages about a model, for people; matplotlib is imported when one is written."""
 
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.page import write_report

@@ -1,7 +1,7 @@
 """Pieces of HTML; every text that comes in is escaped."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from evaluator_custom.report.text import in_html
 from trainer_module.features import IMAGE_MAGICS
@@ -69,16 +69,23 @@ def image_pairs(captions: dict[int, str], images: Sequence[bytes]) -> str:
       captions: of pair i, by i, in the order in which they are shown.
       images: 2N encoded images; 2i and 2i + 1 are read for each caption, no others.
     """
-    if not captions:
-        return paragraph("None.", "muted")
+    return image_rows(
+        (caption, {f"pair {i}, left face": images[2 * i], f"pair {i}, right face": images[2 * i + 1]})
+        for i, caption in captions.items()
+    )
+
+
+def image_rows(rows: Iterable[tuple[str, Mapping[str, bytes]]]) -> str:
+    """Images side by side with a caption each time: for each, the caption, and the encoded images by what they show."""
     figures = []
-    for index, caption in captions.items():
-        both = "".join(
-            f'<img width="84" height="84" alt="pair {index}, {side} face" src="{_data_uri(images[2 * index + place])}">'
-            for place, side in enumerate(("left", "right"))
+    for caption, images in rows:
+        faces = "".join(
+            f'<img width="84" height="84" alt="{in_html(alt)}" src="{_data_uri(image)}">'
+            for alt, image in images.items()
         )
-        figures.append(f"<figure>{both}<figcaption>{in_html(caption)}</figcaption></figure>")
-    return f'<div class="pairs">{"".join(figures)}</div>'
+        kind = "" if len(images) == 2 else _class("three")
+        figures.append(f"<figure{kind}>{faces}<figcaption>{in_html(caption)}</figcaption></figure>")
+    return f'<div class="pairs">{"".join(figures)}</div>' if figures else paragraph("None.", "muted")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -2,10 +2,15 @@
 
 _GROUPS_SHOWN = """The tables above show how the figures differ between the groups that were annotated. A gap there will
 be met in use. Groups that were not annotated, or hold few pairs, remain unknown."""
-_GROUPS_UNKNOWN = """The sets came without attributes, so nothing is known here about how error rates differ between
+_GROUPS_UNKNOWN = """The images came without attributes, so nothing is known here about how error rates differ between
 people by age, sex, skin colour, glasses or anything else. They commonly do differ, false accepts above all, by a
 factor of ten and more in published tests (P. Grother et al., NIST IR 8280, 2019). Measure it before any use that
 touches people."""
+
+PROTOCOL = """InsightFace's protocol on the pairs above: the embedding of an image plus that of its mirror, thresholds
+chosen on nine folds of ten. Intervals take pairs as independent, though people occur in several, so they are narrow
+rather than wide. Published sets are mostly good photographs of public persons; other cameras and places do worse. Sets
+that share people or images with the training data flatter a model."""
 
 _CARD = """<dl>
 <dt>Intended use</dt>
@@ -16,10 +21,7 @@ _CARD = """<dl>
 and must be measured as such. Surveillance. Inference of anything but identity (age, health, mood, origin). Children,
 unless measured on children. Faces that are covered, turned away or of a few pixels, unless the sets hold such.</dd>
 <dt>What the figures rest on</dt>
-<dd>InsightFace's protocol on the pairs above: the embedding of an image plus that of its mirror, thresholds chosen on
-nine folds of ten. Intervals take pairs as independent, though people occur in several, so they are narrow rather than
-wide. Published sets are mostly good photographs of public persons; other cameras and places do worse. Sets that share
-people or images with the training data flatter a model.</dd>
+<dd>{rests_on}</dd>
 <dt>Groups</dt>
 <dd>{groups}</dd>
 <dt>Attacks</dt>
@@ -36,10 +38,11 @@ source.</dd>
 </dl><p class="muted">Form after M. Mitchell et al., “Model cards for model reporting”, FAT* 2019.</p>"""
 
 
-def model_card(*, has_groups: bool) -> str:
+def model_card(*, has_groups: bool, rests_on: str = PROTOCOL) -> str:
     """The card as HTML.
 
     Args:
+      rests_on: what the figures rest on, in HTML.
       has_groups: whether the page shows figures by group.
     """
-    return _CARD.format(groups=_GROUPS_SHOWN if has_groups else _GROUPS_UNKNOWN)
+    return _CARD.format(rests_on=rests_on, groups=_GROUPS_SHOWN if has_groups else _GROUPS_UNKNOWN)

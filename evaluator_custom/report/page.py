@@ -1,24 +1,19 @@
 """Writes the report: the page, and its plots as PNG beside it."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from evaluator_custom.report.document import FOOTER, document, header, write
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.figures import figures_section
 from evaluator_custom.report.markup import section
 from evaluator_custom.report.model_card import model_card
-from evaluator_custom.report.style import STYLE
-from evaluator_custom.report.text import in_html
 from evaluator_custom.report.verdict_section import verdict_section
 from trainer_module.console import progress
 from trainer_module.curve import Point
-
-# The page asks for nothing outside itself, and a browser would refuse it if it did.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_FOOTER = "</main><footer><p>This page shows faces of the sets: keep it as confidential as they are.</p></footer>"
 
 
 def write_report(
@@ -65,10 +60,10 @@ def write_report(
     for place, evaluated in enumerate(progress(sets, description="drawing report", unit="set")):
         file_name = quote(evaluated.name, safe="")
         if evaluated.is_judged:
-            _write(page.with_name(f"{page.stem}-{file_name}.png"), plots.overview_png(evaluated))
+            write(page.with_name(f"{page.stem}-{file_name}.png"), plots.overview_png(evaluated))
         if evaluated.name in both:
             rocs[evaluated.name] = comparison.roc_of_both(*both[evaluated.name])
-            _write(page.with_name(f"{page.stem}-comparison-{file_name}.png"), rocs[evaluated.name])
+            write(page.with_name(f"{page.stem}-comparison-{file_name}.png"), rocs[evaluated.name])
         titles[f"set-{place}"] = evaluated.name
         parts.append(set_section(evaluated, f"set-{place}"))
     if baseline is not None:
@@ -78,41 +73,12 @@ def write_report(
     if verdict is not None:
         titles = {"verdict": "Verdict", **titles}
     parts = [
-        _header(model, titles, warnings),
+        header("Face verification report", model, titles, warnings),
         *([] if verdict is None else [verdict_section(verdict, "verdict")]),
         training_section(facts, curve, "lineage"),
         figures_section(sets, "figures"),
         *parts,
         section("card", "Model card", model_card(has_groups=any(evaluated.attributes for evaluated in sets))),
-        _FOOTER,
+        FOOTER,
     ]
-    _write(page, _document(f"Face verification: {model}", parts).encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    aside.replace(path)
-
-
-def _document(title: str, parts: Iterable[str]) -> str:
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{in_html(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><link rel="icon" href="data:,">'
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _header(model: str, titles: Mapping[str, str], warnings: Sequence[str]) -> str:
-    """Title, the way to each part, and what must not be overlooked."""
-    links = "".join(f'<a href="#{anchor}">{in_html(title)}</a>' for anchor, title in titles.items())
-    loud = ""
-    if warnings:
-        items = "".join(f"<li>{in_html(warning)}</li>" for warning in warnings)
-        loud = f'<aside class="warning" aria-label="Warning"><strong>Warning</strong><ul>{items}</ul></aside>'
-    return (
-        f'<header><h1>Face verification report</h1><p class="model">{in_html(model)}</p>'
-        f'<nav aria-label="Contents">{links}</nav>{loud}</header><main>'
-    )
+    write(page, document(f"Face verification: {model}", parts).encode())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
@@ -17,7 +18,7 @@ from evaluator_custom.slices import SliceFigures
 from evaluator_custom.verification_statistics import RocCurve, roc_curve
 from trainer_module.curve import Point
 
-_SAME, _DIFFERENT, _INK, _PALE = "#0072b2", "#d55e00", "#222222", "#767676"
+SAME, DIFFERENT, INK, PALE = "#0072b2", "#d55e00", "#222222", "#767676"
 _PANEL = (4.4, 3.5)  # inches
 _DPI = 150  # 660 pixels a panel: sharp at twice the 330 that a page shows it with
 _CELLS = 1500  # to which a curve is rounded in either direction: more than the plot has pixels
@@ -33,27 +34,27 @@ _STYLE = {
     "text.parse_math": False,  # two dollar signs in a value are money, no formula
 }
 
-_Panel = Callable[[Axes], None]
+Panel = Callable[[Axes], None]
 
 
 def roc_png(models: Mapping[str, EvaluatedSet]) -> bytes:
     """The ROC of one set, of one model or of several by name."""
-    return _draw([lambda axes: _roc(axes, models)])
+    return draw([lambda axes: _roc(axes, models)])
 
 
 def distances_png(evaluated: EvaluatedSet) -> bytes:
     """Histograms of the distances of both kinds of pairs."""
-    return _draw([lambda axes: _distances(axes, evaluated)])
+    return draw([lambda axes: _distances(axes, evaluated)])
 
 
 def folds_png(evaluated: EvaluatedSet) -> bytes:
     """The threshold of each fold."""
-    return _draw([lambda axes: _folds(axes, evaluated)])
+    return draw([lambda axes: _folds(axes, evaluated)])
 
 
 def overview_png(evaluated: EvaluatedSet) -> bytes:
     """The three plots above beside one another, for a slide."""
-    return _draw(
+    return draw(
         [
             lambda axes: _roc(axes, {evaluated.name: evaluated}),
             lambda axes: _distances(axes, evaluated),
@@ -64,12 +65,12 @@ def overview_png(evaluated: EvaluatedSet) -> bytes:
 
 def loss_png(curve: Sequence[Point]) -> bytes:
     """The loss of a training, by step."""
-    return _draw([lambda axes: _loss(axes, curve)])
+    return draw([lambda axes: _loss(axes, curve)])
 
 
 def top_1_png(curve: Sequence[Point]) -> bytes:
     """The share of images that a training recognised, by step."""
-    return _draw([lambda axes: _top_1(axes, curve)])
+    return draw([lambda axes: _top_1(axes, curve)])
 
 
 def slices_png(column: str, slices: Sequence[SliceFigures], whole: float, uncertain_below: int) -> bytes:
@@ -81,10 +82,10 @@ def slices_png(column: str, slices: Sequence[SliceFigures], whole: float, uncert
       whole: accuracy of the whole set at the same threshold, 0..1.
       uncertain_below: a slice with fewer pairs is drawn pale.
     """
-    return _draw([lambda axes: _slices(axes, column, slices, whole, uncertain_below)], height=1.3 + 0.3 * len(slices))
+    return draw([lambda axes: _slices(axes, column, slices, whole, uncertain_below)], height=1.3 + 0.3 * len(slices))
 
 
-def _draw(panels: Sequence[_Panel], height: float = _PANEL[1]) -> bytes:
+def draw(panels: Sequence[Panel], height: float = _PANEL[1]) -> bytes:
     """PNG of panels beside one another. A figure of its own, not pyplot's: no global state, no window system."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # A box stands for it in the plot; the table beside has the text itself.
@@ -97,9 +98,15 @@ def _draw(panels: Sequence[_Panel], height: float = _PANEL[1]) -> bytes:
     return buffer.getvalue()
 
 
+def plain_labels(axis: Axis) -> None:
+    """A log axis labels itself by formulas, 10^-3, which are not read here (see `_STYLE`): 0.001."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _roc(axes: Axes, models: Mapping[str, EvaluatedSet]) -> None:
     bottom = 1.0
-    for (name, evaluated), colour, line in zip(models.items(), (_SAME, _DIFFERENT), ("-", "--"), strict=False):
+    for (name, evaluated), colour, line in zip(models.items(), (SAME, DIFFERENT), ("-", "--"), strict=False):
         different = int(np.sum(~evaluated.is_same))
         curve = roc_curve(evaluated.distances, evaluated.is_same)
         without_false_accept = float(curve.tar[np.searchsorted(curve.far, 0, side="right") - 1])
@@ -109,9 +116,7 @@ def _roc(axes: Axes, models: Mapping[str, EvaluatedSet]) -> None:
         far, tar = _outline(curve, least)
         axes.step(far, tar, line, where="post", color=colour, label=name)
     axes.set(xscale="log", xlabel="false accept rate", ylabel="true accept rate", title="ROC")
-    # A log axis labels itself by formulas, 10^-3, which are not read here (see _STYLE).
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda far, _: f"{far:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_labels(axes.xaxis)
     axes.set(xlim=(0.9 * least, 1.1), ylim=(bottom, 1 + 0.02 * (1 - bottom)))
     if len(models) > 1:
         axes.legend(loc="lower right")
@@ -133,10 +138,10 @@ def _outline(curve: RocCurve, least: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _distances(axes: Axes, evaluated: EvaluatedSet) -> None:
     bins = np.linspace(0, 4, 81)
-    for kind, colour, name in ((True, _SAME, "same person"), (False, _DIFFERENT, "different people")):
+    for kind, colour, name in ((True, SAME, "same person"), (False, DIFFERENT, "different people")):
         of_kind = evaluated.distances[evaluated.is_same == kind]
         axes.hist(of_kind, bins, histtype="stepfilled", alpha=0.5, color=colour, label=name)
-    axes.axvline(evaluated.threshold, ymax=0.8, color=_INK, linestyle="--", label="threshold")  # below the legend
+    axes.axvline(evaluated.threshold, ymax=0.8, color=INK, linestyle="--", label="threshold")  # below the legend
     largest = max(float(evaluated.distances.max()), evaluated.threshold)
     axes.set(xlabel="squared distance", ylabel="pairs", title="Distances", xlim=(0, min(4.0, largest + 0.1)))
     axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
@@ -147,8 +152,8 @@ def _folds(axes: Axes, evaluated: EvaluatedSet) -> None:
     thresholds = np.array(evaluated.result.thresholds)
     middle = evaluated.threshold
     numbers = np.arange(1, thresholds.size + 1)
-    axes.axhline(middle, color=_INK, linestyle="--", label="mean")
-    axes.plot(numbers, thresholds, "o", color=_SAME, label="fold")
+    axes.axhline(middle, color=INK, linestyle="--", label="mean")
+    axes.plot(numbers, thresholds, "o", color=SAME, label="fold")
     half = max(0.1, 1.3 * float(np.abs(thresholds - middle).max()))
     axes.set(xlabel="fold", ylabel="squared distance", title="Threshold of each fold", xticks=numbers)
     axes.set_ylim(middle - half, middle + half)
@@ -157,12 +162,12 @@ def _folds(axes: Axes, evaluated: EvaluatedSet) -> None:
 
 def _loss(axes: Axes, curve: Sequence[Point]) -> None:
     known = [(point.step, point.loss) for point in curve if point.loss is not None]
-    axes.plot(*zip(*known, strict=True), color=_SAME)
+    axes.plot(*zip(*known, strict=True), color=SAME)
     axes.set(xlabel="step", ylabel="loss", title="Loss", ylim=(0, None))
 
 
 def _top_1(axes: Axes, curve: Sequence[Point]) -> None:
-    for field, name, colour in (("top_1", "batch", _SAME), ("holdout_top_1", "held out", _DIFFERENT)):
+    for field, name, colour in (("top_1", "batch", SAME), ("holdout_top_1", "held out", DIFFERENT)):
         known = [(point.step, value) for point in curve if (value := getattr(point, field)) is not None]
         if known:
             axes.plot(*zip(*known, strict=True), ".-" if len(known) < 10 else "-", color=colour, label=name)
@@ -174,11 +179,11 @@ def _slices(axes: Axes, column: str, slices: Sequence[SliceFigures], whole: floa
     for place, of in enumerate(slices):
         accuracy = float(of.accuracy or 0)
         interval = binomtest(round(accuracy * of.pairs), of.pairs).proportion_ci(0.95)
-        colour = _PALE if of.pairs < uncertain_below else _SAME
+        colour = PALE if of.pairs < uncertain_below else SAME
         axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2)
         one_kind = of.tar is None or of.far is None
         axes.plot(accuracy, place, "o", color=colour, markerfacecolor="white" if one_kind else colour)
-    axes.axvline(whole, color=_INK, linestyle="--", label="whole set")
+    axes.axvline(whole, color=INK, linestyle="--", label="whole set")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_yticks(range(len(slices)), [shortened(of.value, 24) for of in slices])
     axes.set(xlabel="accuracy", title=shortened(column, 40), ylim=(len(slices) - 0.4, -0.6))

@@ -44,6 +44,8 @@ figcaption { font-size: .8rem; line-height: 1.35 }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(160px, 45%), 172px)); gap: .8rem }
 .pairs img { width: calc(50% - 2px); height: auto; aspect-ratio: 1; object-fit: contain; background: var(--soft);
   margin-right: 2px }
+.pairs .three img { width: calc(33.3% - 2px) } .pairs:has(.three) {
+  grid-template-columns: repeat(auto-fill, minmax(min(240px, 100%), 258px)) }
 .verdict { font-size: 1.4rem; font-weight: 600 } .blessed { color: var(--good) } .blocked { color: var(--alarm) }
 .conditions td, .conditions th { text-align: left; white-space: normal }
 details { border: 1px solid var(--line); border-radius: 6px; padding: .5rem .9rem } summary { cursor: pointer }

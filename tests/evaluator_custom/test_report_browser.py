@@ -13,6 +13,8 @@ from PIL import Image
 
 from evaluator_custom import protocol
 from evaluator_custom.report import EvaluatedSet, write_report
+from evaluator_custom.report.folder_page import write_folder_report
+from tests.evaluator_custom.test_folder_page import folder_figures
 from tests.helpers import jpeg
 from trainer_module.curve import Point
 
@@ -51,7 +53,7 @@ addEventListener("load", () => {
     images: [...document.images].map(image => image.complete ? image.naturalWidth : 0),
     requests: performance.getEntriesByType("resource").map(entry => entry.name),
     beyond: { 390: beyond(390), 1200: beyond(1200) },
-    columns: columns(390),
+    columns: document.querySelector(".three") ? null : columns(390),
   });
 });
 </script>"""
@@ -107,7 +109,18 @@ def _browse(path, tmp_path, *arguments):
     return subprocess.run(command, capture_output=True, check=True, timeout=120).stdout.decode()
 
 
-def test_images_decode_without_network_and_fit(page, tmp_path):
+@pytest.fixture(scope="module")
+def folder_page(tmp_path_factory):
+    """A report on folders, with all that it can hold."""
+    folder = tmp_path_factory.mktemp("folders")
+    figures = folder_figures(folder / ("a-rather-long-name-" * 3), noise=2.0)
+    write_folder_report(folder / "page.html", figures, {"model": "gs://bucket/runs/a-rather-long-name/model/10"})
+    return folder / "page.html"
+
+
+@pytest.mark.parametrize("which", ["page", "folder_page"])
+def test_images_decode_without_network_and_fit(which, tmp_path, request):
+    page = request.getfixturevalue(which)
     text = page.read_text()
     assert text.count("<img") > 60
     # Without the policy, which would stop the probe, and with it anything that a mistake asked the network for.
@@ -121,7 +134,7 @@ def test_images_decode_without_network_and_fit(page, tmp_path):
     assert min(probe["images"]) > 0
     assert all(name.startswith("data:") for name in probe["requests"])
     assert probe["beyond"] == {"390": [], "1200": []}
-    assert probe["columns"] == 2  # of pairs, on a telephone
+    assert probe["columns"] == (2 if which == "page" else None)  # of pairs, on a telephone
 
 
 def test_the_page_as_it_is_shows_warning_and_plots(page, tmp_path):

@@ -264,7 +264,8 @@ def test_an_image_without_an_embedding_is_named(faces, value):
         (("--gallery", "."), "give one of"),
         (("--folders", ".", "--gallery", ".", "--probes", "."), "give one of"),
         (("--folders", ".", "--template", "best"), "--template goes with --gallery"),
-        (("--folders", ".", "--report", "x.html"), "go with --data"),
+        (("--folders", ".", "--sets", "lfw"), "--sets, --folds and --compare go with --data"),
+        (("--folders", ".", "--compare", "."), "go with --data"),
     ],
 )
 def test_the_command_refuses_what_it_would_ignore(arguments, message):
@@ -283,12 +284,15 @@ def test_by_the_command_line(tmp_path, faces):
     export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
 
     command = ["evaluate", str(model), "--output", str(tmp_path / "out.json")]
-    result = cli(*command, "--folders", str(faces))
+    result = cli(*command, "--folders", str(faces), "--report", str(tmp_path / "pages" / "page.html"))
     assert result.returncode == 0, result.stderr
     assert "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different" in result.stdout
     values = json.loads((tmp_path / "out.json").read_text())
     assert 0 < values["verification"]["auc"] <= 1
     assert values["identification"]["nonmated"] == 5
+    page = (tmp_path / "pages" / "page.html").read_text()
+    assert f"{faces}, 45 images of 25 identities, digest " in page
+    assert str(model) in page
     result = cli(*command, "--gallery", str(faces), "--probes", str(faces), "--template", "best")
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())
