@@ -4,6 +4,8 @@ SETUP = $(PYTHON) -m tools.setup
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest
 FAST = "not slow and not e2e"
+# A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
+PARALLEL = --numprocesses logical --maxprocesses 4 --dist loadfile
 # Where floats are compared that TensorFlow's kernels made.
 NUMERIC = tests/trainer_module tests/evaluator_custom tests/serving
 PRODUCT = arcface_tfx pipeline components trainer_module evaluator_custom serving
@@ -29,17 +31,16 @@ demo: setup ## Make a small data set, train on it, evaluate, bless and push a mo
 	$(BIN)/arcface-tfx synth build/demo/data --samples build/demo/faces $(DEMO_SYNTH)
 	$(BIN)/arcface-tfx run --preset demo --data build/demo/data --root build/demo $(DEMO_RUN)
 
-# A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
 test: setup-dev ## Run all tests
-	$(PYTEST) --numprocesses logical --maxprocesses 4 --dist loadfile --durations 25
+	$(PYTEST) $(PARALLEL) --durations 25
 
 test-fast: setup-dev ## Run the tests that take seconds
 	$(PYTEST) -m $(FAST)
 
 test-numeric: setup-dev ## Run the fast tests of networks and figures as on a lesser machine: AVX2 alone, one thread
-	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m $(FAST) $(NUMERIC)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(PARALLEL) -m $(FAST) $(NUMERIC)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
-		$(PYTEST) -m $(FAST) $(NUMERIC)
+		$(PYTEST) $(PARALLEL) -m $(FAST) $(NUMERIC)
 
 readme: setup-dev ## Run every command of README.md in an environment of the runtime alone
 	$(BIN)/python -m tests.readme

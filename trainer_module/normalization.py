@@ -146,7 +146,7 @@ def create(
     channels: int,
     name: str,
     epsilon: float,
-    momentum: float = 0.9,
+    momentum: float,
     scale: bool = True,
     vector: bool = False,
     dtype: str | None = None,

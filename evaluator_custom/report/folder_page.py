@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from components.image_pixels import decode
 from evaluator_custom.folder_figures import FolderFigures
 from evaluator_custom.report import folder_plots
 from evaluator_custom.report.document import FOOTER, document, header, write
@@ -223,7 +222,7 @@ def _image(path: Path) -> bytes:
     encoded = path.read_bytes()
     if len(encoded) <= _LARGEST_IMAGE:
         return encoded
-    small = Image.fromarray(decode(encoded))
+    small = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))).convert("RGB")
     small.thumbnail((_SHOWN, _SHOWN))
     buffer = io.BytesIO()
     small.save(buffer, format="png")

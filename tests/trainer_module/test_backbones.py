@@ -132,8 +132,8 @@ def test_batch_renorm_opens_its_limits_slowly():
 
 def test_closed_batch_renorm_is_batch_norm():
     x = tf.random.normal((32, 5), 3, 2, seed=1)
-    renorm = normalization.create("batch_renorm", channels=5, name="a", epsilon=1e-3)
-    batch = normalization.create("batch", channels=5, name="b", epsilon=1e-3)
+    renorm = normalization.create("batch_renorm", channels=5, name="a", epsilon=1e-3, momentum=0.9)
+    batch = normalization.create("batch", channels=5, name="b", epsilon=1e-3, momentum=0.9)
     assert_close(renorm(x, training=True), batch(x, training=True))
     with pytest.raises(ValueError, match="Received: closed_steps=9"):
         normalization.BatchRenormalization(closed_steps=9, rmax_step=5)

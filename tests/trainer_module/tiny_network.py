@@ -43,7 +43,9 @@ def tiny_network(*, name, embedding_dim, dropout, norm):
     image = tf_keras.Input((112, 112, 3))
     x = tf_keras.layers.Flatten()(tf_keras.layers.AveragePooling2D(BLOCK)(image))
     x = tf_keras.layers.PReLU(name="prelu")(tf_keras.layers.Dense(embedding_dim, name="fc")(x))
-    x = normalization.create(norm, channels=embedding_dim, name="embedding", epsilon=EPSILON, vector=True)(x)
+    x = normalization.create(
+        norm, channels=embedding_dim, name="embedding", epsilon=EPSILON, momentum=0.9, vector=True
+    )(x)
     return tf_keras.Model(image, x, name=name)
 
 
