@@ -175,6 +175,8 @@ def progress(
         file=stream,
         mininterval=0.2 if live else _SECONDS_BETWEEN_LINES,
         delay=1.0 if live else _SECONDS_BETWEEN_LINES,
+        # The clock alone says when: tqdm's own thread would write a line of its own beside one that is just due.
+        miniters=None if live else 1,
         ascii=None if live else True,
         dynamic_ncols=live,
         smoothing=0.1 if live else 0,  # a line every 10 s shows the rate of all units so far

@@ -49,6 +49,24 @@ for _ in console.progress(range(4), description="work", unit="img"):
     assert all(line.startswith("work:") and "img" in line for line in lines)
 
 
+def test_no_line_is_written_twice_by_the_thread_that_watches_bars():
+    """With more than one unit a line, tqdm's thread adds a line where the last one is 10 s old: beside one just due."""
+    result = _run("""
+import time
+from tqdm import tqdm
+from trainer_module import console
+console._SECONDS_BETWEEN_LINES = 1.0
+tqdm.monitor_interval = 0.02
+bar = console.progress(total=10**6, description="work", unit="img")
+bar.maxinterval = 1.0
+start = time.perf_counter()
+while time.perf_counter() - start < 5:
+    bar.update(64)
+    time.sleep(0.09)  # a step, beside which the clock passes 1.0 s
+""")
+    assert 2 <= len(result.stderr.splitlines()) <= 5, result.stderr
+
+
 def test_importing_the_base_modules_costs_no_tensorflow():
     code = "import sys; import trainer_module.features, trainer_module.console; print('tensorflow' in sys.modules)"
     assert _run(code).stdout == "False\n"
