@@ -7,7 +7,6 @@ gives the same bytes, in whatever order the file system lists it. Pillow, numpy 
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from components.verification_resize import check_pair_bytes
 from trainer_module.console import progress
 from trainer_module.errors import DataError
 from trainer_module.features import MAX_SET_MB
+from trainer_module.folders import folder_aside
 
 IDENTITIES = "identities.txt"  # lines "label TAB folder"; behind those of train.rec come those that are kept out
 
@@ -67,9 +67,7 @@ def convert(
     found, listed, kept = check(folder, out, pairs=pairs, keep_out=keep_out)
     faces = KeptFaces(keep_out, kept) if keep_out else None
     trained = {name: files for name, files in found.identities.items() if name not in kept}
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
+    with folder_aside(out) as partial:
         with Skipped(partial, "images", skip_bad) as bad:
             images = FaceFiles(resize, bad)
             if faces:
@@ -77,7 +75,7 @@ def convert(
             counts = _write_train(partial, trained, images, faces) if trained else {}
             bad.check()
             if trained and not counts:
-                raise DataError(f"{folder}: expected an image that can be used. Received: none")
+                raise DataError(f"{folder}: expected an image that can be used. Received: none{bad.first()}")
             names = "".join(f"{label}\t{name}\n" for label, name in enumerate([*counts, *kept]))
             (partial / IDENTITIES).write_bytes(os.fsencode(names))
             report = ConversionReport(len(counts), sum(counts.values()), left_out=found.left_out_line())
@@ -86,8 +84,6 @@ def convert(
             elif pairs:
                 report = _write_listed(partial, listed, pairs.name, images, trained, report, folder)
         partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
 
 
@@ -111,7 +107,7 @@ def _find(folder: Path, out: Path) -> IdentityFolders:
     if os.path.lexists(out):
         raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
     if folder.resolve() in out.resolve().parents:
-        raise DataError(f"{out}: expected a folder outside of {folder}. Received: one in it")
+        raise DataError(f"{out}: expected a folder outside of {str(folder)!r}. Received: one in it")
     found = find_identities(folder)
     for name in found.identities:
         if any(x in name for x in "\t\r\n"):
@@ -168,7 +164,7 @@ def _write_listed(
     images.bad.check()
     whole = [pair for pair in pairs if pair.first in read and pair.second in read]
     if not whole:
-        raise DataError(f"{name}.bin: expected a pair of images that can be used. Received: none")
+        raise DataError(f"{name}.bin: expected a pair of images that can be used. Received: none{images.bad.first()}")
     encoded = [read[x] for pair in whole for x in (pair.first, pair.second)]
     _write_set(folder / f"{name}.bin", encoded, [pair.same for pair in whole])
     trained = {os.path.realpath(files[0].parent) for files in identities.values()}

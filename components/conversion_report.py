@@ -5,6 +5,8 @@ import dataclasses
 from components.face_files import JPEG_QUALITY, SIZE
 from components.pair_drawing import LOOKS
 
+_FEWEST_TO_TRAIN = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class SetReport:
@@ -62,7 +64,7 @@ class KeptReport:
         """For a person."""
         folds = ", nobody in two folds" if self.separate else ""
         return [
-            f"kept out: {self.identities:,} identities ({self.images:,} images){folds}; "
+            f"kept out: {_identities(self.identities)} ({self.images:,} images){folds}; "
             f"{self.hard:,} hard pairs (the most alike of {LOOKS} by thumbnail)"
         ]
 
@@ -97,7 +99,9 @@ class ConversionReport:
 
     def lines(self) -> list[str]:
         """For a person."""
-        lines = [f"train.rec: {self.images:,} images of {self.identities:,} identities"] if self.images else []
+        lines = [f"train.rec: {self.images:,} images of {_identities(self.identities)}"] if self.images else []
+        if self.images and self.identities < _FEWEST_TO_TRAIN:
+            lines.append("warning: one identity alone can't be trained on: there is nobody to tell it from")
         if self.kept_out:
             lines += self.kept_out.lines()
         if self.resized:
@@ -114,3 +118,7 @@ class ConversionReport:
         if self.set:
             lines += self.set.lines()
         return [*lines, *self.skipped]
+
+
+def _identities(count: int) -> str:
+    return f"{count:,} {'identity' if count == 1 else 'identities'}"

@@ -85,7 +85,10 @@ class FaceFiles:
         fits = (header.width, header.height) == _SIDES
         if not fits and not self._resize:
             received = f"{header.width}x{header.height}"
-            raise ImageError(f"expected {SIZE} pixels (--resize accepts others). Received: {received}")
+            raise ImageError(
+                f"expected {SIZE} pixels (--align takes photos, --resize aligned faces of another size). "
+                f"Received: {received}"
+            )
         pixels = decode(data)
         if header.orientation != UPRIGHT:
             self.turned.add(path)

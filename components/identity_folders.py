@@ -68,8 +68,8 @@ def find_identities(folder: Path) -> IdentityFolders:
     identities: dict[str, list[Path]] = {}
     left_out: list[str] = []
     for entry in progress(sorted(folder.iterdir()), description="look for images", unit="folder"):
-        if not _is_usable(entry) or not entry.is_dir():
-            if _is_usable(entry) and _is_image(entry):
+        if not _is_usable(entry) or not entry.is_dir() or _leads_back(entry):
+            if _is_usable(entry) and not entry.is_dir() and _is_image(entry):
                 raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
             left_out.append(f"{entry.name}/" if entry.is_dir() else entry.name)
             continue
@@ -95,7 +95,8 @@ def find_photos(folder: Path) -> IdentityFolders:
     """
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     beside = [path for path in entries if _is_photo(path)]
-    below = (path for entry in entries if _is_usable(entry) and entry.is_dir() for path in entry.iterdir())
+    folders = (entry for entry in entries if _is_usable(entry) and entry.is_dir() and not _leads_back(entry))
+    below = (path for entry in folders for path in entry.iterdir())
     if not beside or any(map(_is_photo, below)):
         return find_identities(folder)
     used = set(beside)
@@ -149,6 +150,11 @@ def _loose(name: str) -> str:
 
 def _is_usable(path: Path) -> bool:
     return not left_by_tools(path.name)
+
+
+def _leads_back(entry: Path) -> bool:
+    """Whether it is a link to the folder that it lies in, or to one that holds that."""
+    return entry.is_symlink() and entry.resolve() in (above := entry.parent.resolve(), *above.parents)
 
 
 def _is_photo(path: Path) -> bool:

@@ -140,11 +140,8 @@ class DatasetReport:
         """The fields as JSON-ready values, and `problems`."""
         return {**dataclasses.asdict(self), "problems": self.problems}
 
-    def to_text(self) -> str:
+    def lines(self) -> Iterator[str]:
         """The report for a person, one fact a line."""
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
         if self.rec_bytes:
             yield from self._record_lines()
         else:

@@ -105,7 +105,9 @@ class KeepOut:
         """
         most = most_pairs(sizes)
         if not most or (exact and most < (self.pairs or UNIT)):
-            fewer = f"{most:,} pairs (--pairs {most})" if most else f"fewer than {UNIT} pairs"
+            separate = most_pairs(sizes, separate=True)
+            alone = f"; {separate:,} with nobody in two folds, as without --pairs" if 0 < separate < most else ""
+            fewer = f"{most:,} pairs at most (--pairs {most}{alone})" if most else f"fewer than {UNIT} pairs"
             raise DataError(
                 f"{folder}: expected {self.pairs or UNIT:,} pairs of the {len(sizes):,} identities that are kept out, "
                 f"half of either kind. Received: {sizes.sum():,} images of them, which make {fewer}; a larger "

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from components.bounded_file import MAX_TABLE_BYTES, read_bounded
 from components.recordio.records import OpenFile, open_local
 from trainer_module.errors import DataError
+from trainer_module.name_text import ESCAPES
 
 IMAGE_COLUMN = "image"
 IDENTITY_COLUMN = "identity"
@@ -69,21 +70,23 @@ def read_pair_attributes(
     path = os.fspath(path)
     header, rows = _parse(path, open_file)
     images = _by_image(path, header, rows, 2 * pairs)
-    for position, row in enumerate(images):
-        if row is None:
-            missing = sum(row is None for row in images)
-            raise PairAttributesError(
-                f"{path}: expected a row for each of the {2 * pairs} images. "
-                f"Received: none for image {position}, {missing} missing in all"
-            )
     return {
-        column: [
-            _of_pair(images[2 * i][place], images[2 * i + 1][place], column)  # type: ignore[index]
-            for i in range(pairs)
-        ]
+        column: [_of_pair(images[2 * i][place], images[2 * i + 1][place], column) for i in range(pairs)]
         for place, column in enumerate(header)
         if column != IMAGE_COLUMN
     }
+
+
+def read_image_column(path: str | os.PathLike[str], column: str, images: int) -> list[str] | None:
+    """Value of one column for each of the 2N images of a set; None without that column.
+
+    Raises:
+      PairAttributesError, DataError, OSError: as `read_pair_attributes`.
+    """
+    path = os.fspath(path)
+    header, rows = _parse(path, open_local)
+    of_images = _by_image(path, header, rows, images)
+    return [row[header.index(column)] for row in of_images] if column in header else None
 
 
 def write_identities(path: str | os.PathLike[str], labels: Sequence[int], files: Sequence[str]) -> None:
@@ -94,8 +97,7 @@ def write_identities(path: str | os.PathLike[str], labels: Sequence[int], files:
       labels: of the 2N images.
       files: their names, for people.
     """
-    # Bytes of a file's name that are no text become escapes.
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with open(path, "w", encoding="utf-8", errors=ESCAPES, newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow((IMAGE_COLUMN, IDENTITY_COLUMN, FILE_COLUMN))
         rows.writerows((place, *of) for place, of in enumerate(zip(labels, files, strict=True)))
@@ -123,8 +125,8 @@ def _parse(path: str, open_file: OpenFile) -> tuple[list[str], list[tuple[int, l
     return names, rows
 
 
-def _by_image(path: str, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[list[str] | None]:
-    """Row of each image, None where there is none."""
+def _by_image(path: str, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[list[str]]:
+    """Row of each image."""
     found: list[list[str] | None] = [None] * images
     place = header.index(IMAGE_COLUMN)
     for line, row in rows:
@@ -140,7 +142,12 @@ def _by_image(path: str, header: list[str], rows: list[tuple[int, list[str]]], i
                 f"{path}, line {line}: expected one row for each image. Received: another one for image {position}"
             )
         found[position] = [value.strip() for value in row]
-    return found
+    if missing := [position for position, row in enumerate(found) if row is None]:
+        raise PairAttributesError(
+            f"{path}: expected a row for each of the {images} images. "
+            f"Received: none for image {missing[0]}, {len(missing)} missing in all"
+        )
+    return [row for row in found if row is not None]
 
 
 def _of_pair(first: str, second: str, column: str) -> str:

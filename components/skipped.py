@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from trainer_module.errors import DataError
+from trainer_module.name_text import ESCAPES
 
 SKIPPED_FILE = "skipped.csv"  # columns: what can't be used, and why
 MOST_NAMED = 20  # in an error, which ends the reading there, and in the lines for a person
@@ -58,6 +59,10 @@ class Skipped:
         if self.count and not self._allowed:
             raise self._error(f"{self.count} of the {self._noun}", "")
 
+    def first(self) -> str:
+        """What ends an error where all was left out: the first of them, or nothing where there is none."""
+        return f"; the first of {self.count:,}: {self._first[0]}" if self._first else ""
+
     def lines(self) -> list[str]:
         """What was left out, for a person."""
         if not self.count:
@@ -73,8 +78,7 @@ class Skipped:
 
     def _row(self, what: str, reason: str) -> None:
         if self._file is None:
-            # A path on Linux need not be UTF-8.
-            self._file = open(self._path, "w", encoding="utf-8", errors="surrogateescape", newline="")
+            self._file = open(self._path, "w", encoding="utf-8", errors=ESCAPES, newline="")
             csv.writer(self._file, lineterminator="\n").writerow(("what", "reason"))
         csv.writer(self._file, lineterminator="\n").writerow((what, reason))
 

@@ -5,11 +5,9 @@ Nothing that a file says becomes part of a path, but for the names of `identitie
 and the standard library only.
 """
 
-import collections
 import dataclasses
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +17,15 @@ from components.bounded_file import read_bounded
 from components.conversion import IDENTITIES
 from components.identity_folders import identity_name
 from components.image_header import ImageError, check_end, check_header
+from components.pair_attributes import attributes_file
 from components.record_example_gen.checks import wrong_label
+from components.set_people import chained_people, contradictions, listed_people, unknown_people
 from components.skipped import SKIPPED_FILE, Skipped
 from components.watched_reader import WatchedReader
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
 from trainer_module.features import JPEG_MAGIC, MAX_PIXELS_SETTING
+from trainer_module.folders import folder_aside
 
 PAIRS_FILE = "pairs.txt"  # lines "path_a TAB path_b TAB 0|1", as `convert --pairs` reads them
 
@@ -63,8 +64,9 @@ def unpack(file: str | os.PathLike[str], out: str | os.PathLike[str], *, skip_ba
 
     Args:
       file: a `.rec` file, maybe with its `.idx` and `identities.txt` beside it, or a verification set's `.bin`.
-      out: the folder to make: one folder an identity, as `convert` reads it. Of a set, an identity is who is on the
-        images of a chain of pairs of one person, and `pairs.txt` lists the pairs.
+      out: the folder to make: one folder an identity, as `convert` reads it. Of a set, `pairs.txt` lists the pairs; an
+        identity is who the column `identity` of `<set>.csv` says, else who is on the images of a chain of pairs of one
+        person, which is said, since one person may then have several folders.
       skip_bad: leave out what can't be used, and list it in `skipped.csv`.
 
     Returns:
@@ -72,24 +74,21 @@ def unpack(file: str | os.PathLike[str], out: str | os.PathLike[str], *, skip_ba
 
     Raises:
       DataError: `out` exists, `file` is neither, it is broken beyond single records, `identities.txt` has no name for a
-        label or one that is no folder's, or, without `skip_bad`, records that can't be used (up to 20 are named).
+        label or one that is no folder's, `<set>.csv` isn't what it should be, or, without `skip_bad`, records that
+        can't be used (up to 20 are named).
     """
     file, out = Path(file), Path(out)
     if os.path.lexists(out):
         raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
     if file.suffix not in (".rec", ".bin"):
         raise DataError(f"{file}: expected a name that ends in .rec or .bin. Received: {file.suffix or 'no ending'}")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
+    with folder_aside(out) as partial:
         with Skipped(partial, "records" if file.suffix == ".rec" else "images", skip_bad) as bad:
             report = (_unpack_records if file.suffix == ".rec" else _unpack_set)(file, partial, bad)
             bad.check()
         if not report.images:
-            raise DataError(f"{file}: expected an image that can be used. Received: none")
+            raise DataError(f"{file}: expected an image that can be used. Received: none{bad.first()}")
         partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return dataclasses.replace(report, skipped=tuple(bad.lines()))
 
 
@@ -173,7 +172,7 @@ def _read_names(path: Path) -> dict[int, str] | None:
             continue
         label, _, encoded = line.partition(b"\t")
         name = os.fsdecode(encoded)
-        if not (label.isdigit() and len(label) < 11) or not _is_folder_name(name):
+        if not _is_label(label.decode("latin-1")) or not _is_folder_name(name):
             expected = f'"label TAB name", a name that a folder can have ({_WITHOUT})'
             raise DataError(f"{path}, line {number}: expected {expected}. Received: {line[:80]!r}")
         if int(label) in names or identity_name(name) in known:
@@ -204,9 +203,10 @@ def _unpack_set(file: Path, out: Path, bad: Skipped) -> UnpackReport:
     places = [place[image] for image in found.images]
     pairs = [(a, b, same) for a, b, same in zip(places[::2], places[1::2], found.is_same.tolist(), strict=True)]
     whole = [pair for pair in pairs if pair[0] in endings and pair[1] in endings]
-    people = _people(whole)
+    people = listed_people(file, places)
     digits = len(str(len(places)))
-    paths = {x: f"{people.get(x, x):0{digits}d}/{x:0{digits}d}{ending}" for x, ending in endings.items()}
+    folders = _folders_of_people(people, file) if people else _numbered(chained_people(whole), digits)
+    paths = {x: f"{folders.get(x, f'{x:0{digits}d}')}/{x:0{digits}d}{ending}" for x, ending in endings.items()}
     for image, position in progress(place.items(), total=len(place), description="unpack", unit="img"):
         if position in paths:
             path = out / paths[position]
@@ -218,37 +218,34 @@ def _unpack_set(file: Path, out: Path, bad: Skipped) -> UnpackReport:
         len(paths),
         len({os.path.dirname(path) for path in paths.values()}),
         len(whole),
-        remarks=(*remarks, *_contradictions(whole)),
+        remarks=(*remarks, *contradictions(whole, people), *([] if people else [unknown_people(file)])),
     )
 
 
-def _people(pairs: Sequence[tuple[int, int, bool]]) -> dict[int, int]:
-    """Image -> the first image of its person, by the pairs of one person; itself where pairs contradict each other.
+def _numbered(people: Mapping[int, int], digits: int) -> dict[int, str]:
+    """Folder of each image, called by the first image of its person."""
+    return {image: f"{person:0{digits}d}" for image, person in people.items()}
 
-    Args:
-      pairs: first image, second image, whether they show one person.
+
+def _folders_of_people(people: Mapping[int, str], file: Path) -> dict[int, str]:
+    """Folder of each image, called by the name that `identities.txt` has for its label, else by the label.
+
+    Raises:
+      DataError: a label that no folder can be called by.
     """
-    leader = {image: image for a, b, _ in pairs for image in (a, b)}
+    table = file.with_name(attributes_file(file.stem))
+    names = _read_names(file.with_name(IDENTITIES)) or {}
+    folders: dict[str, str] = {}  # label -> folder
+    for label in dict.fromkeys(people.values()):
+        number = int(label) if _is_label(label) else None
+        folder = label if number is None else names.get(number, f"{number:0{_DIGITS}d}")
+        if not _is_folder_name(folder) or folder == PAIRS_FILE:
+            raise DataError(f"{table}: expected identities that a folder can be called by. Received: {label[:80]!r}")
+        folders[label] = folder
+    if len({identity_name(folder) for folder in folders.values()}) < len(folders):
+        raise DataError(f"{table}: expected a folder of its own for each identity. Received: one for two labels")
+    return {image: folders[label] for image, label in people.items()}
 
-    def find(image: int) -> int:
-        while leader[image] != image:
-            leader[image] = image = leader[leader[image]]
-        return image
 
-    for a, b, same in pairs:
-        if same:
-            first, second = sorted((find(a), find(b)))
-            leader[second] = first
-    torn = {find(a) for a, b, same in pairs if not same and find(a) == find(b)}
-    return {image: image if find(image) in torn else find(image) for image in leader}
-
-
-def _contradictions(pairs: Sequence[tuple[int, int, bool]]) -> list[str]:
-    """What `convert --pairs` will refuse in the list, a sentence."""
-    kinds: dict[tuple[int, int], set[bool]] = collections.defaultdict(set)
-    for a, b, same in pairs:
-        kinds[min(a, b), max(a, b)].add(same)
-    wrong = sum(len(found) > 1 or (a == b and False in found) for (a, b), found in kinds.items())
-    if not wrong:
-        return []
-    return [f"warning: pairs that are of one person and of two, which `convert --pairs` refuses: {wrong:,}"]
+def _is_label(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 11

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from evaluator_custom import support
 from evaluator_custom.verification_statistics import ProtocolError, RocCurve, allowed, describe_indices
 from trainer_module.console import progress
+from trainer_module.features import FAR_TARGETS
 
-FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+ALL_PAIRS_FAR_TARGETS = (1e-1, *FAR_TARGETS)
 BLOCK = 2048  # images a side of a block of scores; larger ones are no faster
 
 _STEPS = 2**20  # of the counters, in a cosine of 1
@@ -64,7 +65,7 @@ class ScoreCounts:
         curve = self.curve()
         tar: dict[float, float | None] = {}
         thresholds: dict[float, float | None] = {}
-        for target in FAR_TARGETS:
+        for target in ALL_PAIRS_FAR_TARGETS:
             admitted = allowed(target, int(impostor[-1]))
             last = int(np.searchsorted(impostor, admitted, side="right")) - 1  # point whose false accepts are allowed
             can_tell = admitted > 0 and genuine[-1] > 0

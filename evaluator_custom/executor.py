@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import shutil
-import tempfile
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,7 @@ from evaluator_custom.verdict_warnings import verdict_warnings
 from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
 from trainer_module.console import say
 from trainer_module.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
+from trainer_module.folders import private_folder
 
 TRAINING_EXAMPLES_KEY = "training_examples"
 LATEST_BLESSING_KEY = "latest_blessing"
@@ -279,7 +279,7 @@ def _write_report(folder: str, sets: list[EvaluatedSet], facts: dict[str, str], 
     if not sets:
         return
     try:
-        with tempfile.TemporaryDirectory() as local:
+        with private_folder() as local:
             write_report(os.path.join(local, REPORT_FILE), sets, facts, **more)
             for name in sorted(os.listdir(local)):
                 source, target = os.path.join(local, name), os.path.join(folder, name)

@@ -21,7 +21,6 @@ from evaluator_custom import support
 from evaluator_custom.folds import FoldFigures, best_threshold, cut_folds, fold_figures
 from evaluator_custom.verification_result import Cut, VerificationResult
 from evaluator_custom.verification_statistics import (
-    FAR_TARGETS,
     ProtocolError,
     bootstrap_accuracy,
     checked_distances,
@@ -30,6 +29,7 @@ from evaluator_custom.verification_statistics import (
     roc_curve,
     tar_at_far,
 )
+from trainer_module.features import FAR_TARGETS
 
 _EASY_TARGET = 1e-2  # the false accept rate of `tar_1e2`
 

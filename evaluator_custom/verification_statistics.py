@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-FAR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+from trainer_module.features import FAR_TARGETS
+
 # McNemar's exact p-value takes 10 ms at 1,000 disagreements and grows with their cube; the approximation is within
 # 6e-5 of it from there on.
 EXACT_MCNEMAR_LIMIT = 1000

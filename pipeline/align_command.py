@@ -12,7 +12,7 @@ import click
 from components.alignment.settings import MTCNN, WHICH, AlignSettings
 from components.filesystem import is_local
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
-from pipeline.data_commands import echo_json
+from pipeline.data_commands import echo_json, echo_lines
 from pipeline.paths import InputFolder, Number, OutputFolder
 from pipeline.quiet import quiet
 from pipeline.secrets import refuse_secret_path
@@ -111,7 +111,7 @@ def align(
     if as_json:
         echo_json(dataclasses.asdict(report))
     else:
-        click.echo("\n".join([*report.lines(), f"{out}: written"]))
+        echo_lines([*report.lines(), f"{out}: written"])
     for row in report.unreadable:
         say(f"{os.path.join(photos, row.file)}: {row.rejected}")
     if report.unreadable or not report.crops:

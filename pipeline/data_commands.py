@@ -4,18 +4,26 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.align_option import ALIGN, check_align, faces_in
+from pipeline.hints import own_command
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, check_data_files
 from trainer_module.errors import DataError
+from trainer_module.name_text import in_one_line
 
 if TYPE_CHECKING:
     from components.kept_out import KeepOut
     from components.pair_list import PairList
+
+
+def echo_lines(lines: Iterable[str]) -> None:
+    """Prints lines; what a name in one holds besides printable characters is escaped."""
+    click.echo("\n".join(map(in_one_line, lines)))
 
 
 def echo_json(value: Any) -> None:
@@ -82,7 +90,7 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
     if as_json:
         echo_json(report.to_dict())
     else:
-        click.echo(report.to_text())
+        echo_lines(report.lines())
     if report.problems:
         click.echo(f"not clean: {'; '.join(report.problems)}", err=True)
         sys.exit(1)
@@ -143,9 +151,9 @@ def convert(
         conversion.check(Path(folder), Path(out), pairs=listed, keep_out=keep_out)
     with faces_in(folder, align, resize) as faces:
         report = conversion.convert(faces, out, pairs=listed, keep_out=keep_out, resize=resize, skip_bad=skip_bad)
-    click.echo("\n".join([*report.lines(), f"{out}: written"]))
+    echo_lines([*report.lines(), f"{out}: written"])
     if keep_out:
-        click.echo(_how_to_judge(out, keep_out.name, trains=report.images > 0))
+        echo_lines(_how_to_judge(out, keep_out.name, trains=report.images > 0))
 
 
 def _pair_list(pairs: str | None, name: str | None) -> "PairList | None":
@@ -178,9 +186,13 @@ def _option(name: str) -> click.Parameter:
     return next(x for x in click.get_current_context().command.params if x.name == name)
 
 
-def _how_to_judge(out: str, name: str, *, trains: bool) -> str:
-    """The command that judges a model by the set that was drawn."""
-    if not trains:
-        return f"judge by it: arcface-tfx evaluate MODEL --data {shlex.quote(out)} --sets {name}"
-    conditions = f"[{name}.accuracy >= 0.95, {name}.leaks <= 0]"
-    return f"judge by it: arcface-tfx run --data {shlex.quote(out)} --set 'evaluation.conditions={conditions}'"
+def _how_to_judge(out: str, name: str, *, trains: bool) -> list[str]:
+    """The commands that judge a model by the set that was drawn; a person puts the model's path in."""
+    command, data = own_command(), shlex.quote(out)
+    lines = [f"judge by it:         {command} evaluate MODEL --data {data} --sets {name}"]
+    if trains:
+        conditions = f"[{name}.accuracy >= 0.95, {name}.leaks <= 0]"
+        run = f"{command} run --data {data} --init-from MODEL --set 'evaluation.conditions={conditions}'"
+        lines.append(f"train and judge:     {run}")
+        lines.append("                     (--preset instead of --init-from trains anew: `presets` lists them)")
+    return lines

@@ -15,6 +15,7 @@ from pipeline.paths import InputFolder, InputOrList, OutputFile
 from pipeline.quiet import quiet
 from trainer_module.console import progress, say, waiting
 from trainer_module.errors import DataError
+from trainer_module.name_text import as_utf8
 
 _ENDINGS = (".npz", ".csv", ".parquet", ".npy")
 
@@ -30,7 +31,7 @@ resize_option = click.option(
     "--output",
     type=OutputFile(_ENDINGS),
     help="Write the embeddings to this file, whose ending says how: .npz (names, embeddings, norms), .npy (embeddings "
-    "alone), .csv or .parquet. Without it, JSON is printed.",
+    "alone, a row an image, NaN where one was left out), .csv or .parquet. Without it, JSON is printed.",
 )
 @click.option(
     "--batch-size",
@@ -51,6 +52,8 @@ def embed(model: str, images: tuple[str, ...], output: str | None, batch_size: i
     """
     check_align(align, resize)
     paths = _listed(images)
+    for line in _remarks(paths):
+        say(line)
     with quiet():
         with waiting(f"loading TensorFlow and {model}"):
             from serving.local import LocalModel
@@ -93,18 +96,28 @@ def _listed(given: Sequence[str]) -> list[str]:
     return paths
 
 
+def _remarks(paths: list[str]) -> list[str]:
+    """What is odd about the names, a line each."""
+    again = len(paths) - len(set(paths))
+    others = sum(as_utf8(path) != path for path in paths)
+    return [
+        *([f"warning: images given more than once, each time embedded: {again:,}"] * bool(again)),
+        *([f"warning: names that are not UTF-8, whose bytes are written as \\xNN: {others:,}"] * bool(others)),
+    ]
+
+
 def _parts(model: Any, paths: list[str], given: dict[str, Any], bad: list[int]) -> Iterator[tuple[list[str], Any]]:
     """Names and embeddings of each batch, with a bar; what can't be used is said, and its position kept in `bad`."""
     with progress(total=len(paths), description="embedding", unit="img") as bar:
 
         def left_out(position: int, error: Exception) -> None:
             reason = f"{paths[position]}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            say(f"left out: {_printable(reason)}")
+            say(f"left out: {reason}")
             bad.append(position)
             bar.update()
 
         for part in model.embed_iter(paths, on_bad=left_out, **given):
-            yield [_printable(paths[position]) for position in part.positions], part
+            yield [as_utf8(paths[position]) for position in part.positions], part
             bar.update(len(part))
 
 
@@ -114,7 +127,7 @@ def _to_json(model: Any, paths: list[str], given: dict[str, Any]) -> int:
     between = "[\n"
     for names, part in _parts(model, paths, given, bad):
         for name, embedding, norm in zip(names, part.embeddings.tolist(), part.norms.tolist(), strict=True):
-            click.echo(between + json.dumps({"image": name, "embedding": embedding, "norm": norm}), nl=False)
+            click.echo(between + json.dumps({"name": name, "embedding": embedding, "norm": norm}), nl=False)
             between = ",\n"
     click.echo("[]" if between == "[\n" else "\n]")
     return len(bad)
@@ -126,16 +139,11 @@ def _to_file(model: Any, paths: list[str], given: dict[str, Any], output: str, d
 
     bad: list[int] = []
     written = 0
-    with embedding_file(output, dim) as write:
+    with embedding_file(output, dim, len(paths)) as write:
         for names, part in _parts(model, paths, given, bad):
-            write(names, part.embeddings, part.norms)
+            write(names, part.positions, part.embeddings, part.norms)
             written += len(part)
         if not written:
             raise click.ClickException(f"no image can be embedded: {output} is not written")
     click.echo(f"{output}: {written:,} embeddings of {dim} values")
     return len(bad)
-
-
-def _printable(name: str) -> str:
-    """A name as UTF-8 can hold it: bytes of a file's name that are no text become escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

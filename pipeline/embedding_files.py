@@ -3,7 +3,7 @@
 | ending | what it holds | memory beside a batch |
 |---|---|---|
 | `.npz` | `names` [N], `embeddings` float32 [N, D], `norms` float32 [N] | names and norms |
-| `.npy` | float32 [N, D] | none |
+| `.npy` | float32 [N, D]: row i is image i, NaN where it was left out | none |
 | `.csv` | a line an image: name, norm, e0 ... e(D-1) | none |
 | `.parquet` | name, norm, embedding (float32 [D]) | 4,096 rows: 8 MB of 512 values |
 """
@@ -17,20 +17,22 @@ from typing import IO, Any
 
 import numpy as np
 
-# Is given names, embeddings float32 [N, D] and norms float32 [N] of the next images.
-Write = Callable[[list[str], np.ndarray, np.ndarray], None]
+# Is given names, positions among all images (int64 [N], ascending), embeddings float32 [N, D] and norms float32 [N] of
+# the next images.
+Write = Callable[[list[str], np.ndarray, np.ndarray, np.ndarray], None]
 
 _ROWS_PER_GROUP = 4096
 _NAMES_AT_A_TIME = 65_536
 
 
 @contextlib.contextmanager
-def embedding_file(path: str, dim: int) -> Iterator[Write]:
+def embedding_file(path: str, dim: int, images: int) -> Iterator[Write]:
     """Writes a file of embeddings aside, and renames it when the body has ended well.
 
     Args:
       path: the file; its ending is one of these four.
       dim: D.
+      images: how many there are, with those that are left out.
 
     Yields:
       The function that takes each batch.
@@ -38,7 +40,7 @@ def embedding_file(path: str, dim: int) -> Iterator[Write]:
     aside = f"{path}.writing-{os.getpid()}"
     os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
     try:
-        with _WRITERS[os.path.splitext(path)[1].lower()](aside, dim) as write:
+        with _WRITERS[os.path.splitext(path)[1].lower()](aside, dim, images) as write:
             yield write
         os.replace(aside, path)
     finally:
@@ -47,18 +49,27 @@ def embedding_file(path: str, dim: int) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _npy(path: str, dim: int) -> Iterator[Write]:
+def _npy(path: str, dim: int, images: int) -> Iterator[Write]:
     rows = 0
 
-    def write(names: list[str], embeddings: np.ndarray, norms: np.ndarray) -> None:
+    def fill(end: int) -> None:
         nonlocal rows
-        file.write(np.ascontiguousarray(embeddings, "<f4").tobytes())
-        rows += len(names)
+        for _ in range(rows, end):
+            file.write(np.full(dim, np.nan, "<f4").tobytes())
+        rows = max(rows, end)
+
+    def write(names: list[str], positions: np.ndarray, embeddings: np.ndarray, norms: np.ndarray) -> None:
+        nonlocal rows
+        for position, embedding in zip(positions.tolist(), np.ascontiguousarray(embeddings, "<f4"), strict=True):
+            fill(position)
+            file.write(embedding.tobytes())
+            rows += 1
 
     with open(path, "wb") as file:
         _header(file, "<f4", (0, dim))
         begin = file.tell()
         yield write
+        fill(images)
         file.seek(0)
         _header(file, "<f4", (rows, dim))  # numpy leaves room in it for the number of rows to grow
         if file.tell() != begin:
@@ -66,18 +77,19 @@ def _npy(path: str, dim: int) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _npz(path: str, dim: int) -> Iterator[Write]:
+def _npz(path: str, dim: int, images: int) -> Iterator[Write]:
     names: list[str] = []
     norms: list[np.ndarray] = [np.zeros(0, "<f4")]
     embeddings = f"{path}.embeddings"
 
-    def write(some: list[str], vectors: np.ndarray, lengths: np.ndarray) -> None:
+    def write(some: list[str], positions: np.ndarray, vectors: np.ndarray, lengths: np.ndarray) -> None:
+        rows = np.arange(len(names), len(names) + len(some))  # those that were left out have none
         names.extend(some)
         norms.append(lengths)
-        write_vectors(some, vectors, lengths)
+        write_vectors(some, rows, vectors, lengths)
 
     try:
-        with _npy(embeddings, dim) as write_vectors:
+        with _npy(embeddings, dim, 0) as write_vectors:
             yield write
         with zipfile.ZipFile(path, "w") as archive:
             archive.write(embeddings, "embeddings.npy")
@@ -103,8 +115,8 @@ def _header(file: IO[bytes], kind: str, shape: tuple[int, ...]) -> None:
 
 
 @contextlib.contextmanager
-def _csv(path: str, dim: int) -> Iterator[Write]:
-    def write(names: list[str], embeddings: np.ndarray, norms: np.ndarray) -> None:
+def _csv(path: str, dim: int, images: int) -> Iterator[Write]:
+    def write(names: list[str], positions: np.ndarray, embeddings: np.ndarray, norms: np.ndarray) -> None:
         # numpy's text of a float32 is the shortest that reads back as the same number.
         values = np.column_stack([norms, embeddings]).astype(np.float32).astype(str)
         rows.writerows([name, *of_image] for name, of_image in zip(names, values.tolist(), strict=True))
@@ -116,7 +128,7 @@ def _csv(path: str, dim: int) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _parquet(path: str, dim: int) -> Iterator[Write]:
+def _parquet(path: str, dim: int, images: int) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -124,7 +136,7 @@ def _parquet(path: str, dim: int) -> Iterator[Write]:
     schema = pa.schema([("name", pa.string()), ("norm", pa.float32()), ("embedding", vector)])
     waiting: list[Any] = []
 
-    def write(names: list[str], embeddings: np.ndarray, norms: np.ndarray) -> None:
+    def write(names: list[str], positions: np.ndarray, embeddings: np.ndarray, norms: np.ndarray) -> None:
         values = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel(), pa.float32()), dim)
         waiting.append(pa.table([pa.array(names), pa.array(norms, pa.float32()), values], schema=schema))
         if sum(len(table) for table in waiting) >= _ROWS_PER_GROUP:
@@ -140,7 +152,7 @@ def _parquet(path: str, dim: int) -> Iterator[Write]:
         flush()
 
 
-_WRITERS: dict[str, Callable[[str, int], contextlib.AbstractContextManager[Write]]] = {
+_WRITERS: dict[str, Callable[[str, int, int], contextlib.AbstractContextManager[Write]]] = {
     ".npz": _npz,
     ".csv": _csv,
     ".parquet": _parquet,

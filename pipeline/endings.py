@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from pipeline.surroundings import check_working_folder, settle
+from pipeline.surroundings import check_surroundings, settle
 from trainer_module.console import say
 from trainer_module.errors import DataError, in_short
 
@@ -31,7 +31,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Parses a command's own arguments and runs it."""
         with ends_in_words():
-            check_working_folder()
+            check_surroundings()
             return super().invoke(ctx)
 
 
@@ -66,20 +66,18 @@ def _said(error: BaseException, log: str | None) -> int:
         say("interrupted")
         return 130
     if isinstance(error, DataError):
-        say(f"error: {_in_one_line(error)}")
+        say(f"error: {error}")
         return 2
     if isinstance(error, OSError) and error.filename is not None and error.errno not in _MACHINES_FAULTS:
         path = os.fsdecode(error.filename)
-        say(f"error: {_in_one_line(path)}: expected a path that can be used. Received: {error.strerror}")
+        say(f"error: {path}: expected a path that can be used. Received: {error.strerror}")
         return 2
-    say(f"failed: {type(error).__name__}: {_in_one_line(in_short(error))}")
-    say(f"log: {_written(log)}")
+    say(f"failed: {type(error).__name__}: {in_short(error)}")
+    try:
+        say(f"log: {_written(log)}")
+    except OSError as unwritten:  # a full disk, or a limit on files, which may be what failed before
+        say(f"log: expected to write one. Received: {unwritten.strerror}")
     return 1
-
-
-def _in_one_line(what: object) -> str:
-    """The text, with what moves a terminal's cursor as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(what))
 
 
 def _written(log: str | None) -> str:

@@ -17,6 +17,7 @@ from pipeline.quiet import quiet
 from trainer_module.console import tinted, waiting
 from trainer_module.errors import DataError
 from trainer_module.features import PixelFormat
+from trainer_module.name_text import in_one_line
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -246,7 +247,7 @@ def _show(lines: list[str], figures: dict[str, Any], output: str | None, as_json
         echo_json(figures)
         return
     for line in lines:
-        click.echo(tinted(line, sys.stdout))
+        click.echo(tinted(in_one_line(line), sys.stdout))
 
 
 def _load(models: list[str], flags: dict[str, Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from pipeline.paths import InputFile, InputFolder, Number, OutputFolder
 from pipeline.quiet import quiet
 from trainer_module.console import waiting
 from trainer_module.errors import DataError
+from trainer_module.features import FAR_TARGETS
 
 
 @click.command(epilog="Example: arcface-tfx import-mxnet models/model-r100-ii/model 0 build/r100")
@@ -87,9 +88,9 @@ def _write_import(source: str, read: Callable[[], Any], out: str) -> None:
 )
 @click.option(
     "--far",
-    type=Number(0, 1, min_open=True, max_open=True),
-    help="Take the threshold of this false accept rate from the model's evaluation: 1e-2, 1e-3 and so on, as far as "
-    "its pairs bear them.",
+    type=Number(),
+    help="Take the threshold of this false accept rate from the model's evaluation: "
+    f"{', '.join(f'{rate:g}' for rate in FAR_TARGETS)}, as far as its pairs bear them.",
 )
 @click.option(
     "--set-name",
@@ -116,6 +117,8 @@ def verify(
     check_align(align, resize)
     if threshold is not None and (far is not None or set_name is not None):
         raise click.UsageError("--threshold goes without --far and --set-name, which take one from the evaluation")
+    if far is not None and far not in FAR_TARGETS:
+        raise DataError(f"--far: expected one of {', '.join(f'{rate:g}' for rate in FAR_TARGETS)}. Received: {far:g}")
     with quiet():
         with waiting(f"loading TensorFlow and {model}"):
             from serving.local import LocalModel

@@ -3,7 +3,7 @@
 import os
 
 from trainer_module.cluster import past_proxies
-from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, say
+from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, output_is_closed, say
 from trainer_module.errors import DataError
 from trainer_module.run_log import RUN_LOG
 
@@ -19,12 +19,18 @@ def settle() -> None:
     past_proxies(os.environ)  # Beam's portable runner and TensorFlow's workers talk to this host by gRPC
 
 
-def check_working_folder() -> None:
-    """Checks that the working folder exists: Python can't tell a relative path's place otherwise.
+def check_surroundings() -> None:
+    """Checks that there is a working folder, and something that takes what is printed.
+
+    Python can't tell a relative path's place without the one. What went to the other would be lost without a word.
 
     Raises:
-      DataError: it was removed.
+      DataError: the working folder was removed, or standard output is closed.
     """
+    if output_is_closed():
+        raise DataError(
+            "standard output: expected one to write to (`> /dev/null` throws the words away). Received: a closed one"
+        )
     try:
         os.getcwd()
     except OSError as error:

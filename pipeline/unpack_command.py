@@ -2,6 +2,7 @@
 
 import click
 
+from pipeline.data_commands import echo_lines
 from pipeline.paths import InputFile, OutputFolder
 
 
@@ -18,4 +19,4 @@ def unpack(file: str, folder: str, skip_bad: bool) -> None:
     from components import unpacking
 
     report = unpacking.unpack(file, folder, skip_bad=skip_bad)
-    click.echo("\n".join([*report.lines(), f"{folder}: written"]))
+    echo_lines([*report.lines(), f"{folder}: written"])

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from trainer_module.name_text import in_one_line
 from trainer_module.run_log import note
 
 # What a line begins with -> its colour on a terminal, in ANSI's numbers.
@@ -22,6 +23,7 @@ CONSOLE_FD = "ARCFACE_TFX_CONSOLE_FD"
 LOG = "ARCFACE_TFX_LOG"
 _SECONDS_BETWEEN_LINES = 10.0  # where the console is no terminal, a bar becomes a line now and then
 _stream: TextIO | None = None
+_closed: set[int] = set()  # descriptors of this process that the shell had closed
 
 
 def open_standard_streams() -> None:
@@ -35,11 +37,17 @@ def open_standard_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number, which is this one
-    for name, fd in (("stdout", 1), ("stderr", 2)):
+            _closed.add(fd)
+    for name, fd, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(fd, "w", closefd=False))
+            setattr(sys, name, os.fdopen(fd, mode, closefd=False))
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def output_is_closed() -> bool:
+    """Whether the shell had closed standard output."""
+    return 1 in _closed
 
 
 def console() -> TextIO:
@@ -66,6 +74,7 @@ def is_live() -> bool:
 
 def say(message: str) -> None:
     """Writes one line to the console, above a progress bar if there is one, and to the run's log."""
+    message = in_one_line(message)
     note(message)
     stream = console()
     if is_live():

@@ -1,17 +1,16 @@
 """One worker or many: the strategy of this process, and the processes of a multi-worker run on this host."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import tensorflow as tf
 
 from trainer_module.cluster import LOOPBACK, TF_CONFIG, Task, past_proxies
 from trainer_module.console import CONSOLE_FD, log_file
+from trainer_module.folders import private_folder
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
@@ -75,27 +74,26 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
       WorkerError: with the number, the exit code and the log of the worker.
     """
     tasks = Task.on_this_host(_free_addresses(job.settings.workers)) if joined is None else [joined]
-    scratch = tempfile.mkdtemp(prefix="arcface-tfx-workers-")
-    job_path = os.path.join(scratch, "job.json")
-    with open(job_path, "w") as f:
-        f.write(job.to_json())
-    kept = log_file()
-    prefix = os.path.join(scratch, "") if kept is None else f"{kept.removesuffix('.log')}-"
-    logs = [f"{prefix}{task.role}-{task.index}.log" for task in tasks]
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for task, log in zip(tasks, logs, strict=True):
-            processes.append(_start_worker(job_path, task, log, shows=joined is not None or task.is_first()))
-        _supervise(processes, logs, job, _started_path(job_path))
-    except WorkerError:
-        if kept is None:
-            _copy_to_stderr(logs)
-        raise
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        shutil.rmtree(scratch)
+    with private_folder() as scratch:
+        job_path = os.path.join(scratch, "job.json")
+        with open(job_path, "w") as f:
+            f.write(job.to_json())
+        kept = log_file()
+        prefix = os.path.join(scratch, "") if kept is None else f"{kept.removesuffix('.log')}-"
+        logs = [f"{prefix}{task.role}-{task.index}.log" for task in tasks]
+        processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for task, log in zip(tasks, logs, strict=True):
+                processes.append(_start_worker(job_path, task, log, shows=joined is not None or task.is_first()))
+            _supervise(processes, logs, job, _started_path(job_path))
+        except WorkerError:
+            if kept is None:
+                _copy_to_stderr(logs)
+            raise
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
 
 
 def _started_path(job_path: str) -> str:

@@ -8,6 +8,7 @@ from serving.export import ModelMetadata, export_saved_model
 from trainer_module import backbones, checkpoints, distribution, loop
 from trainer_module.cluster import given_task
 from trainer_module.curve import CURVE_FILE
+from trainer_module.errors import DataError
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 
@@ -26,7 +27,7 @@ def run_fn(fn_args: Any) -> None:
         `holdout.json`, `serving_model_dir` the SavedModel.
 
     Raises:
-      DataError: TF_CONFIG names a cluster that the settings don't.
+      DataError: TF_CONFIG names a cluster that the settings don't, or there are images of one identity alone.
       WorkerError: one of several workers failed.
     """
     settings = TrainSettings.from_dict(fn_args.custom_config["settings"])
@@ -40,8 +41,11 @@ def run_fn(fn_args: Any) -> None:
         holdout_patterns=[] if fn_args.eval_files == fn_args.train_files else list(fn_args.eval_files),
         any_size=fn_args.custom_config["any_size"],
     )
+    classes = loop.number_of_classes(job.transform_graph)
     if not settings.steps:
         job = dataclasses.replace(job, run_dir=settings.init_from)  # nothing to train: the checkpoint is there
+    elif classes < 2:
+        raise DataError(f"training: expected images of two identities or more to tell apart. Received: of {classes}")
     elif settings.workers > 1:
         distribution.run_workers(job, joined)
     else:
@@ -54,7 +58,7 @@ def run_fn(fn_args: Any) -> None:
         options=settings.build_options(),
         embedding_dim=backbone.output_shape[-1],
         pixel_format=settings.pixel_format(),
-        classes=loop.number_of_classes(job.transform_graph),
+        classes=classes,
         training=settings.to_dict(),
         max_image_pixels=settings.max_image_pixels,
     )

@@ -1,9 +1,10 @@
 """What finds faces in photos: MTCNN, or a function of the user's."""
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ def load_detector(name: str) -> Detector:
       The detector; that of a user is held to what a `Detector` gives.
 
     Raises:
-      DataError: no such module or function, or one that gives no function.
+      DataError: no such module or function, or one that fails or gives no function.
     """
     if name == MTCNN:
         from components.alignment.mtcnn import Mtcnn  # onnxruntime and onnx, 0.5 s
@@ -53,16 +54,29 @@ def load_detector(name: str) -> Detector:
         raise DataError(f"detector: expected {MTCNN!r} or 'package.module:function'. Received: {name!r}")
     if os.getcwd() not in sys.path:  # not there where the installed script was started
         sys.path.append(os.getcwd())
-    try:
+    with _blamed(name, "a module that can be imported"):
         load = getattr(importlib.import_module(module), function, None)
-    except ImportError as error:
-        raise DataError(f"detector: expected a module that can be imported. Received: {name!r}: {error}") from error
     if not callable(load):
         raise DataError(f"detector: expected a function {function!r} in {module!r}. Received: {name!r}")
-    detector = load()
+    with _blamed(name, "a function that loads the detector without arguments"):
+        detector = load()
     if not callable(detector):
         raise DataError(f"detector {name!r}: expected a function from images to faces. Received: {detector!r}")
     return _Checked(name, detector)
+
+
+@contextlib.contextmanager
+def _blamed(name: str, expected: str) -> Iterator[None]:
+    """Says of whatever a user's code raises that it is theirs.
+
+    Raises:
+      DataError: it raised something.
+    """
+    try:
+        yield
+    except Exception as error:
+        received = f"{type(error).__name__}: {error}"
+        raise DataError(f"detector {name!r}: expected {expected}. Received: {received}") from error
 
 
 class _Checked:
@@ -76,9 +90,10 @@ class _Checked:
         """See `Detector`.
 
         Raises:
-          DataError: another number of lists than of images, or a face that isn't one.
+          DataError: an exception, another number of lists than of images, or a face that isn't one.
         """
-        answer = self._detector(images)
+        with _blamed(self._name, "one list of faces for each image"):
+            answer = [list(faces) for faces in self._detector(images)]
         if len(answer) != len(images):
             received = f"{len(answer)} for {len(images)} images"
             raise DataError(f"detector {self._name!r}: expected one list of faces for each image. Received: {received}")

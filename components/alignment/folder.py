@@ -14,7 +14,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +28,8 @@ from components.alignment.sheet import MOST_SHOWN, SHEET_FILE, write_sheet
 from components.identity_folders import find_identities
 from trainer_module.console import progress, say
 from trainer_module.errors import DataError
+from trainer_module.folders import private_folder
+from trainer_module.name_text import ESCAPES
 
 _BATCH = 32
 _PLAN = "plan.json"
@@ -103,7 +104,7 @@ def align_folder(
     if os.path.lexists(out) if local else filesystem.exists(os.path.join(out, FACES_FILE)):
         raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
     if local and filesystem.is_local(photos) and Path(photos).resolve() in Path(out).resolve().parents:
-        raise DataError(f"{out}: expected a folder outside of {photos}. Received: one in it")
+        raise DataError(f"{out}: expected a folder outside of {photos!r}. Received: one in it")
     found = list_photos(photos)
     batches = [
         Batch(number, found.names[begin : begin + _BATCH])
@@ -140,7 +141,7 @@ def aligned_folder(photos: str, settings: AlignSettings = DEFAULT_SETTINGS) -> I
       DataError: a photo can't be read, none has a face that counts, or what `find_identities` refuses.
     """
     find_identities(Path(photos))
-    with tempfile.TemporaryDirectory(prefix="arcface-tfx-") as above:
+    with private_folder() as above:
         out = os.path.join(above, os.path.basename(os.path.abspath(photos)))  # a name that bars and errors may show
         report = align_folder(photos, out, settings)
         rows = [dataclasses.replace(row, file=os.path.join(photos, row.file)) for row in report.examples]
@@ -229,7 +230,7 @@ def _finish(job: AlignJob, batches: list[Batch]) -> AlignReport:
                 yield row
 
     with filesystem.write_aside(os.path.join(job.work, FACES_FILE), job.aside) as file:
-        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="", write_through=True)
+        text = io.TextIOWrapper(file, "utf-8", errors=ESCAPES, newline="", write_through=True)
         write_faces(text, rows())
         text.detach()
     if shown:

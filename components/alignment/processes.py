@@ -11,6 +11,10 @@ from components.alignment.job import AlignJob, Batch
 from trainer_module.processes import die_with_parent
 
 
+class ProcessLostError(RuntimeError):
+    """A process ended in the middle of its work."""
+
+
 def run_in_processes(
     job: AlignJob, batches: Sequence[Batch], done: Callable[[int], object], processes: int = 0
 ) -> None:
@@ -24,7 +28,7 @@ def run_in_processes(
 
     Raises:
       DataError: the settings name no detector, or a user's one gave what is no face.
-      concurrent.futures.BrokenExecutor: a process was killed, for want of memory, say.
+      ProcessLostError: a process was killed.
     """
     processes = min(processes or len(os.sched_getaffinity(0)), len(batches))
     if processes <= 1:
@@ -37,6 +41,11 @@ def run_in_processes(
         waiting = [pool.submit(_write, job, batch) for batch in batches]
         for future in concurrent.futures.as_completed(waiting):
             done(future.result())
+    except concurrent.futures.BrokenExecutor as error:
+        raise ProcessLostError(
+            f"one of {processes} processes was killed, for want of memory perhaps: fewer --processes or a smaller "
+            "--max-pixels take less. What is finished stays; the same command goes on with the rest"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -22,6 +22,7 @@ from components.synthetic.condition import Variation
 from components.synthetic.faces import Condition, Identity, encode
 from trainer_module.console import progress
 from trainer_module.features import VERIFICATION_SETS
+from trainer_module.folders import folder_aside
 
 GENERATOR_VERSION = 2  # raise it when the same spec draws other pictures
 FOLDS = 10
@@ -107,9 +108,7 @@ def write_dataset(
     out = Path(out_dir)
     if _holds(out, spec):
         return "unchanged"
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
+    with folder_aside(out) as partial:
         with progress(
             total=spec.num_images + len(VERIFICATION_SETS) * spec.pairs, description="draw", unit="img"
         ) as bar:
@@ -118,8 +117,6 @@ def write_dataset(
                 _write_pairs(partial / f"{name}.bin", spec, stream, processes, bar)
         _write_manifest(partial, spec)
         _replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return "written"
 
 
@@ -220,7 +217,7 @@ def _holds(folder: Path, spec: SyntheticSpec) -> bool:
 
 def _replace(partial: Path, out: Path) -> None:
     """Renames the finished folder into place."""
-    old = out.with_name(f"{partial.name}.old")
+    old = partial.with_name(f"{partial.stem}.old{partial.suffix}")  # a name that the next try removes
     if out.exists():
         out.rename(old)
     partial.rename(out)

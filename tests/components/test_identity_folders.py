@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from components.identity_folders import FileNames, find_identities
+from components.identity_folders import FileNames, find_identities, find_photos
 from tests.helpers import jpeg
 from trainer_module.errors import DataError
 
@@ -83,6 +83,15 @@ def test_an_image_that_belongs_to_nobody_is_refused(faces, name, message):
     _write(faces, name)
     with pytest.raises(DataError, match=message):
         find_identities(faces)
+
+
+def test_a_link_that_leads_back_is_left_out(faces):
+    (faces / "Ann" / "again").symlink_to(faces / "Ann", target_is_directory=True)
+    (faces / "loop").symlink_to(faces, target_is_directory=True)
+    (faces / "itself.jpg").symlink_to("itself.jpg")
+    assert find_photos(faces / "Ann").left_out == ("again/",)
+    (faces / "itself.jpg").unlink()
+    assert "loop/" in find_identities(faces).left_out
 
 
 def test_one_name_in_two_unicode_forms_is_no_two_people(faces):

@@ -55,7 +55,7 @@ def test_clean(tmp_path):
     assert [(x.name, x.pairs, x.same) for x in report.sets] == [("lfw", 10, 5)]
     assert report.shared == 0
     assert report.problems == []
-    assert "lfw.bin       10 pairs: 5 same, 5 different" in report.to_text()
+    assert "lfw.bin       10 pairs: 5 same, 5 different" in "\n".join(report.lines())
     assert json.loads(json.dumps(report.to_dict()))["per_identity"]["median"] == 2.0
 
 
@@ -68,8 +68,8 @@ def test_a_set_that_shares_images_with_training_or_has_other_sizes(tmp_path):
     (found,) = report.sets
     assert (found.images, found.trained_on, found.resized) == (4, 2, 1)
     assert report.problems == ["lfw.bin shares images with train.rec"]
-    assert "WARNING: 2 images of 4 are in train.rec, too" in report.to_text()
-    assert "1 image of 4 not 112x112: resized (bicubic)" in report.to_text()
+    assert "WARNING: 2 images of 4 are in train.rec, too" in "\n".join(report.lines())
+    assert "1 image of 4 not 112x112: resized (bicubic)" in "\n".join(report.lines())
 
 
 def test_histogram_covers_everyone():
@@ -93,7 +93,7 @@ def test_the_same_picture_under_two_identities(tmp_path):
     report = inspect(tmp_path)
     assert report.shared == 1  # keys 1 and 3 show the same picture of one identity
     assert report.shared_keys == ((0, 2),)
-    assert "keys 0 = 2" in report.to_text()
+    assert "keys 0 = 2" in "\n".join(report.lines())
     assert report.problems == []
 
 
@@ -144,7 +144,7 @@ def test_what_the_header_says_beside_the_labels_is_a_remark_and_no_problem(tmp_p
         "2 identity records without an image: 6, 7",
         "2 images that no identity record claims: 3, 4",
     )
-    assert "remark        3 identities announced, and 2 labels in the images" in report.to_text()
+    assert "remark        3 identities announced, and 2 labels in the images" in "\n".join(report.lines())
 
 
 def test_what_ingest_refuses_is_found(tmp_path, monkeypatch):
@@ -160,7 +160,7 @@ def test_what_ingest_refuses_is_found(tmp_path, monkeypatch):
         "expected an image of 1 to 16,777,216 pixels (ingest.max_image_pixels). Received: 13000x13000"
     )
     assert report.turned == 1
-    assert "turned        1 image, as their EXIF orientation says" in report.to_text()
+    assert "turned        1 image, as their EXIF orientation says" in "\n".join(report.lines())
 
 
 def test_verification_sets_alone(tmp_path):
@@ -168,7 +168,7 @@ def test_verification_sets_alone(tmp_path):
     (tmp_path / "._calfw.bin").write_bytes(b"what macOS leaves")
     report = inspect(tmp_path)
     assert report.problems == []
-    assert report.to_text().splitlines() == [
+    assert list(report.lines()) == [
         f"{tmp_path}: verification sets alone, no train.rec",
         "calfw.bin     10 pairs: 5 same, 5 different",
     ]
@@ -187,7 +187,7 @@ def test_a_set_that_a_run_would_refuse_is_a_problem(tmp_path, image, reason):
     verification_bin.write(tmp_path / "lfw.bin", [jpeg(1), jpeg(2), jpeg(3), image], [True, False])
     report = inspect(tmp_path)
     assert report.problems == ["lfw.bin is no usable verification set"]
-    assert reason in report.to_text()
+    assert reason in "\n".join(report.lines())
 
 
 def test_attributes_that_do_not_fit_their_set_are_a_problem(tmp_path):
@@ -202,7 +202,7 @@ def test_broken_verification_set(tmp_path):
     (tmp_path / "lfw.bin").write_bytes(b"text")
     report = inspect(tmp_path)
     assert report.problems == ["lfw.bin is no usable verification set"]
-    assert "expected a whole pickle" in report.to_text()
+    assert "expected a whole pickle" in "\n".join(report.lines())
 
 
 def test_missing_index(tmp_path):

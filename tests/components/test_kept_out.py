@@ -15,6 +15,7 @@ from components.identity_folders import find_identities
 from components.inspection import inspect
 from components.kept_out import KeepOut
 from components.pair_attributes import read_pair_attributes
+from pipeline.hints import own_command
 from tests.helpers import ROOT, jpeg
 from trainer_module.errors import DataError
 
@@ -177,12 +178,27 @@ def test_more_pairs_than_the_files_can_make_are_an_error_before_one_is_read(face
         convert(faces, tmp_path / "out", keep_out=KeepOut(0.5, pairs=6000))
     assert str(caught.value) == (
         f"{faces}: expected 6,000 pairs of the 30 identities that are kept out, half of either kind. Received: "
-        "120 images of them, which make 360 pairs (--pairs 360); a larger --verify-identities keeps out more"
+        "120 images of them, which make 360 pairs at most (--pairs 360); a larger --verify-identities keeps out more"
     )
     # What bad files cost is known after reading alone, and said.
     report = convert(faces, tmp_path / "out", keep_out=KeepOut(0.5, pairs=360), skip_bad=True)
     assert report.set.pairs == 180
     assert "warning: 180 of the 360 pairs: the images make no more" in report.set.remarks
+
+
+def test_fewer_pairs_do_with_everybody_in_one_fold():
+    message = r"make 2,740 pairs at most \(--pairs 2740; 120 with nobody in two folds, as without --pairs\); a larger"
+    with pytest.raises(DataError, match=message):
+        KeepOut(0.5, pairs=6000).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True)
+    assert KeepOut(0.5).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True) == 120
+
+
+def test_one_identity_left_for_training_is_said(faces, tmp_path):
+    report = convert(faces, tmp_path / "out", keep_out=KeepOut(0.99))
+    assert report.lines()[:2] == [
+        "train.rec: 4 images of 1 identity",
+        "warning: one identity alone can't be trained on: there is nobody to tell it from",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -228,13 +244,16 @@ def test_the_command_says_how_to_judge_by_it(original, tmp_path):
     command = [str(original), str(out), "--verify-identities", "0.5", "--pairs", "60", "--seed", "3"]
     done = _convert(*command, "--hard", "0.5")
     assert done.returncode == 0, done.stderr
+    command = own_command()
     assert done.stdout.splitlines() == [
         "train.rec: 120 images of 30 identities",
         "kept out: 30 identities (120 images), nobody in two folds; 20 hard pairs (the most alike of 100 by thumbnail)",
         "kept_out.bin: 60 pairs: 30 same, 30 different",
         f"{out}: written",
-        f"judge by it: arcface-tfx run --data '{out}' --set "
+        f"judge by it:         {command} evaluate MODEL --data '{out}' --sets kept_out",
+        f"train and judge:     {command} run --data '{out}' --init-from MODEL --set "
         "'evaluation.conditions=[kept_out.accuracy >= 0.95, kept_out.leaks <= 0]'",
+        "                     (--preset instead of --init-from trains anew: `presets` lists them)",
     ]
     refused = {
         ("--pairs", "pairs.txt"): "--pairs: expected a number of pairs with --verify-identities. Received: 'pairs.txt'",

@@ -116,7 +116,7 @@ def test_the_pushed_model_answers(world, tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == f"loading TensorFlow and {model}\n"
     rows = json.loads(answer.stdout)
-    assert [row["image"] for row in rows] == images
+    assert [row["name"] for row in rows] == images
     output = str(tmp_path / "embeddings.npy")
     assert cli("embed", model, *images, "--output", output).returncode == 0
     np.testing.assert_allclose(np.load(output), [row["embedding"] for row in rows], atol=1e-6)

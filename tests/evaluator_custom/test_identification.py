@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from evaluator_custom.all_pairs import FAR_TARGETS, ScoreCounts, count_all_pairs, fuse
+from evaluator_custom.all_pairs import ALL_PAIRS_FAR_TARGETS, ScoreCounts, count_all_pairs, fuse
 from evaluator_custom.gallery_search import FPIR_TARGETS, RANKS, search_gallery
 from evaluator_custom.verification_statistics import ProtocolError, tar_at_far
 from evaluator_custom.verification_statistics import roc_curve as distance_curve
@@ -60,7 +60,7 @@ def test_all_pairs_are_those_of_brute_force(count, people, seed, block):
     assert figures.auc == pytest.approx(roc_auc_score(same, scores), abs=1e-12)
     assert figures.eer == pytest.approx(distance_curve(2 - 2 * scores, same).eer(), abs=1e-12)
     far, tar, thresholds = roc_curve(same, scores, drop_intermediate=False)
-    for target in FAR_TARGETS:
+    for target in ALL_PAIRS_FAR_TARGETS:
         if 1 / target > figures.impostor:
             assert figures.tar_at_far[target] is None and figures.threshold_at_far[target] is None
             continue
@@ -77,7 +77,7 @@ def test_all_pairs_of_real_valued_embeddings_agree_with_the_protocols_statistics
     a, b = np.triu_indices(400, 1)
     distances = 2 - 2 * np.sum(unit[a].astype(np.float64) * unit[b], axis=1)
     same = labels[a] == labels[b]
-    exact = tar_at_far(distances, same, FAR_TARGETS)
+    exact = tar_at_far(distances, same, ALL_PAIRS_FAR_TARGETS)
     assert [rate is None for rate in figures.tar_at_far.values()] == [False] * 4 + [True] * 2  # 77,800 impostors
     for target, rate in figures.tar_at_far.items():
         if rate is not None:

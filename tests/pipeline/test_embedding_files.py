@@ -17,17 +17,19 @@ def _batches(names, dim, seed=0):
     random = np.random.default_rng(seed)
     for begin in range(0, len(names), 3):
         some = names[begin : begin + 3]
-        yield some, random.standard_normal((len(some), dim), np.float32), random.random(len(some), np.float32)
+        positions = np.arange(begin, begin + len(some))
+        embeddings = random.standard_normal((len(some), dim), np.float32)
+        yield some, positions, embeddings, random.random(len(some), np.float32)
 
 
 def _write(path, names, dim):
     """Writes batches of three; what was written, joined."""
     batches = list(_batches(names, dim))
-    with embedding_file(str(path), dim) as write:
+    with embedding_file(str(path), dim, len(names)) as write:
         for batch in batches:
             write(*batch)
     nothing = np.zeros((0, dim), np.float32), np.zeros(0, np.float32)
-    return [np.concatenate([nothing[i], *(batch[1 + i] for batch in batches)]) for i in range(2)]
+    return [np.concatenate([nothing[i], *(batch[2 + i] for batch in batches)]) for i in range(2)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,8 +70,23 @@ def _read(path, dim):
 def test_a_failure_leaves_nothing_and_keeps_what_was_there(tmp_path, ending):
     path = tmp_path / f"x{ending}"
     path.write_text("before")
-    with pytest.raises(RuntimeError), embedding_file(str(path), 2) as write:
-        write(["a"], np.zeros((1, 2), np.float32), np.zeros(1, np.float32))
+    with pytest.raises(RuntimeError), embedding_file(str(path), 2, 1) as write:
+        write(["a"], np.zeros(1, np.int64), np.zeros((1, 2), np.float32), np.zeros(1, np.float32))
         raise RuntimeError
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "before"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.integers(0, 11)))
+def test_rows_without_names_stay_in_place(tmp_path_factory, left_out):
+    """Of 12 images, in batches of three that can be used, those of `left_out` can't."""
+    path = tmp_path_factory.mktemp("files") / "x.npy"
+    used = np.setdiff1d(np.arange(12), list(left_out))
+    vectors = np.random.default_rng(0).standard_normal((12, 4), np.float32)
+    with embedding_file(str(path), 4, 12) as write:
+        for some in np.split(used, range(3, len(used), 3)):
+            write([""] * len(some), some, vectors[some], np.ones(len(some), np.float32))
+    found = np.load(path)
+    np.testing.assert_array_equal(found[used], vectors[used])
+    assert np.isnan(found).all(axis=1).tolist() == [i in left_out for i in range(12)]

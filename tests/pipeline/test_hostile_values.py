@@ -217,7 +217,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         1: NO_FILE_TO_READ,
         2: NO_FILE_TO_READ,
         "--threshold": [value for value in NO_NUMBER if value != "-1"] + ["1.01", "-1.01", "4"],
-        "--far": [*NO_NUMBER, "0", "1"],
+        "--far": [*NO_NUMBER, "0", "1", "0.1", "0.002"],
     },
     "presets": {},
     "settings": {},
@@ -279,26 +279,42 @@ def test_every_option_of_every_command_is_tried():
         assert {option for option in HOSTILE[name] if isinstance(option, int)} == set(range(len(positions))), name
 
 
+_ODD = """
+import sys
+from pipeline import cli
+@cli.main.command()
+def odd(): {}['gone']
+sys.argv[1:] = ['odd']
+cli.main()
+"""
+
+
+def _odd(tmp_path, *before: str) -> subprocess.CompletedProcess[str]:
+    """A command that fails as nobody foresaw."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([*before, sys.executable, "-c", _ODD], capture_output=True, text=True, env=environment)
+
+
 def test_what_nobody_foresaw_names_its_log(tmp_path):
-    code = (
-        "import sys; from pipeline import cli\n"
-        "@cli.main.command()\n"
-        "def odd(): {}['gone']\n"
-        "sys.argv[1:] = ['odd']; cli.main()"
-    )
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    result = _odd(tmp_path)
     [log] = tmp_path.glob("arcface-tfx-*.log")
     assert (result.returncode, result.stderr) == (1, f"failed: KeyError: 'gone'\nlog: {log}\n")
     assert "Traceback" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
 
 
+def test_where_no_log_can_be_written_that_is_said(tmp_path):
+    result = _odd(tmp_path, "bash", "-c", 'ulimit -f 0; exec "$@"', "bash")
+    told = "failed: KeyError: 'gone'\nlog: expected to write one. Received: No usable temporary directory found in ["
+    assert (result.returncode, result.stderr.startswith(told)) == (1, True), result.stderr
+
+
 @pytest.mark.parametrize(
     ("shell", "code", "told"),
     [
         ("presets | head -1 >/dev/null; exit ${PIPESTATUS[0]}", (0, 1), ""),
-        ("presets >&-", (0,), ""),
+        ("presets >&-", (2,), "error: standard output: expected one to write to (`> /dev/null` throws the words "),
+        ("embed . - <&-", (2,), "error: -: expected names of images on standard input. Received: none"),
         ("presets 2>&- <&-", (0,), ""),
         ("presets > /dev/full", (1,), "failed: OSError: [Errno 28] No space left on device\n"),
         ("inspect ./nowhereü 2>&1 >&-", (2,), ""),

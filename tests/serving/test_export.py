@@ -255,6 +255,22 @@ def test_the_commands_resize_only_where_that_is_asked_for(model_dir, photographs
         assert taken.exit_code == 0, taken.output
 
 
+def test_names_and_rows_tell_which_image_is_which(model_dir, photographs, tmp_path, capfd):
+    face, odd = tmp_path / "face.jpg", tmp_path / os.fsdecode(b"\xff.jpg")
+    for path in (face, odd):
+        path.write_bytes(jpeg(0))
+    images = [str(face), photographs["photo"], str(odd), str(face)]
+    rows = tmp_path / "rows.npy"
+    written = CliRunner().invoke(main, ["embed", model_dir, *images, "--output", str(rows)])
+    assert written.exit_code == 1
+    assert np.isnan(np.load(rows)).any(axis=1).tolist() == [False, True, False, False]
+    told = written.output + capfd.readouterr().err
+    assert "warning: images given more than once, each time embedded: 1\n" in told
+    assert "warning: names that are not UTF-8, whose bytes are written as \\xNN: 1\n" in told
+    answer = CliRunner().invoke(main, ["embed", model_dir, *images])
+    assert [row["name"] for row in json.loads(answer.stdout)] == [str(face), f"{tmp_path}/\\xff.jpg", str(face)]
+
+
 def test_the_limit_of_pixels_is_the_models(backbone, metadata, photographs, tmp_path):
     path = str(tmp_path / "model")
     export.export_saved_model(backbone, path, dataclasses.replace(metadata, max_image_pixels=300_000))

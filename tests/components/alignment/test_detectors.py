@@ -22,6 +22,8 @@ def test_a_users_detector():
         ("nowhere_at_all:load", "expected a module that can be imported"),
         (f"{MARKS}:nothing", "expected a function 'nothing'"),
         (f"{MARKS}:load_nothing", "expected a function from images to faces. Received: 3"),
+        (f"{MARKS}:photo", "expected a function that loads the detector without arguments. Received: TypeError: "),
+        ("tests.components.alignment.fails:load", "expected a module that can be imported. Received: KeyError: 'gone'"),
         (":load", r"expected 'mtcnn' or 'package\.module:function'"),
     ],
 )
@@ -45,6 +47,13 @@ def test_no_detector(name, expected):
 def test_a_face_that_is_none(face, monkeypatch):
     monkeypatch.setattr(marks, "detect", lambda images: [[face] for _ in images])
     with pytest.raises(DataError, match=rf"detector '{MARKS}:load': expected faces of a box .* Received: "):
+        load_detector(f"{MARKS}:load")([IMAGE])
+
+
+@pytest.mark.parametrize("answer", [None, 3, [None]])
+def test_what_is_no_list_of_faces(answer, monkeypatch):
+    monkeypatch.setattr(marks, "detect", lambda images: answer)
+    with pytest.raises(DataError, match=rf"'{MARKS}:load': expected one list of faces for each image. Received: TypeE"):
         load_detector(f"{MARKS}:load")([IMAGE])
 
 

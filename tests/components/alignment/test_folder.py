@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import os
 import stat
@@ -16,7 +17,7 @@ from components.alignment.aligner import aligned, complaint
 from components.alignment.crop import crop
 from components.alignment.faces_csv import COLUMNS
 from components.alignment.folder import align_folder, aligned_folder
-from components.alignment.processes import run_in_processes
+from components.alignment.processes import ProcessLostError, run_in_processes
 from components.alignment.settings import AlignSettings
 from components.alignment.template import similarity
 from components.image_pixels import decode
@@ -169,8 +170,8 @@ def test_a_file_that_cannot_be_read_and_names_that_are_no_text(tmp_path):
     report = _align(tmp_path / "a", tmp_path / "crops")
     assert report.rejected == {"unreadable": 1}
     assert (tmp_path / "crops" / name).exists()
-    with open(tmp_path / "crops" / "faces.csv", newline="", errors="surrogateescape") as file:
-        assert [row["file"] for row in csv.DictReader(file)] == ["gone.jpg", name]
+    with open(tmp_path / "crops" / "faces.csv", newline="", encoding="utf-8") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["gone.jpg", "\\xff=1,\n.jpg"]
 
 
 def test_refused(photos, tmp_path):
@@ -260,6 +261,20 @@ def test_killed_at_any_moment_and_started_again(photos, tmp_path):
     subprocess.run([*command, str(out)], cwd=ROOT, check=True)
     subprocess.run([*command, str(tmp_path / "again")], cwd=ROOT, check=True)
     assert _files(out) == _files(tmp_path / "again")
+
+
+def test_a_process_that_is_killed_is_said_and_costs_little(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_BATCH", 2)
+    out = tmp_path / "crops"
+
+    def killed(job, batches, done):
+        run_in_processes(job, batches[:1], done, 1)
+        killer = AlignSettings(detector="tests.components.alignment.marks:load_killer")
+        run_in_processes(dataclasses.replace(job, settings=killer), batches[1:], done, 2)
+
+    with pytest.raises(ProcessLostError, match="one of 2 processes was killed, .* goes on with the rest"):
+        align_folder(str(photos), str(out), MARKS, killed)
+    assert _align(photos, out).resumed == 2
 
 
 def test_one_at_a_time(photos, tmp_path):

@@ -1,0 +1,89 @@
+"""Folders that no killed process leaves behind, whatever killed it."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+from trainer_module.folders import folder_aside, private_folder
+
+_WRITES = """
+import sys, time
+from pathlib import Path
+from trainer_module import folders
+with folders.{maker} as folder:
+    Path(folder, "face.jpg").write_bytes(b"x")
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def _at_work(maker: str, *arguments: Path) -> tuple[subprocess.Popen, Path]:
+    """A process that has written into such a folder, and the folder."""
+    command = [sys.executable, "-c", _WRITES.format(maker=maker), *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return process, Path(process.stdout.readline().rstrip("\n"))
+
+
+def _end(process: subprocess.Popen, how: int) -> None:
+    process.send_signal(how)
+    process.communicate()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_private_folder_goes_with_its_process(how):
+    process, folder = _at_work("private_folder()")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert (folder / "face.jpg").exists()
+    _end(process, how)
+    deadline = time.monotonic() + 60
+    while folder.exists():
+        assert time.monotonic() < deadline, f"{folder} is still there"
+        time.sleep(0.05)
+
+
+def test_a_private_folder_goes_with_its_body():
+    with pytest.raises(KeyError), private_folder() as folder:
+        os.mkdir(os.path.join(folder, "sub"))
+        raise KeyError
+    assert not os.path.exists(folder)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    out = tmp_path / "out [1]"
+    process, left = _at_work("folder_aside(Path(sys.argv[1]))", out)
+    _end(process, signal.SIGKILL)
+    others = [tmp_path / ".out.123.partial", tmp_path / ".out [1].json", tmp_path / ".out [1].x.partial"]
+    for other in others[:2]:
+        other.mkdir()
+    others[2].symlink_to(others[0])
+    assert left.exists()
+    with folder_aside(out) as partial:
+        assert not left.exists()
+        (partial / "a").write_text("a")
+        partial.rename(out)
+    assert sorted(os.listdir(tmp_path)) == sorted([out.name, *(other.name for other in others)])
+
+
+def test_what_another_process_writes_stays(tmp_path):
+    process, folder = _at_work("folder_aside(Path(sys.argv[1]))", tmp_path / "out")
+    try:
+        with folder_aside(tmp_path / "out") as partial:
+            assert partial != folder
+            assert (folder / "face.jpg").exists()
+    finally:
+        _end(process, signal.SIGKILL)
+    assert not partial.exists()
+
+
+def test_a_folder_aside_has_the_usual_mode(tmp_path):
+    usual = tmp_path / "usual"
+    usual.mkdir()
+    with folder_aside(tmp_path / "below" / "out") as partial:
+        assert partial.stat().st_mode == usual.stat().st_mode
