@@ -113,8 +113,8 @@ class Comparison:
         }
 
 
-def comparison_table(comparisons: Mapping[str, Comparison]) -> str:
-    """Accuracy and XNorm of both models by set, side by side, and what the difference says."""
+def comparison_table(comparisons: Mapping[str, Comparison]) -> list[str]:
+    """Accuracy and XNorm of both models by set, side by side, and what the difference says, as lines."""
     half = f"{'accuracy ± std':<15}  {'XNorm':>7}"
     lines = [f"{'set':<10} {'pairs':>6}  {'first: ' + half}  {'second: ' + half}  difference"]
     for name, comparison in comparisons.items():
@@ -126,4 +126,4 @@ def comparison_table(comparisons: Mapping[str, Comparison]) -> str:
         lines.append(
             f"{name:<10} {comparison.first.pairs:>6}  {halves[0]}  {halves[1]}  {difference}, {comparison.in_words()}"
         )
-    return "\n".join(lines)
+    return lines

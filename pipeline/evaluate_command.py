@@ -190,11 +190,11 @@ def _evaluate_sets(
         warnings = [f"{e.name}: {text}" for e in first for text in e.result.warnings]
         if compare is not None:
             comparisons = {own.name: Comparison.of(own, other) for own, other in zip(first, others[0], strict=True)}
-            table = f"first   {model}\nsecond  {compare}\n\n{comparison_table(comparisons)}"
+            table = [f"first   {model}", f"second  {compare}", "", *comparison_table(comparisons)]
             for name, comparison in comparisons.items():
                 figures[name]["comparison"] = {"model": compare, **comparison.to_dict()}
         cut = [] if folds == CUTS[0] else [f"folds: {folds}"]
-        _show([table, *(f"WARNING {warning}" for warning in warnings), *cut], figures, output, as_json)
+        _show([*table, *(f"WARNING {warning}" for warning in warnings), *cut], figures, output, as_json)
         if report:  # last: figures don't hang on whether it can be drawn
             digest = f"{os.path.dirname(next(iter(paths.values())))}, digest {content_digest(list(paths.values()))}"
             of_data = {"verification data": digest, **({} if folds == CUTS[0] else {"folds": folds})}

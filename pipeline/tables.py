@@ -31,7 +31,7 @@ def summary_lines(summary: "RunSummary", folder: str, log: str) -> list[str]:
     if found := summary.verification:
         lines += [
             "",
-            *verification_table(found["sets"], found["undefined"]).splitlines(),
+            *verification_table(found["sets"], found["undefined"]),
             "",
             *verdict_lines(found),
             "",
@@ -78,8 +78,8 @@ def ingest_lines(ingest: dict[str, Any]) -> list[str]:
     return lines
 
 
-def verification_table(sets: Mapping[str, dict[str, Any]], undefined: Mapping[str, Mapping[str, str]]) -> str:
-    """The figures of each set as a table: accuracy and its spread, TAR at FAR 1e-2 and 1e-3, XNorm.
+def verification_table(sets: Mapping[str, dict[str, Any]], undefined: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The figures of each set as lines of a table: accuracy and its spread, TAR at FAR 1e-2 and 1e-3, XNorm.
 
     Args:
       sets: set -> figure -> value.
@@ -90,7 +90,7 @@ def verification_table(sets: Mapping[str, dict[str, Any]], undefined: Mapping[st
     for name, of in sets.items():
         cells = f"{spread(of['accuracy'], of['accuracy_std']):<17}  {shown(of['tar_1e2']):<12}  {shown(of['tar']):<12}"
         lines.append(f"{name:<10} {of['pairs']:>6.0f}  {cells}  {shown(of['xnorm'], 3):>7}")
-    return "\n".join([*lines, *(f"-  {line}" for line in reason_lines(undefined, _SHOWN))])
+    return [*lines, *(f"-  {line}" for line in reason_lines(undefined, _SHOWN))]
 
 
 def verdict_lines(verification: dict[str, Any]) -> list[str]:

@@ -87,7 +87,7 @@ def details(run: Run, every: Sequence[Run]) -> list[str]:
     rows = [["node", "state", "seconds"]]
     lines += _columns(rows + [[node["node"], node["state"], f"{node['seconds']:.1f}"] for node in found["nodes"]])
     if verdict := run.verification:
-        lines += ["", *verification_table(verdict["sets"], verdict["undefined"]).splitlines()]
+        lines += ["", *verification_table(verdict["sets"], verdict["undefined"])]
         lines += ["", *verdict_lines(verdict)]
     return [*lines, "", *_places(run)]
 

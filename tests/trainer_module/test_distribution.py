@@ -101,7 +101,7 @@ def test_workers_end_with_a_supervisor_that_is_ended(tmp_path, ended_by):
         stderr=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
-    job_file = str(tmp_path / "arcface-tfx-workers-")
+    job_file = str(tmp_path / "arcface-tfx-")
     while len(workers := [pid for pid in _workers_of(job_file) if _imports_tensorflow(pid)]) < 2:
         assert supervisor.poll() is None
         time.sleep(0.05)

@@ -14,9 +14,10 @@ from tests.helpers import ROOT
 from trainer_module.folders import folder_aside, private_folder
 
 _WRITES = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from trainer_module import folders
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 with folders.{maker} as folder:
     Path(folder, "face.jpg").write_bytes(b"x")
     print(folder, flush=True)
