@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from arcface_tfx.models import load
+from trainer_module.errors import DataError
 
 if TYPE_CHECKING:
     from evaluator_custom.verification_result import VerificationResult
@@ -15,7 +16,7 @@ def evaluate(
     model: "LocalModel | str | os.PathLike[str]",
     data: str | os.PathLike[str],
     *,
-    sets: Sequence[str] | None = None,
+    sets: Sequence[str] | str | None = None,
     folds: Literal["contiguous", "stratified"] = "contiguous",
 ) -> "dict[str, VerificationResult]":
     """Judges a model by InsightFace's 10-fold verification, as `arcface-tfx evaluate` does.
@@ -29,7 +30,7 @@ def evaluate(
     Args:
       model: what `load` gave, or its path.
       data: folder of `<set>.bin` files.
-      sets: names; None for those of the usual four that are there, or else all.
+      sets: names, or one; None for those of the usual four that are there, or else all.
       folds: cut in file order, as published, or stratified, for sets that are sorted by kind.
 
     Returns:
@@ -40,10 +41,13 @@ def evaluate(
     """
     from pipeline.evaluation_sets import find_sets
 
-    paths = find_sets(os.fspath(data), None if sets is None else ",".join(sets))
+    paths = find_sets(os.fspath(data), sets if sets is None or isinstance(sets, str) else ",".join(sets))
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
     from evaluator_custom.embedder import PairEmbedder
     from pipeline.evaluate import evaluate_set
+    from serving.local import LocalModel
 
+    if not isinstance(loaded, LocalModel):
+        raise DataError(f"model: expected a path, or what `load` gave. Received: {type(loaded).__name__}")
     embedder = PairEmbedder(loaded.path, loaded=loaded.loaded)
     return {name: evaluate_set(embedder, name, path, folds).result for name, path in paths.items()}

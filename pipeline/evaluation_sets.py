@@ -25,6 +25,8 @@ def find_sets(folder: str, wanted: str | None) -> dict[str, str]:
     Raises:
       DataError: a set that isn't there or none at all, or one that no model can be judged by.
     """
+    if not os.path.isdir(folder):
+        raise DataError(f"{folder}: expected a folder of verification sets. Received: no such folder")
     there = sorted(name.removesuffix(_ENDING) for name in os.listdir(folder) if _is_set(folder, name))
     if wanted is None:
         names = [name for name in VERIFICATION_SETS if name in there] or there

@@ -21,6 +21,7 @@ FaceImage = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 # Is told the position of an image that can't be used, and why.
 OnBad = Callable[[int, Exception], None]
 
+_KINDS = "a path, the bytes of a JPEG or PNG, or uint8 [height, width, 3]"
 _BYTES_PER_BATCH = 1 << 28  # 256 MiB: 64 faces of 7 KB are far from it, 64 photographs of 30 MB are beyond
 
 
@@ -47,8 +48,8 @@ def batches(
       DataError: an image that can't be used, a `batch_size` below 1, or both `resize` and `align`.
       OSError: a file that can't be read.
     """
-    if batch_size < 1:
-        raise DataError(f"expected a batch_size of at least 1. Received: {batch_size}")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise DataError(f"expected a batch_size of at least 1. Received: {batch_size!r}")
     if align and resize:
         raise DataError("expected one of resize and align: crops have the right size. Received: both")
     expected = (metadata.image_size, metadata.image_size)
@@ -57,6 +58,8 @@ def batches(
     taken = resized = size_of_batch = 0
     for position, image in enumerate(_one_or_many(images)):
         try:
+            if not isinstance(image, str | os.PathLike | bytes | np.ndarray):  # a number would be an open file's
+                raise DataError(f"image {position}: expected {_KINDS}. Received: {type(image).__name__}")
             given = _crop(image, position) if align else image
             content, size = _read(given, _name(image, position), metadata.max_image_pixels)
             if size != expected and not resize:
@@ -85,6 +88,8 @@ def _one_or_many(images: Iterable[FaceImage] | FaceImage) -> Iterable[FaceImage]
     """A single image as a list of one: a path or bytes would be gone through letter by letter."""
     if isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim == 3):
         return [images]
+    if not isinstance(images, Iterable):
+        raise DataError(f"images: expected one of {_KINDS}, or several. Received: {type(images).__name__}")
     return images
 
 

@@ -84,6 +84,7 @@ class LocalModel:
                 f"Received: {sorted(self.loaded.signatures)}"
             )
         self.metadata = ModelMetadata.read(os.path.join(self.path, EXTRA))
+        self._process = os.getpid()
 
     def embed(
         self,
@@ -144,6 +145,7 @@ class LocalModel:
         Yields:
           The embeddings of each batch, in order.
         """
+        self._check_process()
         given = batches(images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad)
         for positions, contents in given:
             answer = self.loaded.signatures[SERVING](tf.constant(contents))
@@ -207,6 +209,7 @@ class LocalModel:
             threshold = self.threshold(set_name, far=far)
         elif not isinstance(threshold, Threshold):
             threshold = given_threshold(threshold)
+        self._check_process()
         given = batches([a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None)
         contents = [content for _, some in given for content in some]
         answer = self.loaded.signatures[VERIFICATION](tf.constant(contents))
@@ -216,6 +219,18 @@ class LocalModel:
         if not np.isfinite(cosine):
             raise DataError(f"{self.path}: expected embeddings with a direction. Received: a cosine of {cosine}")
         return Verdict(cosine > threshold.cosine, cosine, threshold)
+
+    def _check_process(self) -> None:
+        """Checks that this is the process that loaded the model: TensorFlow waits without end in a forked one.
+
+        Raises:
+          DataError: it is another.
+        """
+        if os.getpid() != self._process:
+            raise DataError(
+                f"{self.path}: expected to be used by the process that loaded it, {self._process} (load it in each; "
+                f"multiprocessing: 'spawn'). Received: a call in {os.getpid()}, forked from it"
+            )
 
 
 def resolve(path: str) -> str:
@@ -228,7 +243,8 @@ def resolve(path: str) -> str:
         if tf.io.gfile.exists(os.path.join(candidate, "saved_model.pb")):
             return candidate
     if not tf.io.gfile.isdir(path):
-        raise DataError(f"{path}: expected the folder of a model. Received: no such folder")
+        received = "a file" if tf.io.gfile.exists(path) else "no such folder"
+        raise DataError(f"{path}: expected the folder of a model. Received: {received}")
     versions = [int(name.rstrip("/")) for name in tf.io.gfile.listdir(path) if name.rstrip("/").isdigit()]
     if not versions:
         raise DataError(f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither")

@@ -99,7 +99,7 @@ def _of_far(path: str, evaluation: dict[str, Any], far: float) -> dict[str, dict
         )
     known = sorted({float(rate) for rates in of_sets.values() for rate in rates}, reverse=True)
     if far not in known:
-        raise DataError(f"expected a false accept rate of {', '.join(f'{k:g}' for k in known)}. Received: {far:g}")
+        raise DataError(f"expected a false accept rate of {', '.join(f'{k:g}' for k in known)}. Received: {far!r}")
     found, reasons = {}, []
     for name, rates in of_sets.items():
         entry = rates[f"{far:g}"]

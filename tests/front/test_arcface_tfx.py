@@ -4,6 +4,7 @@ import ast
 import doctest
 import io
 import json
+import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -79,6 +80,47 @@ def test_examples(world, monkeypatch, module):
     for test in tests:
         runner.run(test, out=said.write)
     assert tests and not runner.failures, said.getvalue()
+
+
+@pytest.mark.slow
+def test_a_wrong_argument_is_named(world):
+    model = arcface_tfx.load(world / "model")
+    face = str(world / FACES[0])
+    an_image = r"a path, the bytes of a JPEG or PNG, or uint8 \[height, width, 3\]"
+    for call, message in (
+        (lambda: model.embed(None), f"images: expected one of {an_image}, or several. Received: NoneType"),
+        (lambda: model.embed([face, 3]), f"image 1: expected {an_image}. Received: int"),
+        (lambda: model.verify([face], face, 0.5), f"image 0: expected {an_image}. Received: list"),
+        (lambda: model.embed(face, batch_size="4"), "expected a batch_size of at least 1. Received: '4'"),
+        (lambda: model.verify(face, face, far="1e-2"), "expected a false accept rate of 0.01. Received: '1e-2'"),
+        (lambda: arcface_tfx.evaluate(3, world / "data"), "model: expected a path, or what `load` gave. Received: int"),
+        (lambda: arcface_tfx.evaluate(model, world / "no"), "no: expected a folder of verification sets. Received: no"),
+        (lambda: arcface_tfx.evaluate(model, world / "data", sets="lwf"), "lwf.bin: expected a verification set. Rec"),
+        (lambda: arcface_tfx.load(face), "expected the folder of a model. Received: a file"),
+    ):
+        with pytest.raises(arcface_tfx.DataError, match=message):
+            call()
+    assert list(arcface_tfx.evaluate(model, world / "data", sets="lfw")) == ["lfw"]
+
+
+@pytest.mark.slow
+def test_a_model_in_a_forked_process_is_an_error_and_no_wait(world):
+    model = arcface_tfx.load(world / "model")
+    face = str(world / FACES[0])
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        for call in (lambda: model.embed(face), lambda: model.verify(face, face, 0.5)):
+            try:
+                call()
+            except arcface_tfx.DataError as error:
+                os.write(write, f"{error}\n".encode())
+        os._exit(0)
+    os.close(write)
+    with open(read) as said:
+        lines = said.read().splitlines()
+    os.waitpid(child, 0)
+    assert len(lines) == 2
+    assert all(f"Received: a call in {child}, forked from it" in line for line in lines)
 
 
 @pytest.mark.slow
