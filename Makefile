@@ -38,8 +38,7 @@ test-fast: setup-dev ## Run the tests that take seconds
 	$(PYTEST) -m $(FAST)
 
 test-numeric: setup-dev ## Run the fast tests of networks and figures as on a lesser machine: AVX2 alone, one thread
-	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(PARALLEL) -m $(FAST) $(NUMERIC)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
 		$(PYTEST) $(PARALLEL) -m $(FAST) $(NUMERIC)
 
 readme: setup-dev ## Run every command of README.md in an environment of the runtime alone

@@ -83,7 +83,6 @@ def convert(
                 report = _write_kept(partial, faces.draw(folder), keep_out.name, images, report)
             elif pairs:
                 report = _write_listed(partial, listed, pairs.name, images, trained, report, folder)
-        partial.rename(out)
     return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
 
 

@@ -88,7 +88,6 @@ def unpack(file: str | os.PathLike[str], out: str | os.PathLike[str], *, skip_ba
             bad.check()
         if not report.images:
             raise DataError(f"{file}: expected an image that can be used. Received: none{bad.first()}")
-        partial.rename(out)
     return dataclasses.replace(report, skipped=tuple(bad.lines()))
 
 

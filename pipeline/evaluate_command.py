@@ -4,7 +4,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -145,6 +146,8 @@ def evaluate(
     if data is None:
         if sets or compare or folds != CUTS[0]:
             raise click.UsageError("--sets, --folds and --compare go with --data")
+        for name, path in (("--report", report), ("--output", output)):
+            _check_outside(name, path, (folders, gallery, probes))
         with contextlib.ExitStack() as crops:
             folders, gallery, probes = (
                 x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)
@@ -156,6 +159,17 @@ def evaluate(
     if resize:
         raise click.UsageError("--resize goes with --folders or --gallery: sets are resized as InsightFace does")
     _evaluate_sets(model, data, sets, folds, compare, output, as_json, report, flags)
+
+
+def _check_outside(name: str, path: str | None, folders: Sequence[str | None]) -> None:
+    """Checks that a file isn't written among the faces, where the next evaluation would read its pictures.
+
+    Raises:
+      DataError: it would be.
+    """
+    for folder in folders:
+        if path and folder and Path(folder).resolve() in Path(path).resolve().parents:
+            raise DataError(f"{name}: expected a file outside of {folder!r}, which holds faces. Received: {path!r}")
 
 
 def _evaluate_sets(

@@ -237,8 +237,10 @@ def _warn_of_duplicates(*folders: Faces) -> None:
         for path, digest in zip(faces.paths, faces.digests, strict=True):
             copies[digest].append(path)
     groups = [paths for paths in copies.values() if len(paths) > 1]
-    for between, what in ((True, "of two identities"), (False, "twice of one identity")):
+    for between, what in ((True, "as two identities"), (False, "twice as one identity")):
         found = [group for group in groups if (len({path.parent.name for path in group}) > 1) == between]
         if found:
             shown = "; ".join(" = ".join(map(str, group)) for group in found[:5])
-            say(f"warning: {len(found):,} images are there {what}: {shown}{'; …' if len(found) > 5 else ''}")
+            say(
+                f"warning: the same picture {what}, so often: {len(found):,} ({shown}{'; …' if len(found) > 5 else ''})"
+            )

@@ -49,7 +49,7 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
         for name, count in garbage.stores.items():
             click.echo(f"{'unfinished ingest':<22} {size(count):>10}  {name}")
         total = size(garbage.bytes)
-        kept = f"{garbage.kept} runs keep what they read and wrote"
+        kept = f"kept is what {garbage.kept} of the runs read and wrote"
         if not garbage.artifacts and not garbage.stores:
             click.echo(f"{root}: nothing to remove; {kept}")
             return

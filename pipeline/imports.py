@@ -1,13 +1,14 @@
 """Writes an imported backbone as what a training run leaves behind: to fine-tune from, to evaluate, to serve."""
 
 import os
-import shutil
+from pathlib import Path
 
 import tensorflow as tf
 
 from serving.export import ModelMetadata, export_saved_model
 from trainer_module import checkpoints
 from trainer_module.errors import DataError
+from trainer_module.folders import folder_aside
 from trainer_module.weights.structure import Imported
 
 MAPPING_FILE = "mapping.txt"
@@ -33,15 +34,10 @@ def write_import(imported: Imported, out: str) -> None:
         classes=0,
         training={"imported_from": imported.source},
     )
-    aside = f"{out.rstrip('/')}.writing-{os.getpid()}"
-    os.makedirs(aside)
-    try:
+    with folder_aside(Path(out)) as partial:
+        aside = str(partial)
         checkpoints.write(tf.train.Checkpoint(backbone=imported.backbone), aside, is_chief=True)
         metadata.write(aside)
         with open(os.path.join(aside, MAPPING_FILE), "w") as f:
             f.write(imported.report() + "\n")
         export_saved_model(imported.backbone, os.path.join(aside, "saved_model"), metadata)
-        os.rename(aside, out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise

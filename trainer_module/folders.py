@@ -1,9 +1,10 @@
 """Folders that no killed process leaves behind: one that gets its name when it is complete, one for a while alone.
 
-Standard library only.
+Standard library only, but for the errors.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -13,6 +14,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from trainer_module.errors import DataError
 
 # Standard input ends when the owner does. Its children may write for a moment longer.
 _REMOVER = """
@@ -27,16 +30,20 @@ for _ in range(25):
 
 
 @contextlib.contextmanager
-def folder_aside(out: Path) -> Iterator[Path]:
-    """A new folder beside `out`, for the body to fill and to rename to `out`; it goes if it isn't renamed.
+def folder_aside(out: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A new folder beside `out`, which the body fills; then it takes the name, and goes if the body fails.
 
     What killed processes left of the same `out` is removed first: who lives holds a lock on its folder.
 
     Args:
       out: the folder that is to be made.
+      replace: take the place of a folder that has the name.
 
     Yields:
       The folder, `.<name>.<random>.partial`.
+
+    Raises:
+      DataError: without `replace`, there is something of the name by now.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     for name in os.listdir(out.parent):
@@ -51,9 +58,27 @@ def folder_aside(out: Path) -> Iterator[Path]:
                 continue
             try:
                 yield partial
+                _take_name(partial, out, replace)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             return
+
+
+def _take_name(partial: Path, out: Path, replace: bool) -> None:
+    if replace and out.exists():
+        old = partial.with_name(f"{partial.stem}.old{partial.suffix}")  # which the next try removes, after a kill
+        out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    try:
+        partial.rename(out)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise DataError(
+            f"{out}: expected a folder that doesn't exist yet. Received: one that another process has made meanwhile"
+        ) from error
 
 
 def _remove_if_left(partial: Path) -> None:

@@ -8,7 +8,6 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -108,7 +107,7 @@ def write_dataset(
     out = Path(out_dir)
     if _holds(out, spec):
         return "unchanged"
-    with folder_aside(out) as partial:
+    with folder_aside(out, replace=True) as partial:
         with progress(
             total=spec.num_images + len(VERIFICATION_SETS) * spec.pairs, description="draw", unit="img"
         ) as bar:
@@ -116,7 +115,6 @@ def write_dataset(
             for stream, name in enumerate(VERIFICATION_SETS, _TRAIN + 1):
                 _write_pairs(partial / f"{name}.bin", spec, stream, processes, bar)
         _write_manifest(partial, spec)
-        _replace(partial, out)
     return "written"
 
 
@@ -213,12 +211,3 @@ def _holds(folder: Path, spec: SyntheticSpec) -> bool:
         ) from None
     present = all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
     return present and found == _manifest(spec)
-
-
-def _replace(partial: Path, out: Path) -> None:
-    """Renames the finished folder into place."""
-    old = partial.with_name(f"{partial.stem}.old{partial.suffix}")  # a name that the next try removes
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)

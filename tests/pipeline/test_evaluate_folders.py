@@ -233,15 +233,21 @@ def test_equal_files_are_told(tmp_path, capfd):
     )
     evaluate_folder(Pixels(), str(tmp_path))
     said = capfd.readouterr().err
-    assert f"warning: 1 images are there of two identities: {tmp_path}/Ann/1.jpg = {tmp_path}/Bo/1.jpg\n" in said
-    assert f"warning: 1 images are there twice of one identity: {tmp_path}/Bo/2.jpg = {tmp_path}/Bo/3.jpg\n" in said
+    assert (
+        f"warning: the same picture as two identities, so often: 1 ({tmp_path}/Ann/1.jpg = {tmp_path}/Bo/1.jpg)\n"
+        in said
+    )
+    assert (
+        f"warning: the same picture twice as one identity, so often: 1 ({tmp_path}/Bo/2.jpg = {tmp_path}/Bo/3.jpg)\n"
+        in said
+    )
 
 
 def test_a_probe_that_is_in_the_gallery_is_told(tmp_path, capfd):
     gallery = write(tmp_path / "g", {"Ann": person(1), "Bo": person(2)})
     probes = write(tmp_path / "p", {"Ann": {"copy.jpg": jpeg(1)}})
     evaluate_gallery(Pixels(), str(gallery), str(probes))
-    assert f"twice of one identity: {gallery}/Ann/0.jpg = {probes}/Ann/copy.jpg" in capfd.readouterr().err
+    assert f"twice as one identity, so often: 1 ({gallery}/Ann/0.jpg = {probes}/Ann/copy.jpg)" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0])
@@ -297,6 +303,16 @@ def test_by_the_command_line(tmp_path, faces):
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())
     assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
+
+
+@pytest.mark.parametrize("option", ["--report", "--output"])
+def test_nothing_is_written_among_the_faces(faces, tmp_path, option, capfd):
+    ending = {"--report": "html", "--output": "json"}[option]
+    model = tmp_path / "model"
+    model.mkdir()
+    result = CliRunner().invoke(main, ["evaluate", str(model), "--folders", str(faces), option, f"{faces}/x.{ending}"])
+    assert result.exit_code == 2
+    assert f"{option}: expected a file outside of '{faces}', which holds" in result.output + capfd.readouterr().err
 
 
 def test_a_photo_of_another_size_is_named_and_may_be_resized(faces):

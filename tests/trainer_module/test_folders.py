@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT
+from trainer_module.errors import DataError
 from trainer_module.folders import folder_aside, private_folder
 
 _WRITES = """
@@ -68,7 +69,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     with folder_aside(out) as partial:
         assert not left.exists()
         (partial / "a").write_text("a")
-        partial.rename(out)
+    assert (out / "a").exists()
     assert sorted(os.listdir(tmp_path)) == sorted([out.name, *(other.name for other in others)])
 
 
@@ -81,6 +82,29 @@ def test_what_another_process_writes_stays(tmp_path):
     finally:
         _end(process, signal.SIGKILL)
     assert not partial.exists()
+
+
+def test_who_is_later_is_told(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(
+        DataError, match="out: expected a folder that doesn't exist yet. Received: one that another pro"
+    ):
+        with folder_aside(out), folder_aside(out) as first:
+            (first / "a").write_text("a")
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(out) == ["a"]
+    with folder_aside(out, replace=True) as second:
+        (second / "b").write_text("b")
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(out) == ["b"]
+
+
+def test_a_failure_leaves_nothing_and_what_was_there(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyError), folder_aside(tmp_path / "out", replace=True) as partial:
+        (partial / "a").write_text("a")
+        raise KeyError
+    assert os.listdir(tmp_path) == ["out"]
 
 
 def test_a_folder_aside_has_the_usual_mode(tmp_path):
