@@ -3,6 +3,7 @@
 import tensorflow as tf
 import tf_keras
 
+from serving.inference_network import inference_network
 from trainer_module import features
 from trainer_module.features import MAX_IMAGE_PIXELS, PixelFormat
 from trainer_module.images import decode_faces, to_input
@@ -29,7 +30,7 @@ class EmbeddingModel(tf.Module):
           max_image_pixels: width x height of an image that is decoded at most.
         """
         super().__init__(name="embedding_model")
-        self.backbone = backbone
+        self.backbone = inference_network(backbone)
         self.pixel_format = pixel_format
         self.max_image_pixels = max_image_pixels
 
