@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from arcface_tfx.evaluation import evaluate
 from arcface_tfx.models import load
 from arcface_tfx.runs import configure, run
-from trainer_module.errors import DataError
+from common.errors import DataError
 
 if TYPE_CHECKING:
     from evaluator_custom.verification_result import VerificationResult

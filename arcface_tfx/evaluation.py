@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from arcface_tfx.models import load
-from trainer_module.errors import DataError
+from common.errors import DataError
 
 if TYPE_CHECKING:
     from evaluator_custom.verification_result import VerificationResult

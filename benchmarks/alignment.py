@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import table
+from common.image_pixels import decode
 from components.alignment.mtcnn import Mtcnn
 from components.alignment.photos import list_photos
-from components.image_pixels import decode
 
 COMPARED = 60  # photos that both detectors see
 TURNS = 3

@@ -48,9 +48,9 @@ def jpegs(count: int) -> list[bytes]:
 
 def write_model(folder: Path, backbone: str) -> None:
     """Exports a backbone with random weights as a pipeline's Trainer does."""
+    from common.features import PixelFormat
     from serving import export
     from trainer_module import backbones
-    from trainer_module.features import PixelFormat
 
     metadata = export.ModelMetadata(backbone, {}, 512, PixelFormat(), 2, {})
     path = str(folder / backbone / "Format-Serving")

@@ -15,9 +15,9 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import proto_utils
 
-from components import filesystem
+from common import filesystem
+from common.errors import DataError
 from components.content_digest import content_digest, memo_path
-from trainer_module.errors import DataError
 
 
 def input_files(input_base: str, input_config: str) -> list[str]:

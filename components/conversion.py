@@ -12,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.console import progress
+from common.errors import DataError
+from common.features import MAX_SET_MB
+from common.folders import folder_aside
 from components import verification_bin
 from components.conversion_report import ConversionReport, KeptReport, SetReport
 from components.face_files import FaceFiles
@@ -22,10 +26,6 @@ from components.pair_list import ListedPair, PairList, oddities, read_pairs
 from components.recordio import write_layout
 from components.skipped import Skipped
 from components.verification_resize import check_pair_bytes
-from trainer_module.console import progress
-from trainer_module.errors import DataError
-from trainer_module.features import MAX_SET_MB
-from trainer_module.folders import folder_aside
 
 IDENTITIES = "identities.txt"  # lines "label TAB folder"; behind those of train.rec come those that are kept out
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from components.image_header import UPRIGHT, ImageError, check_header
-from components.image_pixels import decode, read_file, to_png
+from common import features
+from common.image_header import UPRIGHT, ImageError, check_header
+from common.image_pixels import decode, read_file, to_png
 from components.skipped import Skipped
-from trainer_module import features
 
 JPEG_QUALITY = 95
 SIZE = f"{features.IMAGE_SIZE}x{features.IMAGE_SIZE}"

@@ -10,9 +10,9 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer_module.console import progress
-from trainer_module.errors import DataError
-from trainer_module.features import IMAGE_MAGICS
+from common.console import progress
+from common.errors import DataError
+from common.features import IMAGE_MAGICS
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from common import features
+from common.console import progress, say
+from common.errors import DataError
+from common.image_header import UPRIGHT, check_end, check_header
 from components import pair_attributes, recordio, verification_bin
-from components.image_header import UPRIGHT, check_end, check_header
 from components.inspection_report import DamagedRecord, DatasetReport, PerIdentity, SetReport
 from components.record_example_gen.checks import wrong_label
 from components.verification_resize import check_pair_bytes, fit_images
 from components.watched_reader import WatchedReader
-from trainer_module import features
-from trainer_module.console import progress, say
-from trainer_module.errors import DataError
 
 _NO_LABEL = -1  # the label is no identity
 _DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])

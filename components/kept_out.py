@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.console import progress
+from common.digests import image_digest
+from common.errors import DataError
 from components.face_files import FaceFiles
 from components.identity_folders import identity_name
 from components.pair_drawing import LOOK, UNIT, DrawnPairs, draw_pairs, most_pairs, thumbnail
 from components.pair_list import check_set_name
-from trainer_module.console import progress
-from trainer_module.digests import image_digest
-from trainer_module.errors import DataError
 
 DEFAULT_PAIRS = 6000  # as many as LFW has
 DEFAULT_HARD = 0.25

@@ -12,10 +12,9 @@ import io
 import os
 from collections.abc import Sequence
 
-from components.bounded_file import MAX_TABLE_BYTES, read_bounded
-from components.recordio.records import OpenFile, open_local
-from trainer_module.errors import DataError
-from trainer_module.name_text import ESCAPES
+from common.bounded_file import MAX_TABLE_BYTES, read_bounded
+from common.errors import DataError
+from common.name_text import ESCAPES
 
 IMAGE_COLUMN = "image"
 IDENTITY_COLUMN = "identity"
@@ -32,30 +31,26 @@ def attributes_file(set_name: str) -> str:
     return f"{set_name}.csv"
 
 
-def read_columns(path: str | os.PathLike[str], *, open_file: OpenFile = open_local) -> list[str]:
+def read_columns(path: str | os.PathLike[str]) -> list[str]:
     """Names of a CSV's columns.
 
     Args:
       path: the file.
-      open_file: opens a path on another file system.
 
     Raises:
       PairAttributesError: no usable header.
       DataError: more than `MAX_TABLE_BYTES`.
       OSError: the file cannot be read.
     """
-    return _parse(os.fspath(path), open_file)[0]
+    return _parse(os.fspath(path))[0]
 
 
-def read_pair_attributes(
-    path: str | os.PathLike[str], pairs: int, *, open_file: OpenFile = open_local
-) -> dict[str, list[str]]:
+def read_pair_attributes(path: str | os.PathLike[str], pairs: int) -> dict[str, list[str]]:
     """Reads a CSV (UTF-8) of attributes.
 
     Args:
       path: the file.
       pairs: N, the number of pairs in the set.
-      open_file: opens a path on another file system.
 
     Returns:
       Column -> value of each of the N pairs: that of its images where both have the same, else both values, sorted,
@@ -68,7 +63,7 @@ def read_pair_attributes(
       OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    header, rows = _parse(path, open_file)
+    header, rows = _parse(path)
     images = _by_image(path, header, rows, 2 * pairs)
     return {
         column: [_of_pair(images[2 * i][place], images[2 * i + 1][place], column) for i in range(pairs)]
@@ -84,7 +79,7 @@ def read_image_column(path: str | os.PathLike[str], column: str, images: int) ->
       PairAttributesError, DataError, OSError: as `read_pair_attributes`.
     """
     path = os.fspath(path)
-    header, rows = _parse(path, open_local)
+    header, rows = _parse(path)
     of_images = _by_image(path, header, rows, images)
     return [row[header.index(column)] for row in of_images] if column in header else None
 
@@ -103,9 +98,9 @@ def write_identities(path: str | os.PathLike[str], labels: Sequence[int], files:
         rows.writerows((place, *of) for place, of in enumerate(zip(labels, files, strict=True)))
 
 
-def _parse(path: str, open_file: OpenFile) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _parse(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and each row that isn't empty with the number of its last line."""
-    content = read_bounded(path, MAX_TABLE_BYTES, "MAX_TABLE_BYTES", open_file=open_file)
+    content = read_bounded(path, MAX_TABLE_BYTES, "MAX_TABLE_BYTES")
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         header, *rows = [(reader.line_num, row) for row in reader if row] or [(0, [])]

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from common.bounded_file import MAX_TABLE_BYTES, read_bounded
+from common.errors import DataError
 from components import pair_csv
-from components.bounded_file import MAX_TABLE_BYTES, read_bounded
 from components.identity_folders import SUFFIXES, FileNames, identity_name
 from components.skipped import SKIPPED_FILE
-from trainer_module.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.errors import DataError
 from components.pair_attributes import IDENTITY_COLUMN, attributes_file, read_image_column
-from trainer_module.errors import DataError
 
 ListedImages = Sequence[tuple[int, int, bool]]  # first image, second image, whether they show one person
 

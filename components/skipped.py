@@ -5,8 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from trainer_module.errors import DataError
-from trainer_module.name_text import ESCAPES
+from common.errors import DataError
+from common.name_text import ESCAPES
 
 SKIPPED_FILE = "skipped.csv"  # columns: what can't be used, and why
 MOST_NAMED = 20  # in an error, which ends the reading there, and in the lines for a person

@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from common.bounded_file import read_bounded
+from common.console import progress, say
+from common.errors import DataError
+from common.features import JPEG_MAGIC, MAX_PIXELS_SETTING
+from common.folders import folder_aside
+from common.image_header import ImageError, check_end, check_header
 from components import recordio, verification_bin
-from components.bounded_file import read_bounded
 from components.conversion import IDENTITIES
 from components.identity_folders import identity_name
-from components.image_header import ImageError, check_end, check_header
 from components.pair_attributes import attributes_file
 from components.record_example_gen.checks import wrong_label
 from components.set_people import chained_people, contradictions, listed_people, unknown_people
 from components.skipped import SKIPPED_FILE, Skipped
 from components.watched_reader import WatchedReader
-from trainer_module.console import progress, say
-from trainer_module.errors import DataError
-from trainer_module.features import JPEG_MAGIC, MAX_PIXELS_SETTING
-from trainer_module.folders import folder_aside
 
 PAIRS_FILE = "pairs.txt"  # lines "path_a TAB path_b TAB 0|1", as `convert --pairs` reads them
 

@@ -11,11 +11,10 @@ from typing import TypeGuard
 
 import numpy as np
 
+from common.bounded_file import read_bounded
+from common.errors import DataError
+from common.features import IMAGE_MAGICS, MAX_SET_MB
 from components import data_pickle
-from components.bounded_file import read_bounded
-from components.recordio.records import OpenFile, open_local
-from trainer_module.errors import DataError
-from trainer_module.features import IMAGE_MAGICS, MAX_SET_MB
 
 
 class VerificationSetError(DataError):
@@ -39,16 +38,13 @@ class VerificationSet:
         return len(self.is_same)
 
 
-def read(
-    path: str | os.PathLike[str], *, open_file: OpenFile = open_local, max_set_mb: int = MAX_SET_MB
-) -> VerificationSet:
+def read(path: str | os.PathLike[str], *, max_set_mb: int = MAX_SET_MB) -> VerificationSet:
     """Reads a `.bin` that Python 2 or 3 pickled, without running its code.
 
     Images are bytes or uint8 arrays, [N] or [N, 1]; is_same are bools or the numbers 0 and 1, in a list or an array.
 
     Args:
       path: the file; all of it is read (75 MB for the 6,000 pairs of LFW), and twice that in memory for a moment.
-      open_file: opens a path on another file system.
       max_set_mb: MiB that the file may have.
 
     Returns:
@@ -61,7 +57,7 @@ def read(
       OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    data = read_bounded(path, max_set_mb << 20, "evaluation.max_set_mb", open_file=open_file)
+    data = read_bounded(path, max_set_mb << 20, "evaluation.max_set_mb")
     try:
         content = data_pickle.load(data)
     except Exception as error:  # a damaged pickle raises what its damaged opcode happens to raise, of any type

@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.image_header import UPRIGHT, ImageError, ImageHeader, check_end, check_header
-from components.image_pixels import decode, to_png
-from components.recordio.records import OpenFile, open_local
+from common.console import say
+from common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING, MAX_SET_MB
+from common.image_header import UPRIGHT, ImageError, ImageHeader, check_end, check_header
+from common.image_pixels import decode, to_png
 from components.verification_bin import VerificationSet, VerificationSetError, read
-from trainer_module.console import say
-from trainer_module.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING, MAX_SET_MB
 
 
 class FittedSet(NamedTuple):
@@ -35,12 +34,11 @@ class FittedSet(NamedTuple):
 def read_fitted(
     path: str,
     *,
-    open_file: OpenFile = open_local,
     max_pixels: int = MAX_IMAGE_PIXELS,
     max_set_mb: int = MAX_SET_MB,
 ) -> FittedSet:
     """`verification_bin.read`, then `fit_images`, with a line to the console for what was changed."""
-    fitted = fit_images(read(path, open_file=open_file, max_set_mb=max_set_mb), path, max_pixels)
+    fitted = fit_images(read(path, max_set_mb=max_set_mb), path, max_pixels)
     images = len(set(fitted.pairs.images))
     if fitted.resized:
         size = f"{IMAGE_SIZE}x{IMAGE_SIZE}"

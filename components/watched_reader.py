@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from common.console import progress
 from components.recordio import RecordReader
-from trainer_module.console import progress
 
 
 class WatchedReader(RecordReader):

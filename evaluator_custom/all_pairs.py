@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.console import progress
+from common.features import FAR_TARGETS
 from evaluator_custom import support
 from evaluator_custom.verification_statistics import ProtocolError, RocCurve, allowed, describe_indices
-from trainer_module.console import progress
-from trainer_module.features import FAR_TARGETS
 
 ALL_PAIRS_FAR_TARGETS = (1e-1, *FAR_TARGETS)
 BLOCK = 2048  # images a side of a block of scores; larger ones are no faster

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from common.errors import is_number
 from evaluator_custom.conditions import CUTS, Cut
 from evaluator_custom.pair_table import Judgements, PairTable
-from trainer_module.errors import is_number
 
 BEST_FILE = "best_so_far.json"
 

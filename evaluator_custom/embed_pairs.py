@@ -11,11 +11,11 @@ from apache_beam.utils import shared
 from tensorflow_model_analysis.extractors import extractor
 from tensorflow_model_analysis.proto import config_pb2
 
+from common import features
+from common.console import progress
 from evaluator_custom import embedder
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.embedding_queue import EmbeddingQueue
-from trainer_module import features
-from trainer_module.console import progress
 
 
 class EmbedPairs(beam.DoFn):

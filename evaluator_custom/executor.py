@@ -15,6 +15,8 @@ from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
+from common.console import say
+from common.folders import private_folder
 from evaluator_custom import embedder
 from evaluator_custom.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
 from evaluator_custom.conditions import Cut, parse_all
@@ -25,9 +27,7 @@ from evaluator_custom.report import EvaluatedSet, write_report
 from evaluator_custom.verdict import SetEvaluation, make_verdict, read_evaluation
 from evaluator_custom.verdict_warnings import verdict_warnings
 from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
-from trainer_module.console import say
 from trainer_module.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
-from trainer_module.folders import private_folder
 
 TRAINING_EXAMPLES_KEY = "training_examples"
 LATEST_BLESSING_KEY = "latest_blessing"

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from common.features import FAR_TARGETS
 from evaluator_custom import support
 from evaluator_custom.verification_statistics import allowed
-from trainer_module.features import FAR_TARGETS
 
 _STEPS = np.arange(4001) / 1000  # the thresholds that three decimals can name
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import hypergeom
 
+from common.console import progress
 from evaluator_custom import support
 from evaluator_custom.all_pairs import BLOCK, ScoreCounts, checked_embeddings, json_ready, unit_rows
 from evaluator_custom.verification_statistics import ProtocolError, allowed
-from trainer_module.console import progress
 
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
 RANKS = (1, 5)

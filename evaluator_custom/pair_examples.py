@@ -10,11 +10,11 @@ from typing import overload
 import numpy as np
 import tensorflow as tf
 
+from common import features
+from common.console import progress
+from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digest
+from common.errors import DataError
 from evaluator_custom.leaks import TrainingContent
-from trainer_module import features
-from trainer_module.console import progress
-from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digest
-from trainer_module.errors import DataError
 
 _HEAD_BYTES, _FOOT_BYTES = 12, 4  # around each record of a TFRecord file: length and checksums
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from common.features import FAR_TARGETS
 from evaluator_custom import support
 from evaluator_custom.folds import FoldFigures, best_threshold, cut_folds, fold_figures
 from evaluator_custom.verification_result import Cut, VerificationResult
@@ -29,7 +30,6 @@ from evaluator_custom.verification_statistics import (
     roc_curve,
     tar_at_far,
 )
-from trainer_module.features import FAR_TARGETS
 
 _EASY_TARGET = 1e-2  # the false accept rate of `tar_1e2`
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow_model_analysis as tfma
 
+from common import features
 from evaluator_custom.best_so_far import Record
 from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, SLICE_FIGURES, Condition, Cut
 from evaluator_custom.far_thresholds import thresholds_by_far
 from evaluator_custom.leaks import leaked_share
 from evaluator_custom.metrics import CHANGE, P_VALUE, PAIR_TABLE, metric_name
 from evaluator_custom.pair_table import Judgements, PairTable, change
-from trainer_module import features
 
 _DIFFERENCE = "_diff"  # what TFMA appends to the names of differences to the baseline
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
+from common.console import say
+from common.filesystem import is_local
 from components.alignment.settings import MTCNN, WHICH, AlignSettings
-from components.filesystem import is_local
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.data_commands import echo_json, echo_lines
 from pipeline.paths import InputFolder, Number, OutputFolder
 from pipeline.quiet import quiet
 from pipeline.secrets import refuse_secret_path
-from trainer_module.console import say
 
 _DEFAULT = AlignSettings()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import trainer_module
+from common.errors import DataError, did_you_mean
 from trainer_module.backbone_facts import BACKBONES, NORMS
-from trainer_module.errors import DataError, did_you_mean
 from trainer_module.settings import TrainSettings
 
 _OF_BUILD = ("name", "embedding_dim", "dropout", "norm")  # what `backbones.build` passes to every builder

@@ -9,8 +9,8 @@ import io
 import os
 from collections.abc import Sequence
 
+from common.errors import DataError
 from pipeline.secrets import refuse_secret_option
-from trainer_module.errors import DataError
 
 # For every Beam node whose options don't name an image, TFX copies itself to the temporary directory, 52 MB that stay,
 # and packs an sdist, 1.8 s. In-process workers, and those of a pool with this project installed, need neither and never

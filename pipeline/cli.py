@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from common.console import say, tinted, waiting
 from pipeline.align_command import align
 from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
@@ -31,7 +32,6 @@ from pipeline.running import configure, prepare
 from pipeline.runs.command import runs
 from pipeline.settings_commands import presets, settings
 from pipeline.unpack_command import unpack
-from trainer_module.console import say, tinted, waiting
 
 _DEFAULT_ROOT = os.path.join("build", "run")
 

@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from components.filesystem import files_below
+from common.errors import DataError, did_you_mean, parse_json_object
+from common.features import MAX_SET_MB, VERIFICATION_SETS
+from common.filesystem import files_below
+from common.setting import check_settings, setting
 from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.conditions import Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args
@@ -18,9 +21,6 @@ from pipeline.overrides import ConfigError, assign, parse_override
 from pipeline.places import check_places
 from pipeline.presets import choose_preset
 from pipeline.secrets import refuse_secret_path
-from trainer_module.errors import DataError, did_you_mean, parse_json_object
-from trainer_module.features import MAX_SET_MB, VERIFICATION_SETS
-from trainer_module.setting import check_settings, setting
 from trainer_module.settings import TrainSettings
 
 _SET_NAME = re.compile(r"\w[\w.-]*")

@@ -15,6 +15,7 @@ from tfx.orchestration import metadata, pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
+from common import features
 from components.anomaly_gate import AnomalyGate
 from components.curated_schema import CuratedSchema
 from components.pair_example_gen.component import PairExampleGen
@@ -23,7 +24,6 @@ from evaluator_custom.component import VerificationEvaluator
 from pipeline.config import PipelineConfig
 from pipeline.node_code import node_code
 from serving.pusher import CheckedPusherExecutor
-from trainer_module import features
 
 
 def schema_text(name: str) -> str:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from common.errors import DataError
+from common.name_text import in_one_line
 from pipeline.align_option import ALIGN, check_align, faces_in
 from pipeline.hints import own_command
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, check_data_files
-from trainer_module.errors import DataError
-from trainer_module.name_text import in_one_line
 
 if TYPE_CHECKING:
     from components.kept_out import KeepOut

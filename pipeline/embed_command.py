@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
+from common.console import progress, say, waiting
+from common.errors import DataError
+from common.name_text import as_utf8
 from components.identity_folders import images_below, left_out_line
 from pipeline.align_option import ALIGN, check_align
 from pipeline.paths import InputFolder, InputOrList, OutputFile
 from pipeline.quiet import quiet
-from trainer_module.console import progress, say, waiting
-from trainer_module.errors import DataError
-from trainer_module.name_text import as_utf8
 
 _ENDINGS = (".npz", ".csv", ".parquet", ".npy")
 

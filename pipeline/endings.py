@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
+from common.console import say
+from common.errors import DataError, in_short
 from pipeline.surroundings import check_surroundings, settle
-from trainer_module.console import say
-from trainer_module.errors import DataError, in_short
 
 # What an operation on a file can meet that is no fault of what a person wrote.
 _MACHINES_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)

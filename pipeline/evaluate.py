@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from common.console import progress
+from common.errors import DataError
 from components.pair_attributes import FILE_COLUMN
 from components.verification_resize import read_fitted
 from evaluator_custom import protocol
@@ -15,8 +17,6 @@ from evaluator_custom.report import EvaluatedSet
 from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, mcnemar
 from pipeline.evaluation_sets import read_attributes
 from pipeline.tables import shown, spread
-from trainer_module.console import progress
-from trainer_module.errors import DataError
 from trainer_module.images import decode
 
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
+from common.console import tinted, waiting
+from common.errors import DataError
+from common.features import PixelFormat
+from common.name_text import in_one_line
 from evaluator_custom.conditions import CUTS, Cut
 from pipeline.align_option import ALIGN, faces_in
 from pipeline.data_commands import echo_json
 from pipeline.paths import Input, InputFolder, Number, OneOf, OutputFile
 from pipeline.quiet import quiet
-from trainer_module.console import tinted, waiting
-from trainer_module.errors import DataError
-from trainer_module.features import PixelFormat
-from trainer_module.name_text import in_one_line
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:

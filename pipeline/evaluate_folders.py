@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.console import progress, say
+from common.errors import DataError
+from common.features import IMAGE_SIZE
+from common.image_header import ImageError
+from common.image_pixels import decode, read_file
 from components.identity_folders import find_identities, identity_name
-from components.image_header import ImageError
-from components.image_pixels import decode, read_file
 from evaluator_custom.all_pairs import ScoreCounts, count_all_pairs, fuse
 from evaluator_custom.folder_figures import FolderFigures
 from evaluator_custom.gallery_search import Template, search_gallery
-from trainer_module.console import progress, say
-from trainer_module.errors import DataError
-from trainer_module.features import IMAGE_SIZE
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.embedder import Embedder

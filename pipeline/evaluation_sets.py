@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable
 
+from common.console import say
+from common.errors import DataError, did_you_mean
+from common.features import VERIFICATION_SETS
 from components import pair_attributes, verification_bin
 from evaluator_custom.support import MIN_PAIRS
-from trainer_module.console import say
-from trainer_module.errors import DataError, did_you_mean
-from trainer_module.features import VERIFICATION_SETS
 
 _ENDING = ".bin"
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import click
 
+from common.console import say
+from common.errors import DataError
 from pipeline.config import PipelineConfig
 from pipeline.paths import InputFolder
 from pipeline.run_lock import run_lock
-from trainer_module.console import say
-from trainer_module.errors import DataError
 
 
 @click.command(epilog="Example: arcface-tfx gc --root build/demo --keep 3 --yes")

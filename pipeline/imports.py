@@ -5,10 +5,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from common.errors import DataError
+from common.folders import folder_aside
 from serving.export import ModelMetadata, export_saved_model
 from trainer_module import checkpoints
-from trainer_module.errors import DataError
-from trainer_module.folders import folder_aside
 from trainer_module.weights.structure import Imported
 
 MAPPING_FILE = "mapping.txt"

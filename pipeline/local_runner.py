@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+from common.console import is_live, progress, say, waiting
+from common.run_log import note
 from components.record_example_gen.stores import remove_stores
 from pipeline.cache_key import keys_without_root
 from pipeline.config import PipelineConfig
@@ -15,8 +17,6 @@ from pipeline.reconcile import reconcile
 from pipeline.runs.recording import Recording, recorded_run
 from pipeline.summary import RESOLVED, RESOLVER, RunSummary, summarize
 from pipeline.tables import summary_lines
-from trainer_module.console import is_live, progress, say, waiting
-from trainer_module.run_log import note
 from trainer_module.settings import HANDED_OVER
 
 

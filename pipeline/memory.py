@@ -8,9 +8,9 @@ import os
 import re
 from pathlib import Path
 
+from common.console import say
+from common.errors import DataError
 from trainer_module.backbone_facts import step_bytes
-from trainer_module.console import say
-from trainer_module.errors import DataError
 from trainer_module.settings import TrainSettings
 
 _GB = 1e9

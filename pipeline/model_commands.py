@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
+from common.console import waiting
+from common.errors import DataError
+from common.features import FAR_TARGETS
 from pipeline.align_option import ALIGN, check_align
 from pipeline.data_commands import echo_json
 from pipeline.embed_command import resize_option
 from pipeline.paths import InputFile, InputFolder, Number, OutputFolder
 from pipeline.quiet import quiet
-from trainer_module.console import waiting
-from trainer_module.errors import DataError
-from trainer_module.features import FAR_TARGETS
 
 
 @click.command(epilog="Example: arcface-tfx import-mxnet models/model-r100-ii/model 0 build/r100")

@@ -3,7 +3,10 @@
 import dataclasses
 import os
 
-from components import filesystem, recordio
+from common import filesystem
+from common.console import say
+from common.errors import DataError, did_you_mean
+from components import recordio
 from components.pair_attributes import attributes_file, read_columns
 from evaluator_custom.conditions import Condition
 from pipeline.backbone_check import check_backbone
@@ -11,8 +14,6 @@ from pipeline.config import PipelineConfig
 from pipeline.memory import check_memory
 from pipeline.paths import check_data_files
 from trainer_module.cluster import given_task
-from trainer_module.console import say
-from trainer_module.errors import DataError, did_you_mean
 
 _FEWEST_IDENTITIES = 2
 
@@ -82,7 +83,7 @@ def _check_column(folder: str, condition: Condition) -> None:
     path = os.path.join(folder, attributes_file(condition.set))
     if not filesystem.exists(path):
         raise DataError(f"{path}: expected the attributes that {str(condition)!r} names. Received: no such file")
-    columns = read_columns(path, open_file=filesystem.open_read)
+    columns = read_columns(path)
     if condition.column not in columns:
         raise DataError(
             f"{path}: expected the column {condition.column!r}, which {str(condition)!r} names. Received: {columns}"
@@ -105,8 +106,8 @@ def _check_records(config: PipelineConfig) -> int:
     if not filesystem.exists(idx):
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return _FEWEST_IDENTITIES
-    with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
-        index = recordio.read_index(idx, open_file=filesystem.open_read, rec_bytes=filesystem.size(rec))
+    with recordio.RecordReader(rec) as reader:
+        index = recordio.read_index(idx, rec_bytes=filesystem.size(rec))
         layout = recordio.read_layout(reader, index)
         if config.ingest.on_bad_record == "fail":
             last = layout.image_offsets.argmax()

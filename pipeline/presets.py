@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from common.errors import did_you_mean
 from pipeline.overrides import ConfigError
-from trainer_module.errors import did_you_mean
 
 FINETUNE = "finetune"
 

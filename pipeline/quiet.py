@@ -4,8 +4,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from common.console import noise_to
 from pipeline.endings import ends_in_words
-from trainer_module.console import noise_to
 
 
 @contextlib.contextmanager

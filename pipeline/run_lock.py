@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import Self
 
-from trainer_module.console import say
-from trainer_module.errors import DataError
+from common.console import say
+from common.errors import DataError
 
 LOCK_FILE = "run.lock"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from common.setting import described
 from pipeline.config import SECTIONS
 from pipeline.data_commands import echo_json
 from pipeline.presets import PRESETS, Preset
-from trainer_module.setting import described
 
 _WIDEST = 100  # columns: longer lines are hard to read
 

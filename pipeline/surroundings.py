@@ -2,10 +2,10 @@
 
 import os
 
+from common.console import CONSOLE_FD, LOG, open_standard_streams, output_is_closed, say
+from common.errors import DataError
+from common.run_log import RUN_LOG
 from trainer_module.cluster import past_proxies
-from trainer_module.console import CONSOLE_FD, LOG, open_standard_streams, output_is_closed, say
-from trainer_module.errors import DataError
-from trainer_module.run_log import RUN_LOG
 
 
 def settle() -> None:

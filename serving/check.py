@@ -5,9 +5,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from common import features
 from serving.export import EXTRA, REFERENCE_FILE, probe_images
 from serving.signatures import SERVING
-from trainer_module import features
 from trainer_module.literal_paths import load_saved_model
 
 # Same graph, same weights, another process or machine: what remains is the order of sums in kernels. Embeddings have

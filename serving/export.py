@@ -13,10 +13,10 @@ import tf_keras
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from common import features
+from common.errors import DataError, is_number
+from common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
 from serving.signatures import SERVING, EmbeddingModel
-from trainer_module import features
-from trainer_module.errors import DataError, is_number
-from trainer_module.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
 
 MODEL_NAME = "arcface"  # the name under which TF Serving offers the model, and the folder it is pushed to
 EXTRA = "assets.extra"

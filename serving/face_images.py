@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.image_pixels import to_png
+from common import features
+from common.console import say
+from common.errors import DataError, in_short
+from common.image_pixels import to_png
 from serving.export import ModelMetadata
-from trainer_module import features
-from trainer_module.console import say
-from trainer_module.errors import DataError, in_short
 from trainer_module.images import decode, image_size
 
 # A file's path, the bytes of a JPEG or PNG, or uint8 [112, 112, 3] in RGB.

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common import features
+from common.errors import DataError
 from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
 from serving.face_images import FaceImage, OnBad, batches
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from serving.thresholds import Threshold, given_threshold, read_threshold
-from trainer_module import features
-from trainer_module.errors import DataError
 from trainer_module.literal_paths import load_saved_model
 
 BATCH_SIZE = 64

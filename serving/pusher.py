@@ -12,9 +12,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from common.console import say
 from serving.check import check_embeddings
 from serving.export import EXTRA, VERIFICATION_FILE
-from trainer_module.console import say
 
 ALREADY_SERVED = "already_served"  # custom property of PushedModel: the newest version held this very model
 _ASIDE = ".pushing-"  # TF Serving ignores names that are no numbers

@@ -3,9 +3,9 @@
 import tensorflow as tf
 import tf_keras
 
+from common import features
+from common.features import MAX_IMAGE_PIXELS, PixelFormat
 from serving.inference_network import inference_network
-from trainer_module import features
-from trainer_module.features import MAX_IMAGE_PIXELS, PixelFormat
 from trainer_module.images import decode_faces, to_input
 
 SERVING = "serving_default"

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer_module.errors import DataError, is_number
+from common.errors import DataError, is_number
 
 
 @dataclasses.dataclass(frozen=True)

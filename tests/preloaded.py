@@ -8,7 +8,7 @@ import importlib
 import os
 import warnings
 
-from trainer_module.console import noise_to
+from common.console import noise_to
 
 MODULES = (
     "tensorflow",

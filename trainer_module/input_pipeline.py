@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer_module import features
-from trainer_module.errors import DataError, in_short
-from trainer_module.features import CHANNELS, IMAGE_SIZE
+from common import features
+from common.errors import DataError, in_short
+from common.features import CHANNELS, IMAGE_SIZE
 from trainer_module.images import decode_stored, fit, over_batch
 from trainer_module.settings import TrainSettings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer_module.errors import DataError, in_short
+from common.errors import DataError, in_short
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
 

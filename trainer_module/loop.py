@@ -14,15 +14,16 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 
-from trainer_module import backbones, checkpoints, distribution, features
-from trainer_module.console import progress
+from common import features
+from common.console import progress
+from common.run_log import note
+from trainer_module import backbones, checkpoints, distribution
 from trainer_module.curve import CURVE_FILE, Curve
 from trainer_module.heads.arcface import ArcFace
 from trainer_module.holdout import HoldoutEvaluation
 from trainer_module.images import to_input
 from trainer_module.input_pipeline import images_that_decode, mirror, training_batches
 from trainer_module.job import TrainingJob
-from trainer_module.run_log import note
 from trainer_module.schedules import WarmupCosine, margin_at
 from trainer_module.settings import TrainSettings
 

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer_module import features
+from common import features
 
 
 def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:

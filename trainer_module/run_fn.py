@@ -4,11 +4,11 @@ import dataclasses
 import os
 from typing import Any
 
+from common.errors import DataError
 from serving.export import ModelMetadata, export_saved_model
 from trainer_module import backbones, checkpoints, distribution, loop
 from trainer_module.cluster import given_task
 from trainer_module.curve import CURVE_FILE
-from trainer_module.errors import DataError
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from trainer_module.processes import die_with_parent
+from common.processes import die_with_parent
 
 
 def main() -> None:

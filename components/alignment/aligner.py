@@ -9,16 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from components import filesystem
+from common.bounded_file import read_bounded
+from common.errors import DataError
+from common.features import PNG_MAGIC, largest_image_file
+from common.image_pixels import decode
 from components.alignment.choose import Choice, choose, shorter_side
 from components.alignment.crop import crop, sharpness
 from components.alignment.detectors import Detector, Face, load_detector
 from components.alignment.faces_csv import UNREADABLE, FaceRow
 from components.alignment.settings import DEFAULT_SETTINGS, AlignSettings
-from components.bounded_file import read_bounded
-from components.image_pixels import decode
-from trainer_module.errors import DataError
-from trainer_module.features import PNG_MAGIC, largest_image_file
 
 _PHOTOS_AT_ONCE = 16
 _PIXELS_AT_ONCE = 1 << 24  # beside the last photo of a batch, 48 MB
@@ -144,7 +143,7 @@ def read_photo(path: str, max_pixels: int) -> bytes:
       OSError: the file can't be read.
     """
     try:
-        return read_bounded(path, largest_image_file(max_pixels), "max-pixels", open_file=filesystem.open_read)
+        return read_bounded(path, largest_image_file(max_pixels), "max-pixels")
     except DataError as error:
         raise DataError(str(error).removeprefix(f"{path}: ")) from error
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components import filesystem
+from common import filesystem
+from common.errors import DataError
 from components.alignment.aligner import process_aligner
 from components.alignment.job import AlignJob, Batch
-from trainer_module.errors import DataError
 
 _SECONDS, _REMOTE_SECONDS = 2.0, 30.0  # between two looks at what is finished
 

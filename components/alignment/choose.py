@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import DataError
 from components.alignment.crop import Placement, place
 from components.alignment.detectors import Face
 from components.alignment.settings import AlignSettings
-from trainer_module.errors import DataError
 
 NO_FACE = "no face"
 SEVERAL = "several faces"  # a reason is "kind" or "kind: more"

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
+from common.features import IMAGE_SIZE
 from components.alignment.resampling import sample
 from components.alignment.template import magnification, similarity
-from trainer_module.features import IMAGE_SIZE
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import DataError
 from components.alignment.settings import MTCNN
-from trainer_module.errors import DataError
 
 
 class Face(NamedTuple):

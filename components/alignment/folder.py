@@ -17,7 +17,11 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from components import filesystem
+from common import filesystem
+from common.console import progress, say
+from common.errors import DataError
+from common.folders import private_folder
+from common.name_text import ESCAPES
 from components.alignment.aligner import complaint
 from components.alignment.faces_csv import FACES_FILE, UNREADABLE, FaceRow, write_faces
 from components.alignment.job import AlignJob, Batch
@@ -26,10 +30,6 @@ from components.alignment.processes import run_in_processes
 from components.alignment.settings import DEFAULT_SETTINGS, AlignSettings
 from components.alignment.sheet import MOST_SHOWN, SHEET_FILE, write_sheet
 from components.identity_folders import find_identities
-from trainer_module.console import progress, say
-from trainer_module.errors import DataError
-from trainer_module.folders import private_folder
-from trainer_module.name_text import ESCAPES
 
 _BATCH = 32
 _PLAN = "plan.json"

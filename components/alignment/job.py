@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from components import filesystem
+from common import filesystem
+from common.errors import DataError
+from common.image_pixels import to_png
 from components.alignment.aligner import AlignedPhoto, Aligner, read_photo
 from components.alignment.faces_csv import FaceRow
 from components.alignment.settings import AlignSettings
-from components.image_pixels import to_png
-from trainer_module.errors import DataError
 
 _JPEG_QUALITY = 95
 

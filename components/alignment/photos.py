@@ -5,9 +5,9 @@ import os
 import posixpath
 from pathlib import Path
 
-from components import filesystem
+from common import filesystem
+from common.errors import DataError
 from components.identity_folders import SUFFIXES, find_photos, left_by_tools
-from trainer_module.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)

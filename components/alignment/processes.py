@@ -6,9 +6,9 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
+from common.processes import die_with_parent
 from components.alignment.aligner import process_aligner
 from components.alignment.job import AlignJob, Batch
-from trainer_module.processes import die_with_parent
 
 
 class ProcessLostError(RuntimeError):

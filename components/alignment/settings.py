@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-from trainer_module.errors import DataError
-from trainer_module.features import MAX_IMAGE_PIXELS
+from common.errors import DataError
+from common.features import MAX_IMAGE_PIXELS
 
 MTCNN = "mtcnn"
 # How one of several faces is chosen, and what it means.

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from components import filesystem
+from common import filesystem
+from common.console import progress
+from common.errors import DataError
+from common.image_pixels import decode
 from components.alignment.aligner import read_photo
 from components.alignment.faces_csv import FACES_FILE, UNREADABLE, FaceRow
 from components.alignment.job import AlignJob
-from components.image_pixels import decode
-from trainer_module.console import progress
-from trainer_module.errors import DataError
 
 SHEET_FILE = "rejected.html"
 MOST_SHOWN = 100  # photos of each reason: a page of 7 reasons stays below 6 MB

@@ -9,15 +9,15 @@ import apache_beam as beam
 from tfx import types
 from tfx.types import artifact_utils
 
-from components import filesystem, pair_attributes
+from common import features, filesystem
+from common.errors import DataError
+from components import pair_attributes
 from components.example_gen_base import (
     FolderExampleGenExecutor,
     begin_examples,
 )
 from components.tfrecord import example_parts, tfrecord_aside
 from components.verification_resize import check_pair_bytes, read_fitted
-from trainer_module import features
-from trainer_module.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,6 @@ class WriteSet(beam.DoFn):
             bin_path = os.path.join(self._input_base, f"{name}.bin")
             fitted = read_fitted(
                 bin_path,
-                open_file=filesystem.open_read,
                 max_pixels=self._max_image_pixels,
                 max_set_mb=self._max_set_mb,
             )
@@ -100,7 +99,7 @@ class WriteSet(beam.DoFn):
         path = os.path.join(self._input_base, pair_attributes.attributes_file(name))
         if not filesystem.exists(path):
             return [{} for _ in range(pairs)]
-        columns = pair_attributes.read_pair_attributes(path, pairs, open_file=filesystem.open_read)
+        columns = pair_attributes.read_pair_attributes(path, pairs)
         return [_features({column: values[pair] for column, values in columns.items()}) for pair in range(pairs)]
 
 

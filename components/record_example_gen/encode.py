@@ -7,9 +7,9 @@ import functools
 
 import google_crc32c
 
+from common import features
+from common.digests import image_crc32c
 from components.tfrecord import bytes_head, footer, header, int_head, varint
-from trainer_module import features
-from trainer_module.digests import image_crc32c
 
 _KEY_HEADS = tuple(int_head(features.KEY, length) for length in range(10))  # by the length of the varint that follows
 _LABEL_HEADS = tuple(int_head(features.LABEL, length) for length in range(10))

@@ -10,7 +10,12 @@ import numpy as np
 from tfx import types
 from tfx.types import artifact_utils
 
-from components import filesystem, recordio
+from common import filesystem
+from common.console import say
+from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
+from common.errors import DataError
+from common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
+from components import recordio
 from components.example_gen_base import FolderExampleGenExecutor, begin_examples
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import Selection, ShardTask, select, write_plan
@@ -26,10 +31,6 @@ from components.record_example_gen.shards import (
 from components.record_example_gen.stores import held_store, store_name
 from components.record_example_gen.write import WriteShards, writer_processes
 from components.record_example_gen.writer import started_ahead
-from trainer_module.console import say
-from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
-from trainer_module.errors import DataError
-from trainer_module.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 
 
 def rec_path(input_base: str) -> str:
@@ -53,11 +54,11 @@ def read_dataset(input_base: str) -> recordio.DatasetLayout:
       DataError: a file is missing, or is not what its format says.
     """
     rec, idx = rec_path(input_base), os.path.join(input_base, recordio.IDX_FILE)
-    with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
+    with recordio.RecordReader(rec) as reader:
         has_index = filesystem.exists(idx)
         if not has_index:
             return recordio.read_layout(reader, recordio.rebuild_index(reader))
-        index = recordio.read_index(idx, open_file=filesystem.open_read, rec_bytes=filesystem.size(rec))
+        index = recordio.read_index(idx, rec_bytes=filesystem.size(rec))
         return recordio.read_layout(reader, index)
 
 

@@ -10,9 +10,10 @@ import struct
 
 import numpy as np
 
-from components import filesystem, recordio
-from trainer_module.console import progress
-from trainer_module.errors import DataError
+from common import filesystem
+from common.console import progress
+from common.errors import DataError
+from components import recordio
 
 NO_LABEL = -1
 _MAGIC = int.from_bytes(recordio.MAGIC, "little")
@@ -35,7 +36,7 @@ def read_labels(layout: recordio.DatasetLayout, rec: str) -> np.ndarray:
     order = np.argsort(layout.image_offsets, kind="stable")
     local = os.open(rec, os.O_RDONLY) if filesystem.is_local(rec) else None
     try:
-        with recordio.RecordReader(rec, open_file=filesystem.open_read) as reader:
+        with recordio.RecordReader(rec) as reader:
             entries = zip(order.tolist(), layout.image_offsets[order].tolist(), strict=True)
             for position, offset in progress(entries, total=len(order), description="read labels", unit="record"):
                 label = _label(local, reader, offset)

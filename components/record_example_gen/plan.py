@@ -8,11 +8,11 @@ import dataclasses
 
 import numpy as np
 
-from components import filesystem
+from common import filesystem
+from common.errors import DataError
+from common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 from components.record_example_gen.settings import IngestSettings
 from components.recordio import DatasetLayout
-from trainer_module.errors import DataError
-from trainer_module.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 
 # One record of the plan: its key, its byte offset in the `.rec`, and how many bytes to read there.
 ENTRY = np.dtype([("key", "<i8"), ("offset", "<i8"), ("length", "<i4")])

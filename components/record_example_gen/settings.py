@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, Literal
 
-from trainer_module.features import MAX_IMAGE_PIXELS
-from trainer_module.setting import check_settings, setting
+from common.features import MAX_IMAGE_PIXELS
+from common.setting import check_settings, setting
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,17 +12,16 @@ from typing import Self
 
 import numpy as np
 
-from components import filesystem
-from components.image_header import UPRIGHT, ImageError
+from common import features, filesystem
+from common.digests import image_digest
+from common.errors import DataError
+from common.image_header import UPRIGHT, ImageError
 from components.record_example_gen.checks import RecordCheck
 from components.record_example_gen.encode import train_record
 from components.record_example_gen.plan import ShardTask, read_plan
 from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.source import ImageSource
 from components.tfrecord import tfrecord_aside
-from trainer_module import features
-from trainer_module.digests import image_digest
-from trainer_module.errors import DataError
 
 PLAN_FILE = "plan.bin"
 UNFINISHED = "unfinished"
@@ -187,7 +186,7 @@ class ShardJob:
 
     def _upright(self, image: bytes) -> tuple[bytes, str | None]:
         """The image turned as its EXIF orientation says, and what is wrong with it where it doesn't decode."""
-        from components.image_pixels import upright  # Pillow, 40 ms, for the few data sets with such images
+        from common.image_pixels import upright  # Pillow, 40 ms, for the few data sets with such images
 
         try:
             return upright(image, self.settings.max_image_pixels, features.MAX_PIXELS_SETTING), None

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from components import filesystem, recordio
-from components.ranges import open_ranges
-from trainer_module.errors import DataError
+from common import filesystem
+from common.errors import DataError
+from common.ranges import open_ranges
+from components import recordio
 
 _AHEAD = 128  # reads that are announced together: deep enough for an SSD, 128 x 6 KB = 0.8 MB of page cache
 _PROBES = 8  # of them; an announcement costs 0.4 us, as much as 6 % of all that ingest does about a record
@@ -45,7 +46,7 @@ class ImageSource:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._reader = recordio.RecordReader(path, open_file=filesystem.open_read)
+        self._reader = recordio.RecordReader(path)
         self._fd = os.open(path, os.O_RDONLY) if filesystem.is_local(path) else None
 
     def images(self, entries: np.ndarray) -> Iterator[ImageRecord]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
+from common.console import progress
 from components.record_example_gen.plan import ShardTask
 from components.record_example_gen.shards import ShardJob
 from components.record_example_gen.writer import write_in_processes
-from trainer_module.console import progress
 
 _SMALL = 64 << 20  # bytes of RecordIO, 0.1 s of work: as long as a process takes to start
 

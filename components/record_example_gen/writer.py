@@ -14,9 +14,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from common.processes import die_with_parent
 from components.record_example_gen.plan import ShardTask
 from components.record_example_gen.shards import ShardJob
-from trainer_module.processes import die_with_parent
 
 _ready: list[subprocess.Popen[bytes]] = []  # started and waiting for a job
 

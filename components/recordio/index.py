@@ -5,14 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.recordio.records import (
-    MAX_RECORD_BYTES,
-    OpenFile,
-    RecordReader,
-    open_local,
-    record_error,
-    unpack,
-)
+from common.filesystem import open_read
+from components.recordio.records import MAX_RECORD_BYTES, RecordReader, record_error, unpack
 
 _WRAPS_AT = 2**32  # bytes, where an unsigned number of 32 bits begins again at 0; a signed one turns negative at half
 _MEND = "remove the file, and `arcface-tfx inspect --write-index` makes a new one"
@@ -46,12 +40,11 @@ class Index:
         return Index(self.keys[order], self.offsets[order], self.path)
 
 
-def read_index(path: str, *, open_file: OpenFile = open_local, rec_bytes: int = 0) -> Index:
+def read_index(path: str, *, rec_bytes: int = 0) -> Index:
     """Reads an `.idx`: lines "key TAB byte offset", keys distinct and in any order (5.8 M lines: about 1 s).
 
     Args:
       path: the `.idx` file.
-      open_file: opens a path on another file system.
       rec_bytes: size of the `.rec`, to see offsets that were written as numbers of 32 bits; 0 doesn't look.
 
     Returns:
@@ -63,7 +56,7 @@ def read_index(path: str, *, open_file: OpenFile = open_local, rec_bytes: int = 
     """
     blocks: list[np.ndarray] = []
     rows = 0
-    with open_file(path) as file:
+    with open_read(path) as file:
         rest = b""
         while block := file.read(_BLOCK_BYTES):
             complete, newline, rest = (rest + block).rpartition(b"\n")

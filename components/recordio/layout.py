@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.features import IMAGE_SIZE
 from components.recordio.index import Index, write_index
 from components.recordio.records import (
     FLOAT32_EXACT,
@@ -20,7 +21,6 @@ from components.recordio.records import (
     pack,
     record_error,
 )
-from trainer_module.features import IMAGE_SIZE
 
 REC_FILE = "train.rec"
 IDX_FILE = "train.idx"

@@ -7,11 +7,12 @@ with the magic, so that the magic at an aligned file offset always starts a reco
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
-from trainer_module.errors import DataError
+from common.errors import DataError
+from common.filesystem import open_read
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 MAX_RECORD_BYTES = 2**29  # exclusive: the length field has 29 bits
@@ -21,8 +22,6 @@ FLOAT32_EXACT = 2**24  # the labels are float32: above this, not every integer c
 _PREFIX = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")  # MXNet's IRHeader: flag, label, id, id2 (24 bytes)
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
-
-OpenFile = Callable[[str], BinaryIO]
 
 
 class RecordError(DataError):
@@ -51,11 +50,6 @@ class Record(NamedTuple):
     def label(self) -> float:
         """The first label: in an image record, the identity."""
         return self.labels[0]
-
-
-def open_local(path: str) -> BinaryIO:
-    """Opens a file of this machine for reading."""
-    return open(path, "rb")
 
 
 def record_error(path: str, key: int | None, offset: int | None, expected: str, received: str) -> RecordError:
@@ -135,12 +129,11 @@ class RecordReader:
 
     Args:
       file: path, or an open binary file that can `read` and `seek` (it is then not closed here).
-      open_file: opens a path on another file system, e.g. `tf.io.gfile` or Beam's `FileSystems.open`.
     """
 
-    def __init__(self, file: str | os.PathLike[str] | BinaryIO, *, open_file: OpenFile = open_local) -> None:
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         self._owned = isinstance(file, str | os.PathLike)
-        self._file: BinaryIO = open_file(os.fspath(file)) if isinstance(file, str | os.PathLike) else file
+        self._file: BinaryIO = open_read(os.fspath(file)) if isinstance(file, str | os.PathLike) else file
         self.path = os.fspath(file) if isinstance(file, str | os.PathLike) else str(getattr(file, "name", "stream"))
 
     def read_at(self, offset: int, *, key: int | None = None) -> bytes:

@@ -15,13 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from common.console import progress
+from common.features import VERIFICATION_SETS
+from common.folders import folder_aside
 from components import verification_bin
 from components.recordio import write_layout
 from components.synthetic.condition import Variation
 from components.synthetic.faces import Condition, Identity, encode
-from trainer_module.console import progress
-from trainer_module.features import VERIFICATION_SETS
-from trainer_module.folders import folder_aside
 
 GENERATOR_VERSION = 2  # raise it when the same spec draws other pictures
 FOLDS = 10

@@ -3,8 +3,8 @@
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 
+from common.features import IMAGE_MAGICS
 from evaluator_custom.report.text import in_html
-from trainer_module.features import IMAGE_MAGICS
 
 DASH = "–"  # a figure that the pairs cannot tell
 

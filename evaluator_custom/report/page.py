@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from common.console import progress
 from evaluator_custom.report.document import FOOTER, document, header, write
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.figures import figures_section
 from evaluator_custom.report.markup import section
 from evaluator_custom.report.model_card import model_card
 from evaluator_custom.report.verdict_section import verdict_section
-from trainer_module.console import progress
 from trainer_module.curve import Point
 
 

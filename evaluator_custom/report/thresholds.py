@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from common.features import FAR_TARGETS
 from evaluator_custom.far_thresholds import recommend
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import DASH, number, paragraph, percent, table
-from trainer_module.features import FAR_TARGETS
 
 # "To be 90 percent confident that the true error rate is within ± 30 percent of the observed one, there must be at
 # least 30 errors": G. Doddington et al., "The NIST speaker recognition evaluation", Speech Communication 31, 2000.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from common.errors import DataError
 from pipeline.data_commands import echo_json
 from pipeline.paths import InputFolder
-from trainer_module.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import Run

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable
 from typing import Any, Self
 
-from components.bounded_file import read_bounded
+from common.bounded_file import read_bounded
+from common.console import say
+from common.errors import DataError, did_you_mean, is_number, parse_json_object
 from pipeline.runs import settings
 from pipeline.runs.host import is_alive
-from trainer_module.console import say
-from trainer_module.errors import DataError, did_you_mean, is_number, parse_json_object
 
 RUNS = "runs"
 SETTINGS_FILE = "settings.yaml"

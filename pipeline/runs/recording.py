@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from components import filesystem
+from common import filesystem
+from common.console import noise_to
+from common.errors import in_short
+from common.run_log import logged_to, note
 from components.content_digest import content_digest, memo_path
 from components.pair_attributes import attributes_file
 from components.recordio import IDX_FILE, REC_FILE
@@ -29,9 +32,6 @@ from pipeline.runs.folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
 )
-from trainer_module.console import noise_to
-from trainer_module.errors import in_short
-from trainer_module.run_log import logged_to, note
 
 
 class Recording:

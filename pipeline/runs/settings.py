@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from common.errors import DataError
 from pipeline.config import PipelineConfig
-from trainer_module.errors import DataError
 
 
 def effective(config: PipelineConfig, preset: str) -> dict[str, Any]:

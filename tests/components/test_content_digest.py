@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from common.errors import DataError
 from components import content_digest as module
 from components.content_digest import content_digest
-from trainer_module.errors import DataError
 
 
 def _write(folder, **contents):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import DataError
+from common.image_pixels import decode
 from components import recordio, verification_bin
 from components.conversion import convert
-from components.image_pixels import decode
 from components.inspection import inspect
 from components.pair_list import PairList
 from tests.helpers import exif, jpeg, with_exif
-from trainer_module.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 

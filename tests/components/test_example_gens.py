@@ -12,12 +12,12 @@ from PIL import Image
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import filesystem
+from common import filesystem
+from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
+from common.errors import DataError
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor, read_dataset
 from tests.helpers import exif, jpeg, with_exif, write_pairs, write_records
-from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
-from trainer_module.errors import DataError
 
 # Named, TFX packs no sdist of itself for every job (1.8 s).
 BEAM = ("--runner=FnApiRunner", "--sdk_container_image=unused")

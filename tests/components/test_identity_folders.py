@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 
+from common.errors import DataError
 from components.identity_folders import FileNames, find_identities, find_photos
 from tests.helpers import jpeg
-from trainer_module.errors import DataError
 
 JUNK = [
     ".DS_Store",

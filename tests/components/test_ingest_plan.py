@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from components import recordio
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import (
@@ -15,7 +16,6 @@ from components.record_example_gen.plan import (
 )
 from components.record_example_gen.settings import IngestSettings
 from tests.helpers import write_records
-from trainer_module.errors import DataError
 
 IMAGE_BYTES = 1000
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import DataError
 from components import recordio, verification_bin
 from components.inspection import inspect
 from components.inspection_report import DatasetReport, PerIdentity
 from tests.helpers import exif, jpeg, with_exif, write_pairs, write_records
-from trainer_module.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 PNG_HEAD = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 13_000, 13_000)

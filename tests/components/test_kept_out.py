@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from components import recordio, verification_bin
 from components.conversion import convert
 from components.identity_folders import find_identities
@@ -17,7 +18,6 @@ from components.kept_out import KeepOut
 from components.pair_attributes import read_pair_attributes
 from pipeline.hints import own_command
 from tests.helpers import ROOT, jpeg
-from trainer_module.errors import DataError
 
 IDENTITIES, IMAGES = 60, 4
 

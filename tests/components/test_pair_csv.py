@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from components import pair_csv
 from components.pair_list import PairList, read_pairs
 from tests.helpers import jpeg
-from trainer_module.errors import DataError
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9).map(
     str.strip

@@ -9,16 +9,17 @@ from moto.server import ThreadedMotoServer
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
-from components import filesystem, recordio
+from common import filesystem
+from common.errors import DataError
+from common.ranges import open_ranges
+from components import recordio
 from components.pair_example_gen.executor import PairExampleGenExecutor
-from components.ranges import open_ranges
 from components.record_example_gen import stores
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from pipeline.beam_runners import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.preflight import check_dataset
 from tests.helpers import write_pairs, write_records
-from trainer_module.errors import DataError
 
 pytestmark = pytest.mark.slow
 RECORD_OPTIONS = {"shards": 2}

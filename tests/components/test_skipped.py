@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from components import recordio, verification_bin
 from components.conversion import convert
 from components.face_files import FaceFiles
@@ -13,7 +14,6 @@ from components.inspection import inspect
 from components.pair_list import PairList
 from components.skipped import MOST_NAMED, Skipped
 from tests.helpers import jpeg
-from trainer_module.errors import DataError
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from common.features import IMAGE_SIZE, VERIFICATION_SETS
 from components import verification_bin
 from components.recordio import RecordReader, read_index, read_layout
 from components.synthetic import Condition, Identity, SyntheticSpec, Variation, draw, write_dataset, write_sheet
@@ -21,7 +22,6 @@ from components.synthetic.dataset import PAIR_VARIATIONS, TRAIN_VARIATION, draw_
 from components.synthetic.geometry import TEMPLATE, Pose, curve
 from components.synthetic.shape import landmarks, shape
 from components.synthetic.sheet import write_samples
-from trainer_module.features import IMAGE_SIZE, VERIFICATION_SETS
 
 SPEC = SyntheticSpec(identities=3, images_per_identity=4, pairs=40, seed=7)
 

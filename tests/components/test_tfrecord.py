@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from common.digests import image_digest
 from components.record_example_gen.encode import train_record
 from components.tfrecord import TFRecordWriter, example_parts, tfrecord_aside
-from trainer_module.digests import image_digest
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=130)
 VALUES = st.one_of(st.binary(max_size=300), st.integers(0, 2**63 - 1), st.sampled_from([127, 128, 16383, 16384]))

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from common.errors import DataError
 from components import recordio, verification_bin
 from components.conversion import convert
 from components.kept_out import KeepOut
 from components.pair_list import PairList
 from components.unpacking import unpack
 from tests.helpers import ROOT, jpeg, write_records
-from trainer_module.errors import DataError
 
 
 def _png() -> bytes:

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -16,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from components import data_pickle, verification_bin
 from components.verification_bin import VerificationSetError
 from tests.helpers import ROOT
-from trainer_module.errors import DataError
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -28,7 +29,10 @@ flags = st.booleans() | st.integers(0, 1) | st.booleans().map(np.bool_) | st.int
 
 
 def read(data: bytes) -> verification_bin.VerificationSet:
-    return verification_bin.read("set.bin", open_file=lambda _: io.BytesIO(data))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "set.bin")
+        path.write_bytes(data)
+        return verification_bin.read(path)
 
 
 def of_numpy_1(data: bytes) -> bytes:

@@ -20,6 +20,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
+from common.features import PixelFormat
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from evaluator_custom.component import VerificationEvaluator
@@ -30,7 +31,6 @@ from pipeline.create import schema_text
 from serving import export
 from tests.helpers import write_pairs, write_records
 from trainer_module import backbones
-from trainer_module.features import PixelFormat
 
 # A worker that never comes lets a job wait for ever.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.features import VERIFICATION_SETS
 from components import recordio, verification_bin
 from components.synthetic.dataset import SyntheticSpec, write_dataset
 from tests.processes import ROOT, cli
-from trainer_module.features import VERIFICATION_SETS
 
 pytestmark = pytest.mark.e2e
 

@@ -10,14 +10,15 @@ import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.types import artifact_utils, standard_artifacts
 
+from common import features
+from common.features import PixelFormat
 from evaluator_custom.embed_pairs import EmbedPairs
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.one_source import ALL_SPLITS, as_one_split
 from serving import export
 from tests.closeness import assert_close
 from tests.helpers import jpeg
-from trainer_module import backbones, features
-from trainer_module.features import PixelFormat
+from trainer_module import backbones
 
 pytestmark = pytest.mark.slow
 SIZES = (1, 40, 3, 1, 70)  # pairs in each batch of the reader

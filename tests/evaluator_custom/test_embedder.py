@@ -3,14 +3,14 @@
 import pytest
 import tensorflow as tf
 
+from common.errors import DataError
+from common.features import PixelFormat
 from evaluator_custom import protocol
 from evaluator_custom.embedder import DISTANCE, XNORM, PairEmbedder
 from serving import export, signatures
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from trainer_module import backbones
-from trainer_module.errors import DataError
-from trainer_module.features import PixelFormat
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
+from common.features import PixelFormat
 from components import verification_bin
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
@@ -27,8 +29,6 @@ from pipeline.tables import verdict_lines
 from serving import export, signatures
 from tests.helpers import jpeg
 from trainer_module import backbones
-from trainer_module.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
-from trainer_module.features import PixelFormat
 
 pytestmark = pytest.mark.slow
 PAIRS = 80

@@ -10,6 +10,8 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from common.errors import DataError
+from common.features import PixelFormat
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.foreign import EmbedderOptions, ForeignEmbedder, load_embedder
 from serving import export
@@ -17,8 +19,6 @@ from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.trainer_module.onnx_networks import mobilefacenet
 from trainer_module import backbones
-from trainer_module.errors import DataError
-from trainer_module.features import PixelFormat
 
 IMAGES = [jpeg(i) for i in range(5)]
 PIXELS = PixelFormat(mean=127.5, scale=127.5)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from common import features
+from common.digests import image_digest
 from components.tfrecord import example_parts, tfrecord_aside
 from evaluator_custom.pair_examples import read_pair_examples
 from tests.helpers import jpeg
-from trainer_module import features
-from trainer_module.digests import image_digest
 
 pytestmark = pytest.mark.slow
 

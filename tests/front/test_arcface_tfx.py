@@ -49,9 +49,9 @@ def test_an_unknown_setting_is_named(tmp_path):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A folder with a model of 16 dimensions, faces, and a data set with 20 pairs."""
+    from common.features import PixelFormat
     from serving import export
     from trainer_module import backbones
-    from trainer_module.features import PixelFormat
 
     folder = tmp_path_factory.mktemp("front")
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from common.errors import DataError
 from pipeline.backbone_check import check_backbone
-from trainer_module.errors import DataError
 from trainer_module.settings import TrainSettings
 
 OWN = """

@@ -4,10 +4,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from common.errors import DataError
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.cli import main
 from tests.helpers import write_pairs, write_records
-from trainer_module.errors import DataError
 
 GIVEN = {
     "local": [],

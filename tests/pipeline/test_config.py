@@ -5,12 +5,12 @@ import json
 
 import pytest
 
+from common.errors import DataError
+from common.features import VERIFICATION_SETS
+from common.setting import described
 from pipeline.config import SECTIONS, make_config
 from pipeline.overrides import ConfigError
 from pipeline.presets import PRESETS
-from trainer_module.errors import DataError
-from trainer_module.features import VERIFICATION_SETS
-from trainer_module.setting import described
 
 
 def _model(**changed):

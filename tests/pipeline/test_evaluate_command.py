@@ -13,6 +13,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
+from common.features import PixelFormat
 from components import verification_bin
 from evaluator_custom import protocol
 from evaluator_custom.foreign import EmbedderOptions, load_embedder
@@ -23,7 +24,6 @@ from serving import export
 from tests.helpers import jpeg
 from tests.trainer_module.onnx_networks import mobilefacenet
 from trainer_module import backbones
-from trainer_module.features import PixelFormat
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = 60

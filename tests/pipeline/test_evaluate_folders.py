@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from common.errors import DataError
+from common.features import PixelFormat
 from pipeline.cli import main
 from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
 from tests.helpers import jpeg
 from tests.processes import cli
-from trainer_module.errors import DataError
-from trainer_module.features import PixelFormat
 
 
 class Pixels:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.errors import DataError
+from common.features import PixelFormat
 from components import verification_bin
 from pipeline.config import ConfigError, make_config
 from pipeline.imports import write_import
@@ -15,8 +17,6 @@ from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.processes import cli
 from trainer_module import backbones, checkpoints
-from trainer_module.errors import DataError
-from trainer_module.features import PixelFormat
 from trainer_module.weights.structure import Imported
 
 PIXELS = PixelFormat("bgr", 127.5, 127.5)

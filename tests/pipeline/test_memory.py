@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from common.errors import DataError
 from pipeline.memory import Available, available, check_memory, gpus, needed_bytes
-from trainer_module.errors import DataError
 from trainer_module.settings import TrainSettings
 
 GB = 10**9

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from common.errors import DataError
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
-from trainer_module.errors import DataError
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from common.errors import DataError
 from components.recordio import write_index
 from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.preflight import check_dataset, check_run
 from tests.helpers import write_pairs, write_records
-from trainer_module.errors import DataError
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
+from common.errors import DataError
 from tests.processes import python
-from trainer_module.errors import DataError
 
 BEAM = """
 import apache_beam as beam
@@ -21,8 +21,8 @@ PLAIN = "raise error"
 def _ended(error, how, log):
     code = f"""
 from pipeline.endings import ends_in_words
-from trainer_module.console import noise_to
-from trainer_module.errors import DataError
+from common.console import noise_to
+from common.errors import DataError
 error = {error!r}
 with noise_to({str(log)!r}), ends_in_words({str(log)!r}):
 {textwrap.indent(how, "    ")}

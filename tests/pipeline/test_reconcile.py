@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from common.errors import DataError
 from pipeline.config import PipelineConfig
 from pipeline.local_artifacts import open_store
 from pipeline.reconcile import reconcile
-from trainer_module.errors import DataError
 
 MODEL = ("saved_model.pb", "variables/variables.index", "assets.extra/verification.json")
 LIVE, DELETED = mlmd.Artifact.LIVE, mlmd.Artifact.DELETED

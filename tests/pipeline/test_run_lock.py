@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
 from pipeline.run_lock import LOCK_FILE, run_lock
-from trainer_module.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from common.console import say
+from common.errors import DataError
 from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.runs.folder import KILLED, all_runs, find_run
 from pipeline.runs.recording import recorded_run
 from pipeline.runs.text import duration, size
 from tests.helpers import write_pairs, write_records
-from trainer_module.console import say
-from trainer_module.errors import DataError
 
 FIGURES = {"accuracy": 0.9, "accuracy_std": 0.01, "xnorm": 11.0, "pairs": 10, "tar_1e2": 0.8, "tar": None}
 

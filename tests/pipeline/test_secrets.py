@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.errors import DataError
 from pipeline.beam_runners import beam_args
 from pipeline.config import make_config
-from trainer_module.errors import DataError
 
 SECRET = "wJalrXUtnFEMIK7MDENG"
 

@@ -15,9 +15,11 @@ from click.testing import CliRunner
 from PIL import Image, ImageOps
 from tensorflow_serving.apis import prediction_log_pb2
 
+from common.errors import DataError
+from common.features import PixelFormat
+from common.image_pixels import decode
 from components.alignment import aligner
 from components.alignment.settings import AlignSettings
-from components.image_pixels import decode
 from evaluator_custom.foreign import EmbedderOptions, load_embedder
 from pipeline.cli import main
 from serving import check, export, local, pusher, signatures
@@ -25,8 +27,6 @@ from tests.closeness import assert_close
 from tests.components.alignment import marks
 from tests.helpers import jpeg
 from trainer_module import backbones, checkpoints
-from trainer_module.errors import DataError
-from trainer_module.features import PixelFormat
 
 DIM = 16
 

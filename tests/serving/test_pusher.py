@@ -9,9 +9,9 @@ import pytest
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
 
+from common.features import PixelFormat
 from serving import check, export, local, pusher
 from trainer_module import backbones
-from trainer_module.features import PixelFormat
 
 pytestmark = pytest.mark.slow
 DIM = 16

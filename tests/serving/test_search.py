@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from common.errors import DataError
 from serving import search as module
 from serving.search import search
-from trainer_module.errors import DataError
 
 
 def _unit(count, dim, seed):

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from common.errors import DataError
 from trainer_module import checkpoints
-from trainer_module.errors import DataError
 
 
 def _network(units=4, extra=False):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from common.errors import DataError
 from trainer_module.cluster import LOOPBACK, Task, given_task, past_proxies
-from trainer_module.errors import DataError
 from trainer_module.settings import TrainSettings
 
 ALONE = TrainSettings()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from common.console import noise_to
 from trainer_module import distribution
 from trainer_module.cluster import Task
-from trainer_module.console import noise_to
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 

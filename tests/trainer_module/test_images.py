@@ -12,8 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import memory
+from common.features import PixelFormat
 from trainer_module import images
-from trainer_module.features import PixelFormat
 
 
 def picture(height: int = 112, width: int = 112, seed: int = 0) -> Image.Image:

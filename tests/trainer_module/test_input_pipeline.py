@@ -8,9 +8,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from PIL import Image
 
+from common.errors import DataError
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
-from trainer_module.errors import DataError
 from trainer_module.images import decode, decode_face
 from trainer_module.input_pipeline import decode_batch, holdout_batches, images_that_decode, mirror, training_batches
 from trainer_module.settings import TrainSettings

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.features import PixelFormat
 from tests.trainer_module.mxnet_files import write_params
 from trainer_module import backbones, images
-from trainer_module.features import PixelFormat
 from trainer_module.weights.graph import WeightImportError
 from trainer_module.weights.import_mxnet import import_mxnet
 from trainer_module.weights.mxnet_params import read_params

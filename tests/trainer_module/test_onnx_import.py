@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from common.features import PixelFormat
 from tests.trainer_module import onnx_networks
-from trainer_module.features import PixelFormat
 from trainer_module.weights import structure
 from trainer_module.weights.graph import WeightImportError
 from trainer_module.weights.import_onnx import ARCFACE_TORCH_PIXELS, import_onnx

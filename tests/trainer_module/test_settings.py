@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer_module.features import PixelFormat
+from common.features import PixelFormat
 from trainer_module.settings import HANDED_OVER, TrainSettings
 
 

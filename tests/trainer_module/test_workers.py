@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module import distribution
 from trainer_module.cluster import Task
-from trainer_module.errors import DataError
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings
 

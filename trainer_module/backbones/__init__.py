@@ -12,10 +12,10 @@ from typing import Any
 
 import tf_keras
 
+from common.features import CHANNELS, IMAGE_SIZE
 from trainer_module import normalization
 from trainer_module.backbones.iresnet import UNITS, iresnet
 from trainer_module.backbones.mobilefacenet import mobilefacenet
-from trainer_module.features import CHANNELS, IMAGE_SIZE
 
 Builder = Callable[..., tf_keras.Model]
 

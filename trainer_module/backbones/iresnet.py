@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras
 
+from common.features import CHANNELS, IMAGE_SIZE
 from trainer_module.backbones import layers
-from trainer_module.features import CHANNELS, IMAGE_SIZE
 
 UNITS = {
     "iresnet18": (2, 2, 2, 2),

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras
 
+from common.features import CHANNELS, IMAGE_SIZE
 from trainer_module.backbones import layers
-from trainer_module.features import CHANNELS, IMAGE_SIZE
 
 STEM_WIDTH = 64
 STEM_GROUPS = 64

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from trainer_module.errors import DataError
-from trainer_module.features import PixelFormat
+from common.errors import DataError
+from common.features import PixelFormat
 
 Kind = Literal["conv", "norm", "prelu", "add", "dense"]
 INPUT = "(input)"

@@ -6,11 +6,11 @@ from typing import Any
 
 import tf_keras
 
+from common.features import CHANNELS, PixelFormat
 from trainer_module import backbones
 from trainer_module.backbones.iresnet import UNITS
 from trainer_module.backbones.layers import GroupedConv2D
 from trainer_module.backbones.mobilefacenet import STEM_WIDTH
-from trainer_module.features import CHANNELS, PixelFormat
 from trainer_module.weights import variables
 from trainer_module.weights.graph import INPUT, Graph, Node, WeightImportError
 from trainer_module.weights.variables import MappedArray

@@ -2,12 +2,12 @@
 
 import pytest
 
+from common.errors import DataError
 from components.alignment import folder
 from components.alignment.folder import align_folder
 from components.alignment.settings import AlignSettings
 from pipeline.beam_runners import beam_args
 from tests.components.alignment.marks import photo
-from trainer_module.errors import DataError
 
 MARKS = AlignSettings(detector="tests.components.alignment.marks:load")
 

@@ -3,11 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from components.alignment.choose import choose
 from components.alignment.detectors import Face
 from components.alignment.settings import AlignSettings
 from components.alignment.template import TEMPLATE
-from trainer_module.errors import DataError
 
 SIDE = 400
 ANY = AlignSettings(min_score=0, min_face=1, max_upscale=1000, max_padding=1)

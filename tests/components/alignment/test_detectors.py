@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from common.errors import DataError
 from components.alignment.detectors import load_detector
 from tests.components.alignment import marks
-from trainer_module.errors import DataError
 
 MARKS = "tests.components.alignment.marks"
 IMAGE = np.full((40, 40, 3), 100, np.uint8)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import DataError
+from common.image_pixels import decode
 from components.alignment import folder
 from components.alignment.aligner import aligned, complaint
 from components.alignment.crop import crop
@@ -20,11 +22,9 @@ from components.alignment.folder import align_folder, aligned_folder
 from components.alignment.processes import ProcessLostError, run_in_processes
 from components.alignment.settings import AlignSettings
 from components.alignment.template import similarity
-from components.image_pixels import decode
 from tests.components.alignment import marks
 from tests.components.alignment.marks import photo
 from tests.helpers import ROOT, exif, with_exif
-from trainer_module.errors import DataError
 
 MARKS = AlignSettings(detector="tests.components.alignment.marks:load")
 

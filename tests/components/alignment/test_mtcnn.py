@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from common.image_pixels import decode
 from components.alignment.mtcnn import _MOST, _PATCHES_AT_ONCE, Mtcnn, _kept, _scales
-from components.image_pixels import decode
 
 
 @pytest.fixture(scope="module")

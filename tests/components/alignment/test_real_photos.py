@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from common.image_pixels import decode
 from components import verification_bin
 from components.alignment.aligner import aligned
-from components.image_pixels import decode
 from components.pair_list import read_pairs
 
 PAIRS = 12

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from components.alignment.template import TEMPLATE, magnification, similarity
-from trainer_module.errors import DataError
 
 angles = st.floats(-math.pi, math.pi)
 scales = st.floats(0.01, 100)

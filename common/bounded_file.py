@@ -2,27 +2,26 @@
 
 import os
 
-from components.recordio.records import OpenFile, open_local
-from trainer_module.errors import DataError
+from common.errors import DataError
+from common.filesystem import open_read
 
 # A set of 1 GiB has 170,000 images of 6 KB: 16 MiB are 98 bytes for each. Parsed, they take up to 1.5 GB.
 MAX_TABLE_BYTES = 1 << 24
 
 
-def read_bounded(path: str, most: int, limit: str, *, open_file: OpenFile = open_local) -> bytes:
+def read_bounded(path: str, most: int, limit: str) -> bytes:
     """The bytes of a file.
 
     Args:
       path: the file.
       most: bytes that it may have.
       limit: the name of that limit, for the message.
-      open_file: opens a path, maybe on another file system; the result seeks.
 
     Raises:
       DataError: the file is larger.
       OSError: the file cannot be read.
     """
-    with open_file(path) as file:
+    with open_read(path) as file:
         size = file.seek(0, os.SEEK_END)
         if size > most:
             raise DataError(f"{path}: expected a file of at most {most:,} bytes ({limit}). Received: {size:,} bytes")

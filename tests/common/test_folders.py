@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import DataError
+from common.folders import folder_aside, private_folder
 from tests.helpers import ROOT
-from trainer_module.errors import DataError
-from trainer_module.folders import folder_aside, private_folder
 
 _WRITES = """
 import signal, sys, time
 from pathlib import Path
-from trainer_module import folders
+from common import folders
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 with folders.{maker} as folder:
     Path(folder, "face.jpg").write_bytes(b"x")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.image_header import UPRIGHT, ImageError, check_header
-from trainer_module.features import MAX_IMAGE_PIXELS, largest_image_file
+from common.features import MAX_IMAGE_PIXELS, largest_image_file
+from common.image_header import UPRIGHT, ImageError, check_header
 
 
 def read_file(path: Path) -> bytes:
