@@ -20,7 +20,7 @@ COPY LICENSE README.md pyproject.toml /src/
 COPY arcface_tfx /src/arcface_tfx
 COPY pipeline /src/pipeline
 COPY components /src/components
-COPY common /src/common
+COPY arcface_common /src/arcface_common
 COPY trainer_module /src/trainer_module
 COPY evaluator_custom /src/evaluator_custom
 COPY serving /src/serving

@@ -7,8 +7,8 @@ FAST = "not slow and not e2e"
 # A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
 PARALLEL = --numprocesses logical --maxprocesses 4 --dist loadfile
 # Where floats are compared that TensorFlow's kernels made.
-NUMERIC = tests/common tests/trainer_module tests/evaluator_custom tests/serving
-PRODUCT = arcface_tfx pipeline components common trainer_module evaluator_custom serving
+NUMERIC = tests/arcface_common tests/trainer_module tests/evaluator_custom tests/serving
+PRODUCT = arcface_tfx pipeline components arcface_common trainer_module evaluator_custom serving
 SOURCES = $(PRODUCT) tools tests benchmarks
 # The platform is that of the wheels, not of the host: see tools/setup.py.
 COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --python-platform x86_64-manylinux_2_39 --generate-hashes \

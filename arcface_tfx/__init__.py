@@ -13,10 +13,11 @@ argument or a file is a `DataError`, which names it.
 
 from typing import TYPE_CHECKING, Any
 
+import arcface_tfx.own_packages  # noqa: F401  (first: it says which file hides a package of ours)
+from arcface_common.errors import DataError
 from arcface_tfx.evaluation import evaluate
 from arcface_tfx.models import load
 from arcface_tfx.runs import configure, run
-from common.errors import DataError
 
 if TYPE_CHECKING:
     from evaluator_custom.verification_result import VerificationResult
@@ -57,11 +58,15 @@ _LIVES_IN = {
 
 
 def __getattr__(name: str) -> Any:
-    """What lives in a package that is costly to import, once it is asked for."""
-    if name not in _LIVES_IN:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """What lives in a package that is costly to import, once it is asked for; `__version__`, too."""
     import importlib
 
+    if name == "__version__":
+        import importlib.metadata
+
+        return importlib.metadata.version("arcface-tfx")
+    if name not in _LIVES_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LIVES_IN[name]), name)
 
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from arcface_common.errors import DataError
 from arcface_tfx.models import load
-from common.errors import DataError
 
 if TYPE_CHECKING:
     from evaluator_custom.verification_result import VerificationResult

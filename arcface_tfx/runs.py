@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig

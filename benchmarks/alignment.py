@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from arcface_common.image_pixels import decode
 from benchmarks import table
-from common.image_pixels import decode
 from components.alignment.mtcnn import Mtcnn
 from components.alignment.photos import list_photos
 

@@ -48,11 +48,12 @@ def jpegs(count: int) -> list[bytes]:
 
 def write_model(folder: Path, backbone: str) -> None:
     """Exports a backbone with random weights as a pipeline's Trainer does."""
-    from common.features import PixelFormat
+    from arcface_common.features import PixelFormat
+    from arcface_common.model_metadata import ModelMetadata
     from serving import export
     from trainer_module import backbones
 
-    metadata = export.ModelMetadata(backbone, {}, 512, PixelFormat(), 2, {})
+    metadata = ModelMetadata(backbone, {}, 512, PixelFormat(), 2, {})
     path = str(folder / backbone / "Format-Serving")
     export.export_saved_model(backbones.build(backbone, embedding_dim=512), path, metadata)
 

@@ -12,7 +12,7 @@ from tfx.types.component_spec import ExecutionParameter
 from tfx.types.standard_component_specs import ANOMALIES_KEY, ExampleValidatorSpec
 from tfx.utils import io_utils, json_utils
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
 
 class AnomalyGateExecutor(executor.Executor):

@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Sequence
 
-from common import filesystem
-from common.console import progress, say
-from common.errors import DataError
+from arcface_common import filesystem
+from arcface_common.console import progress, say
+from arcface_common.errors import DataError
 
 _CHUNK_BYTES = 1 << 26  # hashed by one thread at a time
 _PIECE_BYTES = 1 << 18  # read at a time, into one buffer a thread: it stays in the core's cache

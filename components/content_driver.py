@@ -15,8 +15,8 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import proto_utils
 
-from common import filesystem
-from common.errors import DataError
+from arcface_common import filesystem
+from arcface_common.errors import DataError
 from components.content_digest import content_digest, memo_path
 
 

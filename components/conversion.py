@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.console import progress
-from common.errors import DataError
-from common.features import MAX_SET_MB
-from common.folders import folder_aside
+from arcface_common.console import progress
+from arcface_common.errors import DataError
+from arcface_common.features import MAX_SET_MB
+from arcface_common.folders import folder_aside
 from components import verification_bin
 from components.conversion_report import ConversionReport, KeptReport, SetReport
 from components.face_files import FaceFiles

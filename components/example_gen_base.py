@@ -15,7 +15,7 @@ from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from common import filesystem
+from arcface_common import filesystem
 from components import content_driver
 from components.content_digest import content_digest, memo_path
 

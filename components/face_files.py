@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from common import features
-from common.image_header import UPRIGHT, ImageError, check_header
-from common.image_pixels import decode, read_file, to_png
+from arcface_common import features
+from arcface_common.image_header import UPRIGHT, ImageError, check_header
+from arcface_common.image_pixels import decode, read_file, to_png
 from components.skipped import Skipped
 
 JPEG_QUALITY = 95

@@ -10,13 +10,15 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.console import progress
-from common.errors import DataError
-from common.features import IMAGE_MAGICS
+from arcface_common.console import progress
+from arcface_common.errors import DataError
+from arcface_common.features import IMAGE_MAGICS
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _MADE_BY_TOOLS = frozenset(("@eadir", "__macosx", "thumbs.db", "desktop.ini"))  # Synology, macOS, Windows
+# What `align`, `unpack` and `convert` leave beside the folders: no surprise to anybody.
+_MADE_BY_US = frozenset(("faces.csv", "rejected.html", "pairs.txt", "skipped.csv"))
 _SHOWN = 5
 
 
@@ -71,7 +73,8 @@ def find_identities(folder: Path) -> IdentityFolders:
         if not _is_usable(entry) or not entry.is_dir() or _leads_back(entry):
             if _is_usable(entry) and not entry.is_dir() and _is_image(entry):
                 raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
-            left_out.append(f"{entry.name}/" if entry.is_dir() else entry.name)
+            if entry.name not in _MADE_BY_US:
+                left_out.append(f"{entry.name}/" if entry.is_dir() else entry.name)
             continue
         found = sorted(entry.iterdir())
         files = [path for path in found if _is_usable(path) and path.is_file() and _is_image(path)]

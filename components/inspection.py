@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from common import features
-from common.console import progress, say
-from common.errors import DataError
-from common.image_header import UPRIGHT, check_end, check_header
+from arcface_common import features
+from arcface_common.console import progress, say
+from arcface_common.errors import DataError
+from arcface_common.image_header import UPRIGHT, check_end, check_header
 from components import pair_attributes, recordio, verification_bin
 from components.inspection_report import DamagedRecord, DatasetReport, PerIdentity, SetReport
 from components.record_example_gen.checks import wrong_label

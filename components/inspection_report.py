@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from common.features import IMAGE_SIZE
+from arcface_common.features import IMAGE_SIZE
 
 _SIZE = f"{IMAGE_SIZE}x{IMAGE_SIZE}"
 _SHOWN = 5  # places of one kind in the text

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.console import progress
-from common.digests import image_digest
-from common.errors import DataError
+from arcface_common.console import progress
+from arcface_common.digests import image_digest
+from arcface_common.errors import DataError
 from components.face_files import FaceFiles
 from components.identity_folders import identity_name
 from components.pair_drawing import LOOK, UNIT, DrawnPairs, draw_pairs, most_pairs, thumbnail

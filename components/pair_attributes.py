@@ -12,9 +12,9 @@ import io
 import os
 from collections.abc import Sequence
 
-from common.bounded_file import MAX_TABLE_BYTES, read_bounded
-from common.errors import DataError
-from common.name_text import ESCAPES
+from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
+from arcface_common.errors import DataError
+from arcface_common.name_text import ESCAPES
 
 IMAGE_COLUMN = "image"
 IDENTITY_COLUMN = "identity"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
 IMAGE_COLUMNS = (
     ("path_a", "path_b"),

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from common.bounded_file import MAX_TABLE_BYTES, read_bounded
-from common.errors import DataError
+from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
+from arcface_common.errors import DataError
 from components import pair_csv
 from components.identity_folders import SUFFIXES, FileNames, identity_name
 from components.skipped import SKIPPED_FILE

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.pair_attributes import IDENTITY_COLUMN, attributes_file, read_image_column
 
 ListedImages = Sequence[tuple[int, int, bool]]  # first image, second image, whether they show one person

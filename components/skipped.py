@@ -5,8 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from common.errors import DataError
-from common.name_text import ESCAPES
+from arcface_common.errors import DataError
+from arcface_common.name_text import ESCAPES
 
 SKIPPED_FILE = "skipped.csv"  # columns: what can't be used, and why
 MOST_NAMED = 20  # in an error, which ends the reading there, and in the lines for a person
@@ -29,7 +29,7 @@ class Skipped:
         self._path = folder / SKIPPED_FILE
         self._noun = noun
         self._allowed = allowed
-        self._first: list[str] = []
+        self._first: list[tuple[str, str]] = []
         self._file: TextIO | None = None
 
     def note(self, what: str, reason: str) -> None:
@@ -44,7 +44,7 @@ class Skipped:
         """
         self.count += 1
         if len(self._first) < MOST_NAMED:
-            self._first.append(f"{what}: {reason}")
+            self._first.append((what, reason))
         if self._allowed:
             self._row(what, reason)
         elif self.count == MOST_NAMED:
@@ -61,7 +61,7 @@ class Skipped:
 
     def first(self) -> str:
         """What ends an error where all was left out: the first of them, or nothing where there is none."""
-        return f"; the first of {self.count:,}: {self._first[0]}" if self._first else ""
+        return f"; the first of {self.count:,}: {': '.join(self._first[0])}" if self._first else ""
 
     def lines(self) -> list[str]:
         """What was left out, for a person."""
@@ -70,11 +70,18 @@ class Skipped:
         more = self.count - len(self._first)
         rest = [f"and {more:,} more"] if more else []
         return [f"left out, {self._noun} that can't be used: {self.count:,} ({SKIPPED_FILE})"] + [
-            f"  {line}" for line in (*self._first, *rest)
+            f"  {line}" for line in (*map(": ".join, self._first), *rest)
         ]
 
     def _error(self, how_many: str, more: str) -> DataError:
-        return DataError(f"{how_many} can't be used (--skip-bad leaves them out){more}: {'; '.join(self._first)}")
+        return DataError(f"{how_many} can't be used (--skip-bad leaves them out){more}: {'; '.join(self._by_reason())}")
+
+    def _by_reason(self) -> list[str]:
+        """The first of them, those of one reason together, which is then said once."""
+        groups: dict[str, list[str]] = {}
+        for what, reason in self._first:
+            groups.setdefault(reason, []).append(what)
+        return [f"{', '.join(of_one)}: {reason}" for reason, of_one in groups.items()]
 
     def _row(self, what: str, reason: str) -> None:
         if self._file is None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from common import filesystem
+from arcface_common import filesystem
 
 _HEADER = struct.Struct("<QI")
 _BYTES = tuple(bytes((value,)) for value in range(256))

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.bounded_file import read_bounded
-from common.console import progress, say
-from common.errors import DataError
-from common.features import JPEG_MAGIC, MAX_PIXELS_SETTING
-from common.folders import folder_aside
-from common.image_header import ImageError, check_end, check_header
+from arcface_common.bounded_file import read_bounded
+from arcface_common.console import progress, say
+from arcface_common.errors import DataError
+from arcface_common.features import JPEG_MAGIC, MAX_PIXELS_SETTING
+from arcface_common.folders import folder_aside
+from arcface_common.image_header import ImageError, check_end, check_header
 from components import recordio, verification_bin
 from components.conversion import IDENTITIES
 from components.identity_folders import identity_name

@@ -11,9 +11,9 @@ from typing import TypeGuard
 
 import numpy as np
 
-from common.bounded_file import read_bounded
-from common.errors import DataError
-from common.features import IMAGE_MAGICS, MAX_SET_MB
+from arcface_common.bounded_file import read_bounded
+from arcface_common.errors import DataError
+from arcface_common.features import IMAGE_MAGICS, MAX_SET_MB
 from components import data_pickle
 
 

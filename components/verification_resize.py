@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.console import say
-from common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING, MAX_SET_MB
-from common.image_header import UPRIGHT, ImageError, ImageHeader, check_end, check_header
-from common.image_pixels import decode, to_png
+from arcface_common.console import say
+from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING, MAX_SET_MB
+from arcface_common.image_header import UPRIGHT, ImageError, ImageHeader, check_end, check_header
+from arcface_common.image_pixels import decode, to_png
 from components.verification_bin import VerificationSet, VerificationSetError, read
 
 

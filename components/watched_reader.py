@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from common.console import progress
+from arcface_common.console import progress
 from components.recordio import RecordReader
 
 

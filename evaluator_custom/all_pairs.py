@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from common.console import progress
-from common.features import FAR_TARGETS
+from arcface_common.console import progress
+from arcface_common.features import FAR_TARGETS
 from evaluator_custom import support
 from evaluator_custom.verification_statistics import ProtocolError, RocCurve, allowed, describe_indices
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from common.errors import is_number
+from arcface_common.errors import is_number
 from evaluator_custom.conditions import CUTS, Cut
 from evaluator_custom.pair_table import Judgements, PairTable
 

@@ -11,8 +11,8 @@ from apache_beam.utils import shared
 from tensorflow_model_analysis.extractors import extractor
 from tensorflow_model_analysis.proto import config_pb2
 
-from common import features
-from common.console import progress
+from arcface_common import features
+from arcface_common.console import progress
 from evaluator_custom import embedder
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.embedding_queue import EmbeddingQueue

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from common.errors import DataError
+from arcface_common.artifacts import EXTRA
+from arcface_common.errors import DataError
+from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom.protocol import pair_distances
-from serving.export import EXTRA, ModelMetadata
 from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
 from trainer_module.images import decode
 from trainer_module.literal_paths import load_saved_model

@@ -15,8 +15,10 @@ from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
-from common.console import say
-from common.folders import private_folder
+from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+from arcface_common.console import say
+from arcface_common.folders import private_folder
+from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom import embedder
 from evaluator_custom.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
 from evaluator_custom.conditions import Cut, parse_all
@@ -26,7 +28,6 @@ from evaluator_custom.pair_examples import PairExamples, read_pair_examples, rea
 from evaluator_custom.report import EvaluatedSet, write_report
 from evaluator_custom.verdict import SetEvaluation, make_verdict, read_evaluation
 from evaluator_custom.verdict_warnings import verdict_warnings
-from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
 from trainer_module.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
 
 TRAINING_EXAMPLES_KEY = "training_examples"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from common.features import FAR_TARGETS
+from arcface_common.features import FAR_TARGETS
 from evaluator_custom import support
 from evaluator_custom.verification_statistics import allowed
 

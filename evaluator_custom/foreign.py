@@ -8,13 +8,13 @@ from typing import Any, Literal, Self
 import numpy as np
 import tensorflow as tf
 
-from common.console import say
-from common.errors import DataError
-from common.features import CHANNELS, IMAGE_SIZE, PixelFormat
+from arcface_common.console import say
+from arcface_common.errors import DataError
+from arcface_common.features import CHANNELS, IMAGE_SIZE, PixelFormat
 from evaluator_custom.embedder import Embedder, PairEmbedder
 from evaluator_custom.onnx_session import MAX_MEMORY, OnnxSession
-from serving.local import resolve
 from serving.signatures import SERVING, VERIFICATION
+from serving.versions import resolve
 from trainer_module.images import decode_faces, to_input
 from trainer_module.literal_paths import load_saved_model
 

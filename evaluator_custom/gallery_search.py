@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import hypergeom
 
-from common.console import progress
+from arcface_common.console import progress
 from evaluator_custom import support
 from evaluator_custom.all_pairs import BLOCK, ScoreCounts, checked_embeddings, json_ready, unit_rows
 from evaluator_custom.verification_statistics import ProtocolError, allowed

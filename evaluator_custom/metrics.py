@@ -12,7 +12,7 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2
 
-from common import features
+from arcface_common import features
 from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, Condition, Cut, sets_of
 from evaluator_custom.embedder import DISTANCE, XNORM
 from evaluator_custom.pair_table import Judgements, PairTable, change

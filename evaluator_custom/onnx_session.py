@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from trainer_module.weights import onnx_file
 
 # Weights, and what the layers of 128 images of 112x112 pixels give: iresnet18 takes 1.9 GiB in all.

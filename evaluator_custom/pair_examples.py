@@ -10,10 +10,10 @@ from typing import overload
 import numpy as np
 import tensorflow as tf
 
-from common import features
-from common.console import progress
-from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digest
-from common.errors import DataError
+from arcface_common import features
+from arcface_common.console import progress
+from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digest
+from arcface_common.errors import DataError
 from evaluator_custom.leaks import TrainingContent
 
 _HEAD_BYTES, _FOOT_BYTES = 12, 4  # around each record of a TFRecord file: length and checksums

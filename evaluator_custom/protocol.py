@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
-from common.features import FAR_TARGETS
+from arcface_common.features import FAR_TARGETS
 from evaluator_custom import support
 from evaluator_custom.folds import FoldFigures, best_threshold, cut_folds, fold_figures
 from evaluator_custom.verification_result import Cut, VerificationResult

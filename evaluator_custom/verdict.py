@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_model_analysis as tfma
 
-from common import features
+from arcface_common import features
 from evaluator_custom.best_so_far import Record
 from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, SLICE_FIGURES, Condition, Cut
 from evaluator_custom.far_thresholds import thresholds_by_far

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from common.features import FAR_TARGETS
+from arcface_common.features import FAR_TARGETS
 
 # McNemar's exact p-value takes 10 ms at 1,000 disagreements and grows with their cube; the approximation is within
 # 6e-5 of it from there on.

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from common.console import say
-from common.filesystem import is_local
+from arcface_common.console import say
+from arcface_common.filesystem import is_local
 from components.alignment.settings import MTCNN, WHICH, AlignSettings
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.data_commands import echo_json, echo_lines

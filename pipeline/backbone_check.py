@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import trainer_module
-from common.errors import DataError, did_you_mean
+from arcface_common.errors import DataError, did_you_mean
 from trainer_module.backbone_facts import BACKBONES, NORMS
 from trainer_module.settings import TrainSettings
 

@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Sequence
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.secrets import refuse_secret_option
 
 # For every Beam node whose options don't name an image, TFX copies itself to the temporary directory, 52 MB that stay,

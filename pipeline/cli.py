@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from common.console import say, tinted, waiting
+from arcface_common.console import say, tinted, waiting
 from pipeline.align_command import align
 from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam

@@ -12,12 +12,12 @@ import importlib.util
 import pathlib
 from collections.abc import Iterator
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
-PACKAGES = ("common", "components", "evaluator_custom", "pipeline", "serving", "trainer_module")
+PACKAGES = ("arcface_common", "components", "evaluator_custom", "pipeline", "serving", "trainer_module")
 # They show how work goes, say what is wrong and end processes: no result of a node depends on them.
 _WITHOUT_RESULT = frozenset(
-    f"common.{name}" for name in ("console", "errors", "folders", "name_text", "processes", "run_log")
+    f"arcface_common.{name}" for name in ("console", "errors", "folders", "name_text", "processes", "run_log")
 )
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -136,7 +136,7 @@ def _read(source: bytes, path: str) -> tuple[str, list[ast.Import | ast.ImportFr
         elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setting":
-            del node.args[1:]  # the words of a setting, see `common.setting`
+            del node.args[1:]  # the words of a setting, see `arcface_common.setting`
     return ast.dump(tree), imports
 
 

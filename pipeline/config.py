@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from common.errors import DataError, did_you_mean, parse_json_object
-from common.features import MAX_SET_MB, VERIFICATION_SETS
-from common.filesystem import files_below
-from common.setting import check_settings, setting
+from arcface_common.errors import DataError, did_you_mean, parse_json_object
+from arcface_common.features import MAX_SET_MB, VERIFICATION_SETS
+from arcface_common.filesystem import files_below
+from arcface_common.setting import check_settings, setting
 from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.conditions import Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args

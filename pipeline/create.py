@@ -15,7 +15,7 @@ from tfx.orchestration import metadata, pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
-from common import features
+from arcface_common import features
 from components.anomaly_gate import AnomalyGate
 from components.curated_schema import CuratedSchema
 from components.pair_example_gen.component import PairExampleGen

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.errors import DataError
-from common.name_text import in_one_line
+from arcface_common.errors import DataError
+from arcface_common.name_text import in_one_line
 from pipeline.align_option import ALIGN, check_align, faces_in
 from pipeline.hints import own_command
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, check_data_files

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from common.console import progress, say, waiting
-from common.errors import DataError
-from common.name_text import as_utf8
+from arcface_common.console import progress, say, waiting
+from arcface_common.errors import DataError
+from arcface_common.name_text import as_utf8
 from components.identity_folders import images_below, left_out_line
 from pipeline.align_option import ALIGN, check_align
 from pipeline.paths import InputFolder, InputOrList, OutputFile
@@ -51,7 +51,10 @@ def embed(model: str, images: tuple[str, ...], output: str | None, batch_size: i
     embedded, and the exit code is 1.
     """
     check_align(align, resize)
+    from serving.versions import resolve
+
     paths = _listed(images)
+    model = resolve(model)
     for line in _remarks(paths):
         say(line)
     with quiet():

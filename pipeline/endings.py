@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from common.console import say
-from common.errors import DataError, in_short
+from arcface_common.console import say
+from arcface_common.errors import DataError, in_short
 from pipeline.surroundings import check_surroundings, settle
 
 # What an operation on a file can meet that is no fault of what a person wrote.

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from common.console import progress
-from common.errors import DataError
+from arcface_common.console import progress
+from arcface_common.errors import DataError
 from components.pair_attributes import FILE_COLUMN
 from components.verification_resize import read_fitted
 from evaluator_custom import protocol

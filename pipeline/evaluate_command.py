@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from common.console import tinted, waiting
-from common.errors import DataError
-from common.features import PixelFormat
-from common.name_text import in_one_line
+from arcface_common.console import tinted, waiting
+from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
+from arcface_common.name_text import in_one_line
 from evaluator_custom.conditions import CUTS, Cut
 from pipeline.align_option import ALIGN, faces_in
 from pipeline.data_commands import echo_json

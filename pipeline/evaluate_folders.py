@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.console import progress, say
-from common.errors import DataError
-from common.features import IMAGE_SIZE
-from common.image_header import ImageError
-from common.image_pixels import decode, read_file
+from arcface_common.console import progress, say
+from arcface_common.errors import DataError
+from arcface_common.features import IMAGE_SIZE
+from arcface_common.image_header import ImageError
+from arcface_common.image_pixels import decode, read_file
 from components.identity_folders import find_identities, identity_name
 from evaluator_custom.all_pairs import ScoreCounts, count_all_pairs, fuse
 from evaluator_custom.folder_figures import FolderFigures
@@ -216,8 +216,8 @@ def _digest(path: Path, resize: bool) -> bytes:
         raise DataError(f"{path}: {error}") from error
     if not resize and (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
         raise DataError(
-            f"{path}: expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels, or --resize for aligned faces of "
-            f"another size. Received: {width}x{height}"
+            f"{path}: expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels (--align takes photos, --resize "
+            f"aligned faces of another size). Received: {width}x{height}"
         )
     return hashlib.sha256(data).digest()
 

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable
 
-from common.console import say
-from common.errors import DataError, did_you_mean
-from common.features import VERIFICATION_SETS
+from arcface_common.console import say
+from arcface_common.errors import DataError, did_you_mean
+from arcface_common.features import VERIFICATION_SETS
 from components import pair_attributes, verification_bin
 from evaluator_custom.support import MIN_PAIRS
 
@@ -38,7 +38,8 @@ def find_sets(folder: str, wanted: str | None) -> dict[str, str]:
     if missing or not names:
         file = os.path.join(folder, f"{missing[0] if missing else '<set>'}{_ENDING}")
         like = did_you_mean(missing[0], there) if missing else ""
-        received = f"no such file; there are {', '.join(there)}{like}" if there else "no such file"
+        nothing = "no such file (--folders takes one folder of faces an identity, --data files <set>.bin)"
+        received = f"no such file; there are {', '.join(there)}{like}" if there else nothing
         raise DataError(f"{file}: expected a verification set. Received: {received}")
     paths = {name: os.path.join(folder, f"{name}{_ENDING}") for name in names}
     _check(paths.items())

@@ -1,8 +1,9 @@
 """Which artifacts of a root nothing needs any more, and their removal.
 
-Needed are what the last N runs and the last N blessed runs read and wrote, what the latest blessed model came with, and
-what such a run's `--init-from` names. What is pushed below `serving/` is never looked at. Artifacts are found by their
-place below `pipeline/`, not by ML Metadata's path: a copied root must never touch the one that it was copied from.
+Needed are what the last N runs and the last N blessed runs read and wrote, what the latest blessed model came with,
+what such a run's `--init-from` names, and what the same executions wrote beside. What is pushed below `serving/` is
+never looked at. Artifacts are found by their place below `pipeline/`, not by ML Metadata's path: a copied root must
+never touch the one that it was copied from.
 """
 
 import dataclasses
@@ -55,7 +56,9 @@ def find_garbage(config: PipelineConfig, runs: Iterable[Run], keep: int) -> Garb
     needed = records.of_runs(kept) | records.of_latest_blessed()
     needed |= {place for run in runs if (place := _initial(config, run, kept))}
     there = [place for place in _places(config.pipeline_root) if int(PurePath(place).name) <= records.last_execution]
-    unneeded = [place for place in there if place not in needed]
+    # All that an execution wrote stays with any of it: TFX's cache has the whole or nothing.
+    executions = set(map(_execution, needed))
+    unneeded = [place for place in there if _execution(place) not in executions]
     return Garbage(
         artifacts=_freed(config.pipeline_root, unneeded),
         stores=_freed(config.work_dir, unused_stores(config.work_dir)),
@@ -139,6 +142,12 @@ class _Records:
 def _place(artifact: mlmd.Artifact) -> str:
     """Where an artifact lies below `pipeline/`, wherever its root was."""
     return "/".join(PurePath(artifact.uri).parts[-_PARTS:])
+
+
+def _execution(place: str) -> tuple[str, str]:
+    """Node and number of the execution that wrote a place."""
+    node, _, number = place.split("/")
+    return node, number
 
 
 def _initial(config: PipelineConfig, run: Run, kept: Iterable[str]) -> str | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import click
 
-from common.console import say
-from common.errors import DataError
+from arcface_common.console import say
+from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
 from pipeline.paths import InputFolder
 from pipeline.run_lock import run_lock

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from common.errors import DataError
-from common.folders import folder_aside
-from serving.export import ModelMetadata, export_saved_model
+from arcface_common.errors import DataError
+from arcface_common.folders import folder_aside
+from arcface_common.model_metadata import ModelMetadata
+from serving.export import export_saved_model
 from trainer_module import checkpoints
 from trainer_module.weights.structure import Imported
 

@@ -7,10 +7,11 @@ import re
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from arcface_common.artifacts import SAVED_MODEL_FILE, VERIFICATION_FILE
+
 MODEL_FOLDER = "Format-Serving"  # TFX's name
-VERIFICATION_FILE = "verification.json"
 _SHARD = re.compile(r".*-\d{5}-of-(?P<shards>\d{5})\b.*")
-_SAVED_MODEL = ("saved_model.pb", os.path.join("variables", "variables.index"))
+_SAVED_MODEL = (SAVED_MODEL_FILE, os.path.join("variables", "variables.index"))
 # Files without which an artifact is of no use. One that isn't named must hold a file; a ModelRun may be: nothing is
 # trained where a model is only judged.
 _FILES = {
@@ -18,7 +19,7 @@ _FILES = {
     "ModelEvaluation": (VERIFICATION_FILE,),
     "ModelBlessing": (VERIFICATION_FILE,),
     "Schema": ("schema.pbtxt",),
-    "TransformGraph": (os.path.join("transform_fn", "saved_model.pb"), "transformed_metadata"),
+    "TransformGraph": (os.path.join("transform_fn", SAVED_MODEL_FILE), "transformed_metadata"),
 }
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-from common.console import is_live, progress, say, waiting
-from common.run_log import note
+from arcface_common.console import is_live, progress, say, waiting
+from arcface_common.run_log import note
 from components.record_example_gen.stores import remove_stores
 from pipeline.cache_key import keys_without_root
 from pipeline.config import PipelineConfig

@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from common.console import say
-from common.errors import DataError
+from arcface_common.console import say
+from arcface_common.errors import DataError
 from trainer_module.backbone_facts import step_bytes
 from trainer_module.settings import TrainSettings
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from common.console import waiting
-from common.errors import DataError
-from common.features import FAR_TARGETS
+from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+from arcface_common.console import waiting
+from arcface_common.errors import DataError
+from arcface_common.features import FAR_TARGETS
 from pipeline.align_option import ALIGN, check_align
 from pipeline.data_commands import echo_json
 from pipeline.embed_command import resize_option
@@ -119,12 +120,18 @@ def verify(
         raise click.UsageError("--threshold goes without --far and --set-name, which take one from the evaluation")
     if far is not None and far not in FAR_TARGETS:
         raise DataError(f"--far: expected one of {', '.join(f'{rate:g}' for rate in FAR_TARGETS)}. Received: {far:g}")
+    from serving.thresholds import given_threshold, read_threshold
+    from serving.versions import resolve
+
+    model = resolve(model)
+    file = os.path.join(model, EXTRA, VERIFICATION_FILE)
+    found = read_threshold(file, set_name, far) if threshold is None else given_threshold(threshold)
     with quiet():
         with waiting(f"loading TensorFlow and {model}"):
             from serving.local import LocalModel
 
             loaded = LocalModel(model)
-        verdict = loaded.verify(a, b, threshold, far=far, set_name=set_name, align=align, resize=resize)
+        verdict = loaded.verify(a, b, found, align=align, resize=resize)
     if as_json:
         echo_json(verdict.to_dict())
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from common.errors import DataError, did_you_mean
+from arcface_common.errors import DataError, did_you_mean
 
 # TFX's protos hold int32.
 _GREATEST = 2**31 - 1

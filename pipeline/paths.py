@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from common.errors import DataError, did_you_mean
+from arcface_common.errors import DataError, did_you_mean
 
 _KINDS = (
     (stat.S_ISREG, "a file"),

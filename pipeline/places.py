@@ -1,7 +1,7 @@
 """Whether paths that a user gives can be taken literally: TFX and Beam look for files by globs."""
 
-from common.errors import DataError
-from common.filesystem import is_local
+from arcface_common.errors import DataError
+from arcface_common.filesystem import is_local
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
 

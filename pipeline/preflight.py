@@ -3,9 +3,9 @@
 import dataclasses
 import os
 
-from common import filesystem
-from common.console import say
-from common.errors import DataError, did_you_mean
+from arcface_common import filesystem
+from arcface_common.console import say
+from arcface_common.errors import DataError, did_you_mean
 from components import recordio
 from components.pair_attributes import attributes_file, read_columns
 from evaluator_custom.conditions import Condition
@@ -59,7 +59,7 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
             _check_column(config.data, condition)
     there = [name for name in evaluation.evaluated_sets if filesystem.exists(os.path.join(config.data, f"{name}.bin"))]
     if missing := [f"{name}.bin" for name in evaluation.evaluated_sets if name not in there]:
-        say(f"not in {config.data}, skipped: {', '.join(missing)}")
+        say(f"judged by {', '.join(there)}; not in {config.data}, skipped: {', '.join(missing)}")
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
 
 

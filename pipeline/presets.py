@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from common.errors import did_you_mean
+from arcface_common.errors import did_you_mean
 from pipeline.overrides import ConfigError
 
 FINETUNE = "finetune"

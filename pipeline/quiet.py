@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from common.console import noise_to
+from arcface_common.console import noise_to
 from pipeline.endings import ends_in_words
 
 

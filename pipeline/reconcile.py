@@ -14,10 +14,11 @@ from pathlib import PurePath
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from common.console import say
-from common.errors import DataError
+from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.console import say
+from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
-from pipeline.local_artifacts import MODEL_FOLDER, VERIFICATION_FILE, holds_a_model, is_whole, open_store, served_from
+from pipeline.local_artifacts import MODEL_FOLDER, holds_a_model, is_whole, open_store, served_from
 
 _PARTS_BELOW_ROOT = 4  # pipeline/<node>/<output>/<execution>
 

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import Self
 
-from common.console import say
-from common.errors import DataError
+from arcface_common.console import say
+from arcface_common.errors import DataError
 
 LOCK_FILE = "run.lock"
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from common.filesystem import is_local
+from arcface_common.filesystem import is_local
 from pipeline.beam_runners import beam_args, check_with_beam
 from pipeline.config import PipelineConfig, make_config
 

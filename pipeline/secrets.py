@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
 # Where the library that uses the secret finds it in place of an option.
 _VARIABLES = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from common.setting import described
+from arcface_common.setting import described
 from pipeline.config import SECTIONS
 from pipeline.data_commands import echo_json
 from pipeline.presets import PRESETS, Preset

@@ -6,10 +6,11 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
-from common.errors import parse_json_object
+from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.errors import parse_json_object
 from components.record_example_gen.shards import QUARANTINE, QUARANTINE_LIST
 from pipeline.config import PipelineConfig
-from pipeline.local_artifacts import MODEL_FOLDER, VERIFICATION_FILE, open_store
+from pipeline.local_artifacts import MODEL_FOLDER, open_store
 
 _TRAIN_EXAMPLES = "TrainExamples"  # RecordExampleGen's, told from PairExampleGen's by what it counts
 RESOLVER = "tfx.dsl.components.common.resolver.Resolver"

@@ -2,9 +2,9 @@
 
 import os
 
-from common.console import CONSOLE_FD, LOG, open_standard_streams, output_is_closed, say
-from common.errors import DataError
-from common.run_log import RUN_LOG
+from arcface_common.console import CONSOLE_FD, LOG, open_standard_streams, output_is_closed, say
+from arcface_common.errors import DataError
+from arcface_common.run_log import RUN_LOG
 from trainer_module.cluster import past_proxies
 
 

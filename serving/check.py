@@ -5,8 +5,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from common import features
-from serving.export import EXTRA, REFERENCE_FILE, probe_images
+from arcface_common import features
+from arcface_common.artifacts import EXTRA, REFERENCE_FILE
+from serving.export import probe_images
 from serving.signatures import SERVING
 from trainer_module.literal_paths import load_saved_model
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from common import features
-from common.console import say
-from common.errors import DataError, in_short
-from common.image_pixels import to_png
-from serving.export import ModelMetadata
+from arcface_common import features
+from arcface_common.console import say
+from arcface_common.errors import DataError, in_short
+from arcface_common.image_pixels import to_png
+from arcface_common.model_metadata import ModelMetadata
 from trainer_module.images import decode, image_size
 
 # A file's path, the bytes of a JPEG or PNG, or uint8 [112, 112, 3] in RGB.

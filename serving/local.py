@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import features
-from common.errors import DataError
-from serving.export import EXTRA, VERIFICATION_FILE, ModelMetadata
+from arcface_common import features
+from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+from arcface_common.errors import DataError
+from arcface_common.model_metadata import ModelMetadata
 from serving.face_images import FaceImage, OnBad, batches
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from serving.thresholds import Threshold, given_threshold, read_threshold
+from serving.versions import resolve
 from trainer_module.literal_paths import load_saved_model
 
 BATCH_SIZE = 64
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Embeddings:
     """Embeddings of N images.
 
@@ -35,6 +37,9 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} embeddings of {self.embeddings.shape[1]} values>"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +90,9 @@ class LocalModel:
             )
         self.metadata = ModelMetadata.read(os.path.join(self.path, EXTRA))
         self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<{self.metadata.backbone}, {self.metadata.embedding_dim} values, {self.path}>"
 
     def embed(
         self,
@@ -231,21 +239,3 @@ class LocalModel:
                 f"{self.path}: expected to be used by the process that loaded it, {self._process} (load it in each; "
                 f"multiprocessing: 'spawn'). Received: a call in {os.getpid()}, forked from it"
             )
-
-
-def resolve(path: str) -> str:
-    """Finds the SavedModel: the folder itself, that of an import, or the highest version below.
-
-    Raises:
-      DataError: none of these.
-    """
-    for candidate in (path, os.path.join(path, "saved_model")):
-        if tf.io.gfile.exists(os.path.join(candidate, "saved_model.pb")):
-            return candidate
-    if not tf.io.gfile.isdir(path):
-        received = "a file" if tf.io.gfile.exists(path) else "no such folder"
-        raise DataError(f"{path}: expected the folder of a model. Received: {received}")
-    versions = [int(name.rstrip("/")) for name in tf.io.gfile.listdir(path) if name.rstrip("/").isdigit()]
-    if not versions:
-        raise DataError(f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither")
-    return os.path.join(path, str(max(versions)))

@@ -12,14 +12,14 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
-from common.console import say
+from arcface_common.artifacts import EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
+from arcface_common.console import say
 from serving.check import check_embeddings
-from serving.export import EXTRA, VERIFICATION_FILE
 
 ALREADY_SERVED = "already_served"  # custom property of PushedModel: the newest version held this very model
 _ASIDE = ".pushing-"  # TF Serving ignores names that are no numbers
 # What a SavedModel answers with; fingerprint.pb holds a random number.
-_MODEL_PARTS = ("saved_model.pb", "variables", "assets")
+_MODEL_PARTS = (SAVED_MODEL_FILE, "variables", "assets")
 
 
 class CheckedPusherExecutor(executor.Executor):

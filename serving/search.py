@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
 _BLOCK = 2048  # rows a side: 4 M cosines are 17 MB
 _FEW = 200  # a pass for each of so many is faster than sorting a block's rows: 5 take 5 ms in place of 260

@@ -3,8 +3,8 @@
 import tensorflow as tf
 import tf_keras
 
-from common import features
-from common.features import MAX_IMAGE_PIXELS, PixelFormat
+from arcface_common import features
+from arcface_common.features import MAX_IMAGE_PIXELS, PixelFormat
 from serving.inference_network import inference_network
 from trainer_module.images import decode_faces, to_input
 

@@ -4,9 +4,8 @@ import dataclasses
 import json
 from typing import Any
 
-import tensorflow as tf
-
-from common.errors import DataError, is_number
+from arcface_common import filesystem
+from arcface_common.errors import DataError, is_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +59,10 @@ def read_threshold(path: str, set_name: str | None = None, far: float | None = N
     Raises:
       DataError: no evaluation or a broken one, no such set or rate, or pairs that bear no such threshold.
     """
-    if not tf.io.gfile.exists(path):
+    if not filesystem.exists(path):
         raise DataError(f"{path}: expected the evaluation of a pushed model; or give --threshold. Received: no file")
     try:
-        with tf.io.gfile.GFile(path) as file:
-            evaluation = json.load(file)
+        evaluation = json.loads(filesystem.read_file(path))
         found = _of_accuracy(evaluation) if far is None else _of_far(path, evaluation, far)
     except DataError:
         raise
@@ -72,7 +70,8 @@ def read_threshold(path: str, set_name: str | None = None, far: float | None = N
         raise DataError(f"{path}: expected the figures of an evaluation. Received: {error!r}") from error
     name = next(iter(found), None) if set_name is None else set_name
     if name not in found:
-        raise DataError(f"{path}: expected a set of {sorted(found)}, which have a threshold. Received: {name!r}")
+        known = ", ".join(sorted(found)) or "none"
+        raise DataError(f"{path}: expected a set that has a threshold ({known}). Received: {name!r}")
     return _checked(path, name, far, **found[name])
 
 

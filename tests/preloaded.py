@@ -8,7 +8,7 @@ import importlib
 import os
 import warnings
 
-from common.console import noise_to
+from arcface_common.console import noise_to
 
 MODULES = (
     "tensorflow",

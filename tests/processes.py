@@ -15,7 +15,7 @@ import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.processes import die_with_parent
+from arcface_common.processes import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 _context = multiprocessing.get_context("forkserver")

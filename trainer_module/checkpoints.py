@@ -6,7 +6,7 @@ import shutil
 import tensorflow as tf
 import tf_keras
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from trainer_module.literal_paths import literal_path
 
 _FOLDER = "checkpoint"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, MutableMapping
 from typing import Any, Self
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from trainer_module.settings import TrainSettings
 
 TF_CONFIG = "TF_CONFIG"

@@ -8,8 +8,8 @@ import time
 
 import tensorflow as tf
 
-from common.console import CONSOLE_FD, log_file
-from common.folders import private_folder
+from arcface_common.console import CONSOLE_FD, log_file
+from arcface_common.folders import private_folder
 from trainer_module.cluster import LOOPBACK, TF_CONFIG, Task, past_proxies
 from trainer_module.job import TrainingJob
 from trainer_module.settings import TrainSettings

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from common.console import progress
+from arcface_common.console import progress
 from trainer_module.heads.arcface import ArcFace
 from trainer_module.images import to_input
 from trainer_module.input_pipeline import holdout_batches, images_that_decode, shards

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from common.features import CHANNELS, IMAGE_SIZE, MAX_IMAGE_PIXELS, PNG_MAGIC, PixelFormat, largest_image_file
+from arcface_common.features import CHANNELS, IMAGE_SIZE, MAX_IMAGE_PIXELS, PNG_MAGIC, PixelFormat, largest_image_file
 from trainer_module.orientation import orientations, turned
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from common import features
-from common.errors import DataError, in_short
-from common.features import CHANNELS, IMAGE_SIZE
+from arcface_common import features
+from arcface_common.errors import DataError, in_short
+from arcface_common.features import CHANNELS, IMAGE_SIZE
 from trainer_module.images import decode_stored, fit, over_batch
 from trainer_module.settings import TrainSettings
 

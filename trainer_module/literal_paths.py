@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from common.errors import DataError, in_short
+from arcface_common.errors import DataError, in_short
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
 

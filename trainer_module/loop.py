@@ -14,9 +14,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 
-from common import features
-from common.console import progress
-from common.run_log import note
+from arcface_common import features
+from arcface_common.console import progress
+from arcface_common.run_log import note
 from trainer_module import backbones, checkpoints, distribution
 from trainer_module.curve import CURVE_FILE, Curve
 from trainer_module.heads.arcface import ArcFace

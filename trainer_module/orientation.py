@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from common.features import PNG_MAGIC
+from arcface_common.features import PNG_MAGIC
 
 _TAG = 0x0112
 _ENTRY = 12  # bytes: tag, type, count, value

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from common import features
+from arcface_common import features
 
 
 def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ import dataclasses
 import os
 from typing import Any
 
-from common.errors import DataError
-from serving.export import ModelMetadata, export_saved_model
+from arcface_common.errors import DataError
+from arcface_common.model_metadata import ModelMetadata
+from serving.export import export_saved_model
 from trainer_module import backbones, checkpoints, distribution, loop
 from trainer_module.cluster import given_task
 from trainer_module.curve import CURVE_FILE

@@ -5,8 +5,8 @@ import json
 import os
 from typing import Any, Literal, Self
 
-from common.features import MAX_IMAGE_PIXELS, PixelFormat
-from common.setting import check_settings, refuse, setting
+from arcface_common.features import MAX_IMAGE_PIXELS, PixelFormat
+from arcface_common.setting import check_settings, refuse, setting
 
 Strategy = Literal["mirrored", "central"]
 

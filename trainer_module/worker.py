@@ -2,7 +2,7 @@
 
 import sys
 
-from common.processes import die_with_parent
+from arcface_common.processes import die_with_parent
 
 
 def main() -> None:

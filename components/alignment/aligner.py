@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from common.bounded_file import read_bounded
-from common.errors import DataError
-from common.features import PNG_MAGIC, largest_image_file
-from common.image_pixels import decode
+from arcface_common.bounded_file import read_bounded
+from arcface_common.errors import DataError
+from arcface_common.features import PNG_MAGIC, largest_image_file
+from arcface_common.image_pixels import decode
 from components.alignment.choose import Choice, choose, shorter_side
 from components.alignment.crop import crop, sharpness
 from components.alignment.detectors import Detector, Face, load_detector

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from common import filesystem
-from common.errors import DataError
+from arcface_common import filesystem
+from arcface_common.errors import DataError
 from components.alignment.aligner import process_aligner
 from components.alignment.job import AlignJob, Batch
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.alignment.crop import Placement, place
 from components.alignment.detectors import Face
 from components.alignment.settings import AlignSettings

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from common.features import IMAGE_SIZE
+from arcface_common.features import IMAGE_SIZE
 from components.alignment.resampling import sample
 from components.alignment.template import magnification, similarity
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.alignment.settings import MTCNN
 
 

@@ -17,11 +17,11 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from common import filesystem
-from common.console import progress, say
-from common.errors import DataError
-from common.folders import private_folder
-from common.name_text import ESCAPES
+from arcface_common import filesystem
+from arcface_common.console import progress, say
+from arcface_common.errors import DataError
+from arcface_common.folders import private_folder
+from arcface_common.name_text import ESCAPES
 from components.alignment.aligner import complaint
 from components.alignment.faces_csv import FACES_FILE, UNREADABLE, FaceRow, write_faces
 from components.alignment.job import AlignJob, Batch
@@ -140,6 +140,7 @@ def aligned_folder(photos: str, settings: AlignSettings = DEFAULT_SETTINGS) -> I
     Raises:
       DataError: a photo can't be read, none has a face that counts, or what `find_identities` refuses.
     """
+    say(f"{photos}: aligning by {settings.detector}")
     find_identities(Path(photos))
     with private_folder() as above:
         out = os.path.join(above, os.path.basename(os.path.abspath(photos)))  # a name that bars and errors may show

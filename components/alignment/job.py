@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from common import filesystem
-from common.errors import DataError
-from common.image_pixels import to_png
+from arcface_common import filesystem
+from arcface_common.errors import DataError
+from arcface_common.image_pixels import to_png
 from components.alignment.aligner import AlignedPhoto, Aligner, read_photo
 from components.alignment.faces_csv import FaceRow
 from components.alignment.settings import AlignSettings

@@ -5,8 +5,8 @@ import os
 import posixpath
 from pathlib import Path
 
-from common import filesystem
-from common.errors import DataError
+from arcface_common import filesystem
+from arcface_common.errors import DataError
 from components.identity_folders import SUFFIXES, find_photos, left_by_tools
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
-from common.processes import die_with_parent
+from arcface_common.processes import die_with_parent
 from components.alignment.aligner import process_aligner
 from components.alignment.job import AlignJob, Batch
 

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-from common.errors import DataError
-from common.features import MAX_IMAGE_PIXELS
+from arcface_common.errors import DataError
+from arcface_common.features import MAX_IMAGE_PIXELS
 
 MTCNN = "mtcnn"
 # How one of several faces is chosen, and what it means.

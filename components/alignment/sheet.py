@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from common import filesystem
-from common.console import progress
-from common.errors import DataError
-from common.image_pixels import decode
+from arcface_common import filesystem
+from arcface_common.console import progress
+from arcface_common.errors import DataError
+from arcface_common.image_pixels import decode
 from components.alignment.aligner import read_photo
 from components.alignment.faces_csv import FACES_FILE, UNREADABLE, FaceRow
 from components.alignment.job import AlignJob

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
 # x and y of left eye, right eye, nose, left and right corner of the mouth, left and right as one sees the picture: the
 # template of `face_align.norm_crop` (deepinsight/insightface), by which the published training sets were cut.

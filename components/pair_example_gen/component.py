@@ -2,7 +2,7 @@
 
 from tfx.dsl.components.base import executor_spec
 
-from common import features
+from arcface_common import features
 from components.example_gen_base import FolderExampleGen
 from components.pair_attributes import attributes_file
 from components.pair_example_gen.executor import PairExampleGenExecutor

@@ -9,8 +9,8 @@ import apache_beam as beam
 from tfx import types
 from tfx.types import artifact_utils
 
-from common import features, filesystem
-from common.errors import DataError
+from arcface_common import features, filesystem
+from arcface_common.errors import DataError
 from components import pair_attributes
 from components.example_gen_base import (
     FolderExampleGenExecutor,

@@ -1,7 +1,7 @@
 """Whether a record is a usable training example: its label, and its image as far as header and end can tell."""
 
-from common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING
-from common.image_header import UPRIGHT, ImageError, check_end, check_header, end_marker, may_turn_later
+from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING
+from arcface_common.image_header import UPRIGHT, ImageError, check_end, check_header, end_marker, may_turn_later
 
 _LABELS = 2**31  # exclusive; shards keep labels as int32
 

@@ -18,7 +18,7 @@ class RecordExampleGen(FolderExampleGen):
        record), `key` (int64 record key). Custom properties count `records`, of them `train_records` and
        `holdout_records`, `identities`, `bytes`, `quarantined`, `turned`, `left_out_identities` and `left_out_images`,
        and hold the `content_digest` of the input files and their folder as `data`. Beside the splits lie what
-       `common.digests` names and the folder `quarantine`.
+       `arcface_common.digests` names and the folder `quarantine`.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(RecordExampleGenExecutor)

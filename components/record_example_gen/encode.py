@@ -7,8 +7,8 @@ import functools
 
 import google_crc32c
 
-from common import features
-from common.digests import image_crc32c
+from arcface_common import features
+from arcface_common.digests import image_crc32c
 from components.tfrecord import bytes_head, footer, header, int_head, varint
 
 _KEY_HEADS = tuple(int_head(features.KEY, length) for length in range(10))  # by the length of the varint that follows

@@ -10,11 +10,11 @@ import numpy as np
 from tfx import types
 from tfx.types import artifact_utils
 
-from common import filesystem
-from common.console import say
-from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
-from common.errors import DataError
-from common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
+from arcface_common import filesystem
+from arcface_common.console import say
+from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
+from arcface_common.errors import DataError
+from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 from components import recordio
 from components.example_gen_base import FolderExampleGenExecutor, begin_examples
 from components.record_example_gen.labels import read_labels

@@ -10,9 +10,9 @@ import struct
 
 import numpy as np
 
-from common import filesystem
-from common.console import progress
-from common.errors import DataError
+from arcface_common import filesystem
+from arcface_common.console import progress
+from arcface_common.errors import DataError
 from components import recordio
 
 NO_LABEL = -1

@@ -8,9 +8,9 @@ import dataclasses
 
 import numpy as np
 
-from common import filesystem
-from common.errors import DataError
-from common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
+from arcface_common import filesystem
+from arcface_common.errors import DataError
+from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 from components.record_example_gen.settings import IngestSettings
 from components.recordio import DatasetLayout
 

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, Literal
 
-from common.features import MAX_IMAGE_PIXELS
-from common.setting import check_settings, setting
+from arcface_common.features import MAX_IMAGE_PIXELS
+from arcface_common.setting import check_settings, setting
 
 
 @dataclasses.dataclass(frozen=True)

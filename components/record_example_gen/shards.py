@@ -12,10 +12,10 @@ from typing import Self
 
 import numpy as np
 
-from common import features, filesystem
-from common.digests import image_digest
-from common.errors import DataError
-from common.image_header import UPRIGHT, ImageError
+from arcface_common import features, filesystem
+from arcface_common.digests import image_digest
+from arcface_common.errors import DataError
+from arcface_common.image_header import UPRIGHT, ImageError
 from components.record_example_gen.checks import RecordCheck
 from components.record_example_gen.encode import train_record
 from components.record_example_gen.plan import ShardTask, read_plan
@@ -186,7 +186,7 @@ class ShardJob:
 
     def _upright(self, image: bytes) -> tuple[bytes, str | None]:
         """The image turned as its EXIF orientation says, and what is wrong with it where it doesn't decode."""
-        from common.image_pixels import upright  # Pillow, 40 ms, for the few data sets with such images
+        from arcface_common.image_pixels import upright  # Pillow, 40 ms, for the few data sets with such images
 
         try:
             return upright(image, self.settings.max_image_pixels, features.MAX_PIXELS_SETTING), None

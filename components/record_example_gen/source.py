@@ -16,9 +16,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from common import filesystem
-from common.errors import DataError
-from common.ranges import open_ranges
+from arcface_common import filesystem
+from arcface_common.errors import DataError
+from arcface_common.ranges import open_ranges
 from components import recordio
 
 _AHEAD = 128  # reads that are announced together: deep enough for an SSD, 128 x 6 KB = 0.8 MB of page cache

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from common import filesystem
+from arcface_common import filesystem
 from components.record_example_gen.shards import ShardStore
 
 _PREFIX = "ingest-"

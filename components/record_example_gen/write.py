@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from common.console import progress
+from arcface_common.console import progress
 from components.record_example_gen.plan import ShardTask
 from components.record_example_gen.shards import ShardJob
 from components.record_example_gen.writer import write_in_processes

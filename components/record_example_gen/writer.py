@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from common.processes import die_with_parent
+from arcface_common.processes import die_with_parent
 from components.record_example_gen.plan import ShardTask
 from components.record_example_gen.shards import ShardJob
 

@@ -1,7 +1,7 @@
 """MXNet RecordIO and InsightFace's layout of it, read and written without MXNet (numpy and the standard library only).
 
 `records` is the `.rec` format, `index` the `.idx` beside it, `layout` what InsightFace's keys mean, `label_remarks` how
-that and the labels differ. Files may lie on any file system that `common.filesystem` knows.
+that and the labels differ. Files may lie on any file system that `arcface_common.filesystem` knows.
 """
 
 from components.recordio.index import Index, read_index, rebuild_index, write_index

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.filesystem import open_read
+from arcface_common.filesystem import open_read
 from components.recordio.records import MAX_RECORD_BYTES, RecordReader, record_error, unpack
 
 _WRAPS_AT = 2**32  # bytes, where an unsigned number of 32 bits begins again at 0; a signed one turns negative at half

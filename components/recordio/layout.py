@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.features import IMAGE_SIZE
+from arcface_common.features import IMAGE_SIZE
 from components.recordio.index import Index, write_index
 from components.recordio.records import (
     FLOAT32_EXACT,

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
-from common.errors import DataError
-from common.filesystem import open_read
+from arcface_common.errors import DataError
+from arcface_common.filesystem import open_read
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 MAX_RECORD_BYTES = 2**29  # exclusive: the length field has 29 bits

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from common.console import progress
-from common.features import VERIFICATION_SETS
-from common.folders import folder_aside
+from arcface_common.console import progress
+from arcface_common.features import VERIFICATION_SETS
+from arcface_common.folders import folder_aside
 from components import verification_bin
 from components.recordio import write_layout
 from components.synthetic.condition import Variation

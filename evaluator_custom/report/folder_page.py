@@ -22,7 +22,7 @@ from evaluator_custom.report.markup import (
     section,
     table,
 )
-from evaluator_custom.report.model_card import model_card
+from evaluator_custom.report.model_card import SEARCH, model_card
 from evaluator_custom.report.text import in_html, shortened
 from evaluator_custom.report.training_section import training_section
 
@@ -92,7 +92,7 @@ def write_folder_report(path: str | os.PathLike[str], figures: FolderFigures, fa
             _strangers(figures),
         ),
         training_section(facts, (), "lineage"),
-        section("card", "Model card", model_card(has_groups=False, rests_on=_RESTS_ON)),
+        section("card", "Model card", model_card(has_groups=False, rests_on=_RESTS_ON, use=SEARCH)),
         FOOTER,
     ]
     write(page, document(f"Face search: {model}", parts).encode())

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 
-from common.features import IMAGE_MAGICS
+from arcface_common.features import IMAGE_MAGICS
 from evaluator_custom.report.text import in_html
 
 DASH = "–"  # a figure that the pairs cannot tell

@@ -12,14 +12,21 @@ chosen on nine folds of ten. Intervals take pairs as independent, though people 
 rather than wide. Published sets are mostly good photographs of public persons; other cameras and places do worse. Sets
 that share people or images with the training data flatter a model."""
 
+VERIFICATION = "1:1 verification: whether two images show one person"
+SEARCH = f"{VERIFICATION}; and search among no more people than the gallery above holds"
+_BEYOND = {
+    VERIFICATION: "Search of a gallery (1:N): its false accepts grow with the gallery, and must be measured as such.",
+    SEARCH: "Search of a larger gallery: false accepts grow with it, as the plot above shows.",
+}
+
 _CARD = """<dl>
 <dt>Intended use</dt>
-<dd>1:1 verification: whether two images show one person, for faces that are found and aligned as the images above are
-(112 x 112 pixels, InsightFace's template), by people who know and agree to it. Research and comparison of models.</dd>
+<dd>{use}, for faces that are found and aligned as the images above are (112 x 112 pixels, InsightFace's template), by
+people who know and agree to it. Research and comparison of models.</dd>
 <dt>Out of scope</dt>
-<dd>Any decision about a person that nobody checks. Search of a gallery (1:N): its false accepts grow with the gallery,
-and must be measured as such. Surveillance. Inference of anything but identity (age, health, mood, origin). Children,
-unless measured on children. Faces that are covered, turned away or of a few pixels, unless the sets hold such.</dd>
+<dd>Any decision about a person that nobody checks. {beyond} Surveillance. Inference of anything but identity (age,
+health, mood, origin). Children, unless measured on children. Faces that are covered, turned away or of a few pixels,
+unless the sets hold such.</dd>
 <dt>What the figures rest on</dt>
 <dd>{rests_on}</dd>
 <dt>Groups</dt>
@@ -38,11 +45,13 @@ source.</dd>
 </dl><p class="muted">Form after M. Mitchell et al., “Model cards for model reporting”, FAT* 2019.</p>"""
 
 
-def model_card(*, has_groups: bool, rests_on: str = PROTOCOL) -> str:
+def model_card(*, has_groups: bool, rests_on: str = PROTOCOL, use: str = VERIFICATION) -> str:
     """The card as HTML.
 
     Args:
+      use: VERIFICATION or SEARCH: what the figures are of.
       rests_on: what the figures rest on, in HTML.
       has_groups: whether the page shows figures by group.
     """
-    return _CARD.format(rests_on=rests_on, groups=_GROUPS_SHOWN if has_groups else _GROUPS_UNKNOWN)
+    groups = _GROUPS_SHOWN if has_groups else _GROUPS_UNKNOWN
+    return _CARD.format(use=use, beyond=_BEYOND[use], rests_on=rests_on, groups=groups)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from common.console import progress
+from arcface_common.console import progress
 from evaluator_custom.report.document import FOOTER, document, header, write
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.figures import figures_section

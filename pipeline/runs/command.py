@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.data_commands import echo_json
 from pipeline.paths import InputFolder
 

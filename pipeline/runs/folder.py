@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable
 from typing import Any, Self
 
-from common.bounded_file import read_bounded
-from common.console import say
-from common.errors import DataError, did_you_mean, is_number, parse_json_object
+from arcface_common.bounded_file import read_bounded
+from arcface_common.console import say
+from arcface_common.errors import DataError, did_you_mean, is_number, parse_json_object
 from pipeline.runs import settings
 from pipeline.runs.host import is_alive
 
 RUNS = "runs"
+LATEST = "latest"
 SETTINGS_FILE = "settings.yaml"
 SUMMARY_FILE = "summary.json"
 LOG_FILE = "run.log"
@@ -107,17 +108,21 @@ def all_runs(root: str) -> list[Run]:
 
 
 def find_run(runs: Iterable[Run], name: str) -> Run:
-    """A run by its name or by the name's beginning, if no other begins so.
+    """A run by its name, by the name's beginning if no other begins so, or the last one as "latest".
 
     Raises:
       DataError: no such run, or several.
     """
     by_name = {run.name: run for run in runs}
+    if name == LATEST and by_name:
+        return list(by_name.values())[-1]
     found = [by_name[name]] if name in by_name else [run for known, run in by_name.items() if known.startswith(name)]
     if len(found) == 1 and name:
         return found[0]
     received = f"{name!r}, which {len(found)} begin with" if found else f"{name!r}{did_you_mean(name, by_name)}"
-    raise DataError(f"expected the name of a run, or its beginning; `runs` lists them. Received: {received}")
+    raise DataError(
+        f"expected the name of a run, its beginning, or {LATEST!r}; `runs` lists them. Received: {received}"
+    )
 
 
 def bytes_below(path: str) -> int:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from common import filesystem
-from common.console import noise_to
-from common.errors import in_short
-from common.run_log import logged_to, note
+from arcface_common import filesystem
+from arcface_common.console import noise_to
+from arcface_common.errors import in_short
+from arcface_common.run_log import logged_to, note
 from components.content_digest import content_digest, memo_path
 from components.pair_attributes import attributes_file
 from components.recordio import IDX_FILE, REC_FILE

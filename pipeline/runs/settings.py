@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
 
 

@@ -105,6 +105,8 @@ def comparison(earlier: Run, later: Run) -> list[str]:
         values = [shown(value) if isinstance(value, int | float) else "-" for value in both]
         first, second = both
         known = isinstance(first, int | float) and isinstance(second, int | float)
+        if known and f"{second - first:.4f}".lstrip("-") == "0.0000":  # type: ignore[operator]
+            continue
         rows.append([name, *values, f"{second - first:+.4f}" if known else ""])  # type: ignore[operator]
     if len(rows) == 1:
         return [f"{earlier.name} and {later.name}: the same settings, data, code and figures"]

@@ -7,7 +7,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.anomaly_gate import AnomalyGateExecutor
 from pipeline.create import schema_text
 

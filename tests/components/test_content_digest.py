@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import content_digest as module
 from components.content_digest import content_digest
 

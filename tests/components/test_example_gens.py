@@ -12,9 +12,9 @@ from PIL import Image
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
-from common import filesystem
-from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
-from common.errors import DataError
+from arcface_common import filesystem
+from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
+from arcface_common.errors import DataError
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor, read_dataset
 from tests.helpers import exif, jpeg, with_exif, write_pairs, write_records

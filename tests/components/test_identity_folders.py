@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.identity_folders import FileNames, find_identities, find_photos
 from tests.helpers import jpeg
 

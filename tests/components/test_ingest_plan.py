@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import recordio
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import recordio, verification_bin
 from components.inspection import inspect
 from components.inspection_report import DatasetReport, PerIdentity

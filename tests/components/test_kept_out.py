@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import recordio, verification_bin
 from components.conversion import convert
 from components.identity_folders import find_identities

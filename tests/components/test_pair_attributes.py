@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.pair_attributes import PairAttributesError, read_columns, read_pair_attributes
 
 GOOD = "image,group,age\n0,a,30\n1,b,30\n3,a,\n2, a ,41\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import pair_csv
 from components.pair_list import PairList, read_pairs
 from tests.helpers import jpeg

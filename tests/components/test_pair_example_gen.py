@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import verification_bin
 from components.content_driver import input_files
 from components.pair_example_gen.component import PairExampleGen

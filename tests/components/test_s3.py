@@ -9,9 +9,9 @@ from moto.server import ThreadedMotoServer
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
-from common import filesystem
-from common.errors import DataError
-from common.ranges import open_ranges
+from arcface_common import filesystem
+from arcface_common.errors import DataError
+from arcface_common.ranges import open_ranges
 from components import recordio
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen import stores

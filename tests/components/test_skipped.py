@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import recordio, verification_bin
 from components.conversion import convert
 from components.face_files import FaceFiles
@@ -59,9 +59,10 @@ def _spoil(faces: Path, number: int) -> list[str]:
 
 def test_all_bad_images_are_named_at_once(faces):
     names = _spoil(faces, 5)
-    error = _refused(faces, "^5 of the images can't be used .--skip-bad leaves them out.: .*bad_000.*; .*bad_004")
+    error = _refused(faces, "^5 of the images can't be used .--skip-bad leaves them out.: .*bad_000")
     assert [name for name in names if name in error] == names
-    assert error.count("Received: ") == 5
+    reasons = [reason.split("Received: ")[1] for reason in error.split("; ")]
+    assert len(reasons) == len(set(reasons)) < 5  # one reason is said once
 
 
 def test_beyond_a_number_of_bad_images_reading_ends(faces):

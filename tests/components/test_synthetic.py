@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.features import IMAGE_SIZE, VERIFICATION_SETS
+from arcface_common.features import IMAGE_SIZE, VERIFICATION_SETS
 from components import verification_bin
 from components.recordio import RecordReader, read_index, read_layout
 from components.synthetic import Condition, Identity, SyntheticSpec, Variation, draw, write_dataset, write_sheet

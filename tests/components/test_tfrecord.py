@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from common.digests import image_digest
+from arcface_common.digests import image_digest
 from components.record_example_gen.encode import train_record
 from components.tfrecord import TFRecordWriter, example_parts, tfrecord_aside
 

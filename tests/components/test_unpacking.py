@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import recordio, verification_bin
 from components.conversion import convert
 from components.kept_out import KeepOut

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components import data_pickle, verification_bin
 from components.verification_bin import VerificationSetError
 from tests.helpers import ROOT

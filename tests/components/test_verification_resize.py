@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.image_pixels import decode
+from arcface_common.image_pixels import decode
 from components.verification_bin import VerificationSet, VerificationSetError
 from components.verification_resize import fit_images, resize_cubic
 from tests.helpers import exif, jpeg, with_exif

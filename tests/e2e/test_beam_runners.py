@@ -20,12 +20,14 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
-from common.features import PixelFormat
+from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from evaluator_custom.component import VerificationEvaluator
 from evaluator_custom.conditions import parse_all
-from evaluator_custom.executor import VERIFICATION_FILE, VerificationEvaluatorExecutor
+from evaluator_custom.executor import VerificationEvaluatorExecutor
 from pipeline.beam_runners import beam_args
 from pipeline.create import schema_text
 from serving import export
@@ -46,7 +48,7 @@ def world(tmp_path_factory):
     for name in SETS:
         write_pairs(folder / "data", name, 70)
     io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
-    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)
     export.export_saved_model(backbone, str(folder / "model" / "Format-Serving"), metadata)
     return folder

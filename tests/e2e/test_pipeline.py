@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.features import VERIFICATION_SETS
+from arcface_common.features import VERIFICATION_SETS
 from components import recordio, verification_bin
 from components.synthetic.dataset import SyntheticSpec, write_dataset
 from tests.processes import ROOT, cli
@@ -114,7 +114,7 @@ def test_the_pushed_model_answers(world, tmp_path):
     model = str(world.root / "serving" / "arcface")
     answer = cli("embed", model, *images)
     assert answer.returncode == 0, answer.stderr
-    assert answer.stderr == f"loading TensorFlow and {model}\n"
+    assert answer.stderr == f"loading TensorFlow and {world.first['pushed']}\n"
     rows = json.loads(answer.stdout)
     assert [row["name"] for row in rows] == images
     output = str(tmp_path / "embeddings.npy")
@@ -175,6 +175,9 @@ def test_runs_are_listed_and_what_the_last_one_does_not_need_is_removed(world):
     assert freed.returncode == 0, freed.stderr
     assert "freed" in freed.stdout
     assert [path.exists() for path in models] == [False, True, True]
+    # What an execution wrote stays or goes as one: the cache has no use for a part of it.
+    checkpoints = [path.parent.with_name("model_run") / path.name for path in models]
+    assert [path.exists() for path in checkpoints] == [False, True, True]
     assert {path.name for path in (world.root / "serving" / "arcface").iterdir()} == kept
     assert "nothing to remove" in cli("gc", *root, "--keep", "1", "--yes").stdout
     assert "Trainer" not in ran(world.run("train.learning_rate=0.004"))

@@ -10,8 +10,9 @@ import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.types import artifact_utils, standard_artifacts
 
-from common import features
-from common.features import PixelFormat
+from arcface_common import features
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom.embed_pairs import EmbedPairs
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.one_source import ALL_SPLITS, as_one_split
@@ -28,7 +29,7 @@ SIZES = (1, 40, 3, 1, 70)  # pairs in each batch of the reader
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name in ("candidate", "baseline"):
-        metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+        metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
         export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(folder / name), metadata)
     return {name: str(folder / name) for name in ("candidate", "baseline")}
 

@@ -3,8 +3,9 @@
 import pytest
 import tensorflow as tf
 
-from common.errors import DataError
-from common.features import PixelFormat
+from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom import protocol
 from evaluator_custom.embedder import DISTANCE, XNORM, PairEmbedder
 from serving import export, signatures
@@ -17,7 +18,7 @@ from trainer_module import backbones
 def world(tmp_path_factory):
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)
     path = str(tmp_path_factory.mktemp("embedder") / "model")
-    export.export_saved_model(backbone, path, export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {}))
+    export.export_saved_model(backbone, path, ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {}))
     return PairEmbedder(path), signatures.EmbeddingModel(backbone, PixelFormat())
 
 

@@ -14,15 +14,17 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
-from common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
-from common.features import PixelFormat
+from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from components import verification_bin
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom import metrics, protocol, slices
 from evaluator_custom.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
 from evaluator_custom.conditions import FIGURES, parse_all
-from evaluator_custom.executor import VERIFICATION_FILE, VerificationEvaluatorExecutor
+from evaluator_custom.executor import VerificationEvaluatorExecutor
 from evaluator_custom.pair_table import Judgements, PairTable, change
 from pipeline.create import schema_text
 from pipeline.tables import verdict_lines
@@ -73,7 +75,7 @@ def _training_examples(folder):
 def _export(uri, seed):
     tf.keras.utils.set_random_seed(seed)
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)
-    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"steps": 7})
+    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"steps": 7})
     export.export_saved_model(backbone, f"{uri}/Format-Serving", metadata)
     return backbone
 

@@ -53,6 +53,7 @@ def test_it_shows_figures_plots_and_the_worst_searches(tmp_path):
         assert path.stat().st_mode & 0o77 == 0
     assert "a &lt;model&gt;" in page and "<model>" not in page
     assert page.count('class="plot"') == 4
+    assert "search among no more people than the gallery above holds" in page
     assert f"{figures.identification.tpir_at_fpir[0.1]:.4f}" in page
     assert "TAR@FAR=0.01" not in page  # 804 pairs of different people bear it
     assert "TAR@FAR=0.001: needs 1,000 pairs of different people; there are 780" in page

@@ -10,8 +10,9 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from common.errors import DataError
-from common.features import PixelFormat
+from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom.embedder import PairEmbedder
 from evaluator_custom.foreign import EmbedderOptions, ForeignEmbedder, load_embedder
 from serving import export
@@ -247,7 +248,7 @@ def saved(tmp_path_factory):
     """One backbone as our export and as a plain SavedModel without a default signature."""
     folder = tmp_path_factory.mktemp("saved")
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)
-    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbone, str(folder / "ours"), metadata)
     plain = _Plain(backbone)
     signatures = {"nhwc": plain.nhwc, "nchw": plain.nchw, "other": plain.other}

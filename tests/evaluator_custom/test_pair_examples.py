@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from common import features
-from common.digests import image_digest
+from arcface_common import features
+from arcface_common.digests import image_digest
 from components.tfrecord import example_parts, tfrecord_aside
 from evaluator_custom.pair_examples import read_pair_examples
 from tests.helpers import jpeg

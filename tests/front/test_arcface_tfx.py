@@ -30,9 +30,28 @@ def test_importing_it_imports_nothing_heavy():
     assert result.stdout == "set()\n"
 
 
+@pytest.mark.parametrize("name", ["pipeline.py", "serving.py", "components/__init__.py"])
+def test_a_user_s_file_of_our_packages_names_is_named(tmp_path, name):
+    """A script's own folder comes before ours."""
+    own = tmp_path / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("")
+    (tmp_path / "script.py").write_text("import arcface_tfx")
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import script"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert result.returncode == 1
+    assert f"in {ROOT}. Received: {own}, which Python finds first; give that" in result.stderr.splitlines()[-1]
+
+
 def test_all_names_are_there():
     for name in arcface_tfx.__all__:
         assert getattr(arcface_tfx, name).__doc__
+    assert arcface_tfx.__version__[0].isdigit()
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = arcface_tfx.nothing
 
@@ -49,15 +68,17 @@ def test_an_unknown_setting_is_named(tmp_path):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A folder with a model of 16 dimensions, faces, and a data set with 20 pairs."""
-    from common.features import PixelFormat
+    from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+    from arcface_common.features import PixelFormat
+    from arcface_common.model_metadata import ModelMetadata
     from serving import export
     from trainer_module import backbones
 
     folder = tmp_path_factory.mktemp("front")
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)
-    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbone, str(folder / "model"), metadata)
-    (folder / "model" / export.EXTRA / export.VERIFICATION_FILE).write_text(json.dumps(VERIFICATION))
+    (folder / "model" / EXTRA / VERIFICATION_FILE).write_text(json.dumps(VERIFICATION))
     for number, name in enumerate(FACES):
         (folder / name).write_bytes(jpeg(number))
     write_records(folder / "data", [0, 0, 1])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.backbone_check import check_backbone
 from trainer_module.settings import TrainSettings
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.cli import main
 from tests.helpers import write_pairs, write_records

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline import code_version
 
 
@@ -102,7 +102,7 @@ def test_data_beside_a_module_that_reads_resources_counts(package):
 def test_what_only_talks_is_in_no_digest():
     for modules in (["trainer_module.run_fn"], ["components.record_example_gen.executor"], ["serving.pusher"]):
         files = code_version.source_files(*modules)
-        assert not {"common.console", "common.errors"} & set(files)
+        assert not {"arcface_common.console", "arcface_common.errors"} & set(files)
 
 
 def test_an_own_backbone_counts_with_what_it_imports_from_its_package(tmp_path, monkeypatch):

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from common.errors import DataError
-from common.features import VERIFICATION_SETS
-from common.setting import described
+from arcface_common.errors import DataError
+from arcface_common.features import VERIFICATION_SETS
+from arcface_common.setting import described
 from pipeline.config import SECTIONS, make_config
 from pipeline.overrides import ConfigError
 from pipeline.presets import PRESETS

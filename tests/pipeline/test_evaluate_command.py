@@ -13,7 +13,8 @@ import tensorflow as tf
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
-from common.features import PixelFormat
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from components import verification_bin
 from evaluator_custom import protocol
 from evaluator_custom.foreign import EmbedderOptions, load_embedder
@@ -39,7 +40,7 @@ def world(tmp_path_factory):
         images = [jpeg(1000 * number + i) for i in range(2 * PAIRS)]
         verification_bin.write(folder / "data" / f"{name}.bin", images, [i % 2 == 0 for i in range(PAIRS)])
     backbone = backbones.build("iresnet_tiny", embedding_dim=16)
-    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbone, str(folder / "ours"), metadata)
     plain = tf.Module()
     plain.backbone = backbone

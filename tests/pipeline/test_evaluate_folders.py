@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from common.errors import DataError
-from common.features import PixelFormat
+from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
 from pipeline.cli import main
 from pipeline.evaluate_folders import embed_faces, evaluate_folder, evaluate_gallery, read_faces
 from tests.helpers import jpeg
@@ -282,11 +282,12 @@ def test_the_command_refuses_what_it_would_ignore(arguments, message):
 
 @pytest.mark.slow
 def test_by_the_command_line(tmp_path, faces):
+    from arcface_common.model_metadata import ModelMetadata
     from serving import export
     from trainer_module import backbones
 
     model = tmp_path / "model"
-    metadata = export.ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
+    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
 
     command = ["evaluate", str(model), "--output", str(tmp_path / "out.json")]

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.errors import DataError
-from common.features import PixelFormat
+from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from components import verification_bin
 from pipeline.config import ConfigError, make_config
 from pipeline.imports import write_import
-from serving import export, local, signatures
+from serving import local, signatures
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.processes import cli
@@ -40,7 +41,7 @@ def test_it_is_what_a_training_run_writes(imported):
         "model.json",
         "saved_model",
     ]
-    metadata = export.ModelMetadata.read(out)
+    metadata = ModelMetadata.read(out)
     assert metadata.pixel_format == PIXELS
     again = backbones.build(metadata.backbone, **metadata.options)
     checkpoints.read_backbone(again, out)

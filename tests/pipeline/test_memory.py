@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.memory import Available, available, check_memory, gpus, needed_bytes
 from trainer_module.settings import TrainSettings
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.recordio import write_index
 from pipeline.cli import main
 from pipeline.config import make_config
@@ -30,7 +30,7 @@ def _checked(data, *overrides):
 def test_a_usual_set_that_is_missing_is_skipped_aloud(data, capsys):
     assert _checked(data) == ("lfw",)
     said = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
-    assert said == [f"not in {data}, skipped: cfp_ff.bin, cfp_fp.bin, agedb_30.bin"]
+    assert said == [f"judged by lfw; not in {data}, skipped: cfp_ff.bin, cfp_fp.bin, agedb_30.bin"]
     assert _checked(data, "evaluation.conditions=[mine.tar >= 0.5]") == ("lfw", "mine")
 
 

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from tests.processes import python
 
 BEAM = """
@@ -21,8 +21,8 @@ PLAIN = "raise error"
 def _ended(error, how, log):
     code = f"""
 from pipeline.endings import ends_in_words
-from common.console import noise_to
-from common.errors import DataError
+from arcface_common.console import noise_to
+from arcface_common.errors import DataError
 error = {error!r}
 with noise_to({str(log)!r}), ends_in_words({str(log)!r}):
 {textwrap.indent(how, "    ")}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
 from pipeline.local_artifacts import open_store
 from pipeline.reconcile import reconcile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.run_lock import LOCK_FILE, run_lock
 
 ROOT = Path(__file__).resolve().parents[2]

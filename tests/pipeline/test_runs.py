@@ -11,8 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from common.console import say
-from common.errors import DataError
+from arcface_common.console import say
+from arcface_common.errors import DataError
 from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.runs.folder import KILLED, all_runs, find_run
@@ -143,8 +143,10 @@ def test_show_and_diff(root):
 
 def test_a_run_is_found_by_the_beginning_of_its_name(root):
     runs = all_runs(root)
-    assert find_run(runs, runs[-1].name) is runs[-1]
-    with pytest.raises(DataError, match=r"expected the name of a run, or its beginning.* Received: '2', which 3 begin"):
+    assert find_run(runs, runs[-1].name) is find_run(runs, "latest") is runs[-1]
+    with pytest.raises(
+        DataError, match=r"the name of a run, its beginning, or 'latest'.* Received: '2', which 3 begin"
+    ):
         find_run(runs, "2")
     with pytest.raises(DataError, match="Received: 'x'$"):
         find_run(runs, "x")

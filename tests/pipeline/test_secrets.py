@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from pipeline.beam_runners import beam_args
 from pipeline.config import make_config
 

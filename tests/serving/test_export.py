@@ -15,9 +15,11 @@ from click.testing import CliRunner
 from PIL import Image, ImageOps
 from tensorflow_serving.apis import prediction_log_pb2
 
-from common.errors import DataError
-from common.features import PixelFormat
-from common.image_pixels import decode
+from arcface_common.artifacts import EXTRA, METADATA_FILE, MODEL_NAME, REFERENCE_FILE, VERIFICATION_FILE, WARMUP_FILE
+from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
+from arcface_common.image_pixels import decode
+from arcface_common.model_metadata import ModelMetadata
 from components.alignment import aligner
 from components.alignment.settings import AlignSettings
 from evaluator_custom.foreign import EmbedderOptions, load_embedder
@@ -38,9 +40,7 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def metadata():
-    return export.ModelMetadata(
-        "iresnet_tiny", {"norm": "batch"}, DIM, PixelFormat("bgr", scale=127.5), 7, {"steps": 3}
-    )
+    return ModelMetadata("iresnet_tiny", {"norm": "batch"}, DIM, PixelFormat("bgr", scale=127.5), 7, {"steps": 3})
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +87,17 @@ def test_embedding_of_an_image_does_not_depend_on_its_batch(model_dir):
 
 
 def test_metadata_survives(model_dir, metadata):
-    assert export.ModelMetadata.read(f"{model_dir}/{export.EXTRA}") == metadata
+    assert ModelMetadata.read(f"{model_dir}/{EXTRA}") == metadata
 
 
 def test_warmup_requests_are_logs_that_the_signature_answers(model_dir):
     signature = tf.saved_model.load(model_dir).signatures[signatures.SERVING]
-    path = f"{model_dir}/{export.EXTRA}/{export.WARMUP_FILE}"
+    path = f"{model_dir}/{EXTRA}/{WARMUP_FILE}"
     sizes = []
     for record in tf.data.TFRecordDataset(path):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         request = log.predict_log.request
-        assert request.model_spec.name == export.MODEL_NAME
+        assert request.model_spec.name == MODEL_NAME
         assert request.model_spec.signature_name == signatures.SERVING
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         answer = signature(**inputs)
@@ -109,9 +109,9 @@ def test_check_passes_what_was_exported_and_stops_what_was_not(model_dir, backbo
     assert check.check_embeddings(model_dir) <= check.TOLERANCE
     other = str(tmp_path / "other")
     export.export_saved_model(
-        backbone, other, export.ModelMetadata("iresnet_tiny", {}, DIM, PixelFormat("rgb", scale=127.5), 7, {})
+        backbone, other, ModelMetadata("iresnet_tiny", {}, DIM, PixelFormat("rgb", scale=127.5), 7, {})
     )
-    reference = f"{export.EXTRA}/{export.REFERENCE_FILE}"
+    reference = f"{EXTRA}/{REFERENCE_FILE}"
     tf.io.gfile.copy(f"{model_dir}/{reference}", f"{other}/{reference}", overwrite=True)  # of the BGR model
     with pytest.raises(
         check.EmbeddingMismatchError,
@@ -124,7 +124,7 @@ def test_check_admits_the_rounding_of_kernels_and_no_more(model_dir, tmp_path):
     """The references are turned a little: by what another instruction set may do, and by more."""
     path = tmp_path / "model"
     shutil.copytree(model_dir, path)
-    reference = path / export.EXTRA / export.REFERENCE_FILE
+    reference = path / EXTRA / REFERENCE_FILE
     recorded = np.load(reference)
     direction = np.random.default_rng(0).normal(size=recorded.shape)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -150,7 +150,7 @@ def test_push_appears_whole_under_a_new_number(model_dir, tmp_path):
     assert model.threshold("cfp_fp").cosine == pytest.approx(0.15)
     with pytest.raises(DataError, match="Received: 'agedb_30'"):
         model.threshold("agedb_30")
-    with pytest.raises(DataError, match=r"a set of \['cfp_fp', 'lfw'\], which have a threshold. Received: 'one_kind'"):
+    with pytest.raises(DataError, match=r"a set that has a threshold \(cfp_fp, lfw\). Received: 'one_kind'"):
         model.threshold("one_kind")
 
 
@@ -255,6 +255,27 @@ def test_the_commands_resize_only_where_that_is_asked_for(model_dir, photographs
         assert taken.exit_code == 0, taken.output
 
 
+def test_what_a_threshold_lacks_is_known_before_tensorflow_is_loaded(model_dir, photographs, tmp_path, capfd):
+    shutil.copytree(model_dir, tmp_path / "model")
+    evaluation = tmp_path / "model" / EXTRA / VERIFICATION_FILE
+    evaluation.write_text(json.dumps({"sets": {"lfw": {"threshold": 1.5, "pairs": 600}}, "thresholds": {"lfw": {}}}))
+    faces = [photographs["upright"]] * 2
+    for arguments, message in (
+        (
+            [model_dir],
+            "verification.json: expected the evaluation of a pushed model; or give --threshold. Received: no",
+        ),
+        ([str(tmp_path / "model"), "--set-name", "lwf"], "expected a set that has a threshold (lfw). Received: 'lwf'"),
+        ([str(tmp_path / "model"), "--far", "0.01"], "expected a false accept rate of"),
+        ([str(tmp_path)], "expected a SavedModel or a folder of numbered versions. Received: neither"),
+    ):
+        refused = CliRunner().invoke(main, ["verify", arguments[0], *faces, *arguments[1:]])
+        said = refused.output + capfd.readouterr().err
+        assert refused.exit_code == 2
+        assert message in said
+        assert "loading TensorFlow" not in said
+
+
 def test_names_and_rows_tell_which_image_is_which(model_dir, photographs, tmp_path, capfd):
     face, odd = tmp_path / "face.jpg", tmp_path / os.fsdecode(b"\xff.jpg")
     for path in (face, odd):
@@ -274,7 +295,7 @@ def test_names_and_rows_tell_which_image_is_which(model_dir, photographs, tmp_pa
 def test_the_limit_of_pixels_is_the_models(backbone, metadata, photographs, tmp_path):
     path = str(tmp_path / "model")
     export.export_saved_model(backbone, path, dataclasses.replace(metadata, max_image_pixels=300_000))
-    described = json.loads((tmp_path / "model" / export.EXTRA / export.METADATA_FILE).read_text())
+    described = json.loads((tmp_path / "model" / EXTRA / METADATA_FILE).read_text())
     assert (described["image_size"], described["max_image_pixels"]) == (112, 300_000)
     model = local.LocalModel(path)
     with pytest.raises(DataError, match=r"photo\.png: expected at most 300,000 pixels.* Received: 640x480 pixels"):
@@ -290,7 +311,7 @@ def test_a_threshold_that_is_none_is_refused(model_dir, tmp_path):
     model = local.LocalModel(str(tmp_path / "model"))
     for found in (float("nan"), float("inf"), "abc", [1], True, -5, 4.5, 1e308):
         figures = json.dumps({"sets": {"lfw": {"threshold": found, "pairs": 600}}})
-        (tmp_path / "model" / export.EXTRA / export.VERIFICATION_FILE).write_text(figures)
+        (tmp_path / "model" / EXTRA / VERIFICATION_FILE).write_text(figures)
         with pytest.raises(
             DataError, match=r"verification\.json: set 'lfw': expected a threshold of 0\.\.4"
         ) as refused:
@@ -308,17 +329,17 @@ def test_a_threshold_that_is_none_is_refused(model_dir, tmp_path):
 )  # fmt: skip
 def test_an_entry_of_another_type_or_range_is_named(metadata, field, value, tmp_path):
     metadata.write(str(tmp_path))
-    entries = json.loads((tmp_path / export.METADATA_FILE).read_text())
+    entries = json.loads((tmp_path / METADATA_FILE).read_text())
     (entries["pixel_format"] if field in ("mean", "scale") else entries)[field] = value
-    (tmp_path / export.METADATA_FILE).write_text(json.dumps(entries))
+    (tmp_path / METADATA_FILE).write_text(json.dumps(entries))
     with pytest.raises(DataError, match=r"model\.json: expected what this project writes .* Received: .*" + field):
-        export.ModelMetadata.read(str(tmp_path))
+        ModelMetadata.read(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"backbone": 1}', "{"])
 def test_a_broken_description_is_named(model_dir, content, tmp_path):
     shutil.copytree(model_dir, tmp_path / "model")
-    (tmp_path / "model" / export.EXTRA / export.METADATA_FILE).write_text(content)
+    (tmp_path / "model" / EXTRA / METADATA_FILE).write_text(content)
     with pytest.raises(DataError, match=r"model\.json: expected what this project writes about a model\. Received: "):
         local.LocalModel(str(tmp_path / "model"))
 

@@ -9,8 +9,11 @@ import pytest
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
 
-from common.features import PixelFormat
+from arcface_common.artifacts import EXTRA, METADATA_FILE, REFERENCE_FILE, VERIFICATION_FILE, WARMUP_FILE
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
 from serving import check, export, local, pusher
+from serving.versions import resolve
 from trainer_module import backbones
 
 pytestmark = pytest.mark.slow
@@ -22,7 +25,7 @@ def exported(tmp_path_factory):
     """The folder of a Model artifact."""
     folder = tmp_path_factory.mktemp("model")
     backbone = backbones.build("iresnet_tiny", embedding_dim=DIM)
-    metadata = export.ModelMetadata("iresnet_tiny", {"norm": "batch"}, DIM, PixelFormat("rgb"), 7, {"steps": 3})
+    metadata = ModelMetadata("iresnet_tiny", {"norm": "batch"}, DIM, PixelFormat("rgb"), 7, {"steps": 3})
     export.export_saved_model(backbone, str(folder / "Format-Serving"), metadata)
     return folder
 
@@ -46,7 +49,7 @@ def _execute(model, tmp_path, blessed=True, figures=1.5):
     blessing = _artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     blessing.set_int_custom_property("blessed", int(blessed))
     verification = {"sets": {"lfw": {"threshold": figures, "pairs": 600.0}}}
-    (tmp_path / "blessing" / export.VERIFICATION_FILE).write_text(json.dumps(verification))
+    (tmp_path / "blessing" / VERIFICATION_FILE).write_text(json.dumps(verification))
     pushed = _artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
     destination = {"filesystem": {"base_directory": str(tmp_path / "serving")}}
     pusher.CheckedPusherExecutor(base_executor.BaseExecutor.Context()).Do(
@@ -83,7 +86,7 @@ def test_a_model_that_is_not_blessed_is_not_pushed(model, tmp_path):
 @pytest.mark.parametrize("difference", [3e-4, 1e-2, float("nan")])
 def test_a_model_that_gives_other_embeddings_than_at_export_is_not_pushed(model, tmp_path, difference):
     """3e-4 of a unit length: three times the tolerance, and far above what kernels differ by."""
-    reference = model / "Format-Serving" / export.EXTRA / export.REFERENCE_FILE
+    reference = model / "Format-Serving" / EXTRA / REFERENCE_FILE
     embeddings = np.load(reference)
     embeddings[3, 2] += difference
     np.save(reference, embeddings)
@@ -104,8 +107,8 @@ def test_the_same_model_is_served_under_the_number_that_it_has(model, tmp_path):
     assert again.get_int_custom_property("pushed") == 1
     assert again.get_string_custom_property("pushed_version") == version
     assert local.LocalModel(str(tmp_path / "serving")).threshold().cosine == 0.375
-    extra = sorted(path.name for path in (tmp_path / "serving" / version / export.EXTRA).iterdir())
-    assert extra == [export.METADATA_FILE, export.REFERENCE_FILE, export.WARMUP_FILE, export.VERIFICATION_FILE]
+    extra = sorted(path.name for path in (tmp_path / "serving" / version / EXTRA).iterdir())
+    assert extra == [METADATA_FILE, REFERENCE_FILE, WARMUP_FILE, VERIFICATION_FILE]
     assert local.LocalModel(again.uri).threshold().cosine == 0.375
 
 
@@ -139,7 +142,7 @@ def test_a_version_is_above_every_other_whatever_the_clock_says(push, tmp_path, 
     assert push("three") == "3001"
     monkeypatch.setattr(pusher.time, "time", lambda: 4000.5)
     assert push("four") == "4000"
-    assert Path(local.resolve(str(tmp_path / "serving"))).name == "4000"
+    assert Path(resolve(str(tmp_path / "serving"))).name == "4000"
 
 
 def test_an_older_versions_model_is_pushed_anew(push, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from serving import search as module
 from serving.search import search
 

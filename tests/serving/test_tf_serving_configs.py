@@ -13,8 +13,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "serving" / "tf_serving"
 def test_model_config_offers_the_folder_that_is_pushed_to():
     from tensorflow_serving.config import model_server_config_pb2
 
+    from arcface_common.artifacts import MODEL_NAME
     from pipeline.config import PipelineConfig
-    from serving.export import MODEL_NAME
 
     config = text_format.Parse((FOLDER / "models.config").read_text(), model_server_config_pb2.ModelServerConfig())
     (model,) = config.model_config_list.config

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from trainer_module import checkpoints
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from trainer_module.cluster import LOOPBACK, Task, given_task, past_proxies
 from trainer_module.settings import TrainSettings
 

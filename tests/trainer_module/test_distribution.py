@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from common.console import noise_to
+from arcface_common.console import noise_to
 from trainer_module import distribution
 from trainer_module.cluster import Task
 from trainer_module.job import TrainingJob

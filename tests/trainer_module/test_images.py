@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from arcface_common.features import PixelFormat
 from benchmarks import memory
-from common.features import PixelFormat
 from trainer_module import images
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from PIL import Image
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module.images import decode, decode_face

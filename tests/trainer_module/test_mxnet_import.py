@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.features import PixelFormat
+from arcface_common.features import PixelFormat
 from tests.trainer_module.mxnet_files import write_params
 from trainer_module import backbones, images
 from trainer_module.weights.graph import WeightImportError

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from common.features import PixelFormat
+from arcface_common.features import PixelFormat
 from tests.trainer_module import onnx_networks
 from trainer_module.weights import structure
 from trainer_module.weights.graph import WeightImportError

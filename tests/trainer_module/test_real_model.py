@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from common.features import PixelFormat
+from arcface_common.features import PixelFormat
 from components import verification_bin
 from trainer_module import images
 from trainer_module.weights.import_mxnet import import_mxnet

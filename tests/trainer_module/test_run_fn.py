@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from tests.trainer_module.training_data import write_transform_graph
 from trainer_module.run_fn import run_fn
 from trainer_module.settings import TrainSettings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.features import PixelFormat
+from arcface_common.features import PixelFormat
 from trainer_module.settings import HANDED_OVER, TrainSettings
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module import distribution

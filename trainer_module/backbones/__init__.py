@@ -12,7 +12,7 @@ from typing import Any
 
 import tf_keras
 
-from common.features import CHANNELS, IMAGE_SIZE
+from arcface_common.features import CHANNELS, IMAGE_SIZE
 from trainer_module import normalization
 from trainer_module.backbones.iresnet import UNITS, iresnet
 from trainer_module.backbones.mobilefacenet import mobilefacenet

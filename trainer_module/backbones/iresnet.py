@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras
 
-from common.features import CHANNELS, IMAGE_SIZE
+from arcface_common.features import CHANNELS, IMAGE_SIZE
 from trainer_module.backbones import layers
 
 UNITS = {

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from common.errors import DataError
-from common.features import PixelFormat
+from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
 
 Kind = Literal["conv", "norm", "prelu", "add", "dense"]
 INPUT = "(input)"

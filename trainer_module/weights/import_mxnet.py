@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from common.features import PixelFormat
+from arcface_common.features import PixelFormat
 from trainer_module.weights.mxnet_params import read_params
 from trainer_module.weights.mxnet_symbol import read_symbol
 from trainer_module.weights.structure import Imported, import_graph

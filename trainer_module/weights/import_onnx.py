@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from common.features import PixelFormat
+from arcface_common.features import PixelFormat
 from trainer_module.weights.onnx_graph import read_graph
 from trainer_module.weights.structure import Imported, import_graph
 

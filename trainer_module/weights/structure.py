@@ -6,7 +6,7 @@ from typing import Any
 
 import tf_keras
 
-from common.features import CHANNELS, PixelFormat
+from arcface_common.features import CHANNELS, PixelFormat
 from trainer_module import backbones
 from trainer_module.backbones.iresnet import UNITS
 from trainer_module.backbones.layers import GroupedConv2D

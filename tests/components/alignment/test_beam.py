@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.alignment import folder
 from components.alignment.folder import align_folder
 from components.alignment.settings import AlignSettings

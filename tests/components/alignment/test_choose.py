@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.alignment.choose import choose
 from components.alignment.detectors import Face
 from components.alignment.settings import AlignSettings

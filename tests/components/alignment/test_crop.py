@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.image_pixels import decode
+from arcface_common.image_pixels import decode
 from components.alignment.crop import crop, place, sharpness
 from components.alignment.template import TEMPLATE, similarity
 from tests.components.alignment.marks import photo

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.alignment.detectors import load_detector
 from tests.components.alignment import marks
 

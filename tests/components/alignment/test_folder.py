@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import DataError
-from common.image_pixels import decode
+from arcface_common.errors import DataError
+from arcface_common.image_pixels import decode
 from components.alignment import folder
 from components.alignment.aligner import aligned, complaint
 from components.alignment.crop import crop

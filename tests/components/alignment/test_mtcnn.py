@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.image_pixels import decode
+from arcface_common.image_pixels import decode
 from components.alignment.mtcnn import _MOST, _PATCHES_AT_ONCE, Mtcnn, _kept, _scales
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.image_pixels import decode
+from arcface_common.image_pixels import decode
 from components import verification_bin
 from components.alignment.aligner import aligned
 from components.pair_list import read_pairs

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 from components.alignment.template import TEMPLATE, magnification, similarity
 
 angles = st.floats(-math.pi, math.pi)

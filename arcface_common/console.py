@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from common.name_text import in_one_line
-from common.run_log import note
+from arcface_common.name_text import in_one_line
+from arcface_common.run_log import note
 
 # What a line begins with -> its colour on a terminal, in ANSI's numbers.
 _COLOURS = {"WARNING": 33, "warning:": 33, "blessed": 32, "NOT blessed": 31}

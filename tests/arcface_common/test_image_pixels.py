@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.image_header import ImageError, check_end, check_header, may_turn_later, read_header
-from common.image_pixels import decode, to_png, upright
+from arcface_common.image_header import ImageError, check_end, check_header, may_turn_later, read_header
+from arcface_common.image_pixels import decode, to_png, upright
 from tests.helpers import ROOT, exif, jpeg, with_exif
 
 RNG = np.random.default_rng(0)
@@ -274,7 +274,7 @@ def test_a_picture_of_too_many_pixels_takes_no_memory(tmp_path):
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(_png_bomb(13_000))
     code = (
-        "import sys; from benchmarks import memory; from common.image_pixels import decode, ImageError\n"
+        "import sys; from benchmarks import memory; from arcface_common.image_pixels import decode, ImageError\n"
         "data = open(sys.argv[1], 'rb').read(); before = memory.peak()\n"
         "try: decode(data)\n"
         "except ImageError as error: print(error)\n"

@@ -5,7 +5,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.name_text import ESCAPES, as_utf8, in_one_line
+from arcface_common.name_text import ESCAPES, as_utf8, in_one_line
 
 
 @given(st.binary(min_size=1).filter(lambda name: b"\\" not in name))

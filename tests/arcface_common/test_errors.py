@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common.errors import in_short, is_number
+from arcface_common.errors import in_short, is_number
 
 GRAPH = """Graph execution error:
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.features import MAX_IMAGE_PIXELS, largest_image_file
-from common.image_header import UPRIGHT, ImageError, check_header
+from arcface_common.features import MAX_IMAGE_PIXELS, largest_image_file
+from arcface_common.image_header import UPRIGHT, ImageError, check_header
 
 
 def read_file(path: Path) -> bytes:

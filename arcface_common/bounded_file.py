@@ -2,8 +2,8 @@
 
 import os
 
-from common.errors import DataError
-from common.filesystem import open_read
+from arcface_common.errors import DataError
+from arcface_common.filesystem import open_read
 
 # A set of 1 GiB has 170,000 images of 6 KB: 16 MiB are 98 bytes for each. Parsed, they take up to 1.5 GB.
 MAX_TABLE_BYTES = 1 << 24

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.errors import DataError
+from arcface_common.errors import DataError
 
 # Standard input ends when the owner does. Its children may write for a moment longer.
 _REMOVER = """

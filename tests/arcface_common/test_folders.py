@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DataError
-from common.folders import folder_aside, private_folder
+from arcface_common.errors import DataError
+from arcface_common.folders import folder_aside, private_folder
 from tests.helpers import ROOT
 
 _WRITES = """
 import signal, sys, time
 from pathlib import Path
-from common import folders
+from arcface_common import folders
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 with folders.{maker} as folder:
     Path(folder, "face.jpg").write_bytes(b"x")

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from common.errors import DataError
-from common.features import IMAGE_MAGICS, MAX_IMAGE_PIXELS
+from arcface_common.errors import DataError
+from arcface_common.features import IMAGE_MAGICS, MAX_IMAGE_PIXELS
 
 UPRIGHT = 1  # EXIF's orientation of an image that lies in the file as it is to be seen
 

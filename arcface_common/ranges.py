@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from common.filesystem import beam_filesystems
+from arcface_common.filesystem import beam_filesystems
 
 # (offset, length) -> that many bytes, or fewer at the end of the file.
 ReadRange = Callable[[int, int], bytes]

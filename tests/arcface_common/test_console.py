@@ -12,7 +12,7 @@ def test_noise_goes_to_the_log_and_people_are_still_written_to(tmp_path):
     log = tmp_path / "log"
     result = _run(f"""
 import os, subprocess, sys
-from common.console import noise_to, say
+from arcface_common.console import noise_to, say
 with noise_to({str(log)!r}):
     os.write(2, b"from below\\n")
     print("a warning", file=sys.stderr)
@@ -27,9 +27,9 @@ print("after", file=sys.stderr)
 def test_a_child_process_writes_to_the_same_console(tmp_path):
     result = _run(f"""
 import os, subprocess, sys
-from common.console import CONSOLE_FD, noise_to
+from arcface_common.console import CONSOLE_FD, noise_to
 with noise_to({str(tmp_path / "log")!r}):
-    child = "from common.console import say; say('from a worker')"
+    child = "from arcface_common.console import say; say('from a worker')"
     subprocess.run([sys.executable, "-c", child], pass_fds=[int(os.environ[CONSOLE_FD])], check=True)
 """)
     assert result.stderr == "from a worker\n"
@@ -38,7 +38,7 @@ with noise_to({str(tmp_path / "log")!r}):
 def test_progress_is_lines_where_there_is_no_terminal():
     result = _run("""
 import time
-from common import console
+from arcface_common import console
 console._SECONDS_BETWEEN_LINES = 0.05
 for _ in console.progress(range(4), description="work", unit="img"):
     time.sleep(0.06)
@@ -54,7 +54,7 @@ def test_no_line_is_written_twice_by_the_thread_that_watches_bars():
     result = _run("""
 import time
 from tqdm import tqdm
-from common import console
+from arcface_common import console
 console._SECONDS_BETWEEN_LINES = 1.0
 tqdm.monitor_interval = 0.02
 bar = console.progress(total=10**6, description="work", unit="img")
@@ -68,5 +68,5 @@ while time.perf_counter() - start < 5:
 
 
 def test_importing_the_base_modules_costs_no_tensorflow():
-    code = "import sys; import common.features, common.console; print('tensorflow' in sys.modules)"
+    code = "import sys; import arcface_common.features, arcface_common.console; print('tensorflow' in sys.modules)"
     assert _run(code).stdout == "False\n"

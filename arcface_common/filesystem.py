@@ -146,6 +146,15 @@ def times_below(folder: str) -> dict[str, float]:
     return {metadata.path: metadata.last_updated_in_seconds for metadata in result.metadata_list}
 
 
+def folders_in(folder: str) -> list[str]:
+    """Names of the folders right below a folder, sorted; none where there is no such folder."""
+    if is_local(folder):
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if os.path.isdir(folder) else []
+    start = f"{folder.rstrip('/')}/"
+    below = (path.removeprefix(start) for path in times_below(folder))
+    return sorted({path.partition("/")[0] for path in below if "/" in path})
+
+
 def make_folder(path: str) -> None:
     """Makes a folder and its parents where the file system has folders."""
     if is_local(path):

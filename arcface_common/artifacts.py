@@ -1,0 +1,9 @@
+"""Names of files and folders that are written in one place and read in others."""
+
+MODEL_NAME = "arcface"  # the name under which TF Serving offers the model, and the folder it is pushed to
+SAVED_MODEL_FILE = "saved_model.pb"  # TensorFlow's, in each SavedModel
+EXTRA = "assets.extra"  # what describes a SavedModel lies here, where TensorFlow and TF Serving leave it alone
+METADATA_FILE = "model.json"
+WARMUP_FILE = "tf_serving_warmup_requests"  # the name is TF Serving's
+REFERENCE_FILE = "reference_embeddings.npy"
+VERIFICATION_FILE = "verification.json"  # figures and thresholds, added when the model is pushed

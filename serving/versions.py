@@ -1,0 +1,26 @@
+"""Which SavedModel a path means. Needs no TensorFlow, so that it is known before that is loaded."""
+
+import os
+
+from arcface_common import filesystem
+from arcface_common.artifacts import SAVED_MODEL_FILE
+from arcface_common.errors import DataError
+
+
+def resolve(path: str) -> str:
+    """Finds the SavedModel: the folder itself, that of an import, or the highest version below.
+
+    Raises:
+      DataError: none of these.
+    """
+    for candidate in (path, os.path.join(path, "saved_model")):
+        if filesystem.exists(os.path.join(candidate, SAVED_MODEL_FILE)):
+            return candidate
+    names = filesystem.folders_in(path)
+    versions = [int(name) for name in names if name.isascii() and name.isdigit()]
+    if versions:
+        return os.path.join(path, str(max(versions)))
+    if names or (filesystem.is_local(path) and os.path.isdir(path)):
+        raise DataError(f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither")
+    received = "a file" if filesystem.exists(path) else "no such folder"
+    raise DataError(f"{path}: expected the folder of a model. Received: {received}")
