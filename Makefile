@@ -44,9 +44,10 @@ test-numeric: setup-dev ## Run the fast tests of networks and figures as on a le
 readme: setup-dev ## Run every command of README.md in an environment of the runtime alone
 	$(BIN)/python -m tests.readme
 
-lint: setup-dev ## Check style, formatting, and that every import is of a declared dependency
+lint: setup-dev ## Check style, formatting, who imports whom, and that every import is of a declared dependency
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry --no-ansi $(PRODUCT)
 	$(BIN)/deptry --no-ansi --config requirements/dev-imports.toml tests tools benchmarks
 

@@ -20,7 +20,7 @@ from arcface_tfx.models import load
 from arcface_tfx.runs import configure, run
 
 if TYPE_CHECKING:
-    from evaluator_custom.verification_result import VerificationResult
+    from evaluator_custom.protocol.verification_result import VerificationResult
     from pipeline.config import PipelineConfig
     from pipeline.summary import RunSummary
     from serving.local import Embeddings, LocalModel, Verdict
@@ -52,7 +52,7 @@ _LIVES_IN = {
     "RunSummary": "pipeline.summary",
     "Threshold": "serving.thresholds",
     "Verdict": "serving.local",
-    "VerificationResult": "evaluator_custom.verification_result",
+    "VerificationResult": "evaluator_custom.protocol.verification_result",
     "search": "serving.search",
 }
 

@@ -8,7 +8,7 @@ from arcface_common.errors import DataError
 from arcface_tfx.models import load
 
 if TYPE_CHECKING:
-    from evaluator_custom.verification_result import VerificationResult
+    from evaluator_custom.protocol.verification_result import VerificationResult
     from serving.local import LocalModel
 
 
@@ -43,7 +43,7 @@ def evaluate(
 
     paths = find_sets(os.fspath(data), sets if sets is None or isinstance(sets, str) else ",".join(sets))
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
-    from evaluator_custom.embedder import PairEmbedder
+    from evaluator_custom.networks.embedder import PairEmbedder
     from pipeline.evaluate import evaluate_set
     from serving.local import LocalModel
 

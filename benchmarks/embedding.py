@@ -63,7 +63,7 @@ def write_examples(folder: Path, pairs: int) -> None:
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import standard_artifacts
 
-    from components import verification_bin
+    from components.formats import verification_bin
     from components.pair_example_gen.component import PairExampleGen
     from components.pair_example_gen.executor import PairExampleGenExecutor
 
@@ -91,9 +91,9 @@ def run_step(folder: Path, backbone: str, pairs: int) -> float:
     from tfx.types import artifact_utils, standard_artifacts
     from tfx.utils import io_utils, proto_utils
 
-    from evaluator_custom.conditions import parse_all
     from evaluator_custom.executor import VerificationEvaluatorExecutor
-    from evaluator_custom.metrics import make_eval_config
+    from evaluator_custom.protocol.conditions import parse_all
+    from evaluator_custom.tfma_bridge.metrics import make_eval_config
     from pipeline.create import schema_text
 
     io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
@@ -116,7 +116,7 @@ def run_step(folder: Path, backbone: str, pairs: int) -> float:
             "folds": "contiguous",
             "eval_config": proto_utils.proto_to_json(make_eval_config(conditions)),
             "example_splits": json.dumps(list(SETS)),
-            "module_path": "evaluator_custom.embed_pairs",
+            "module_path": "evaluator_custom.tfma_bridge.embed_pairs",
             "fairness_indicator_thresholds": "null",
         }
         inputs = {name: artifacts[name] for name in ("examples", "model", "schema")}
@@ -131,7 +131,7 @@ def compare(folder: Path, backbone: str, pairs: int) -> list[float]:
     """Seconds and CPU seconds for each image, bare and in the step, and the seconds that the step takes beside."""
     import tensorflow as tf
 
-    from evaluator_custom.embedder import PairEmbedder
+    from evaluator_custom.networks.embedder import PairEmbedder
     from serving.signatures import VERIFICATION
 
     bare_call = tf.saved_model.load(str(folder / backbone / "Format-Serving")).signatures[VERIFICATION]

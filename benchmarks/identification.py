@@ -15,8 +15,8 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from benchmarks import table
-from evaluator_custom.all_pairs import count_all_pairs, fuse
-from evaluator_custom.gallery_search import search_gallery
+from evaluator_custom.protocol.all_pairs import count_all_pairs, fuse
+from evaluator_custom.protocol.gallery_search import search_gallery
 
 IMAGES, DIMENSIONS, IMAGES_PER_IDENTITY = 20_000, 512, 10
 CHECKED = 4_000  # images whose 8 million pairs scikit-learn can sort in memory

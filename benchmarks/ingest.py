@@ -34,7 +34,7 @@ import psutil
 from PIL import Image
 
 from benchmarks import table
-from components import recordio
+from components.formats import recordio
 
 ROOT = Path(__file__).resolve().parent.parent
 USUAL_RECORDS = 100_000

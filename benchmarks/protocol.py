@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import table
-from evaluator_custom.protocol import evaluate, pair_distances
-from evaluator_custom.verification_statistics import bootstrap_accuracy
-from tests.evaluator_custom.published_protocol import assert_equal, faces, published
+from evaluator_custom.protocol.insightface import evaluate, pair_distances
+from evaluator_custom.protocol.verification_statistics import bootstrap_accuracy
+from tests.evaluator_custom.protocol.published_protocol import assert_equal, faces, published
 
 PAIRS = 6000
 

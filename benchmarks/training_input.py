@@ -11,7 +11,7 @@ machine's speed varies.
 - OpenCV, simplejpeg, Pillow: loops over JPEGs in memory that fill one numpy array again and again.
 - OpenCV to a tensor: the same, but a new array each time, which becomes a tensor: what a step can take.
 - OpenCV from shards: that loop as an input of its own, which reads the same shards (TFRecordDataset, protobuf).
-- default DCT: decoding with TensorFlow's default, which is not pixel-equal to OpenCV (see `trainer_module.images`).
+- default DCT: decoding with TensorFlow's default, not pixel-equal to OpenCV (see `trainer_module.data.images`).
 """
 
 import argparse
@@ -102,7 +102,7 @@ def datasets(jpegs: list[bytes], patterns: list[str], graph: str) -> dict[str, S
     """What tf.data makes; each call takes as many images as a loop decodes."""
     import tensorflow as tf
 
-    from trainer_module.input_pipeline import decode_batch, training_batches
+    from trainer_module.data.input_pipeline import decode_batch, training_batches
     from trainer_module.settings import TrainSettings
 
     def default_dct(image_bytes: tf.Tensor) -> tf.Tensor:
@@ -158,7 +158,7 @@ def sustained(turns: dict[str, list[float]]) -> list[tuple[str, str, str]]:
 
 def first_batch_seconds(patterns: list[str], graph: str, batch_size: int) -> float:
     """From calling `training_batches` to its first batch, imports done, in a process that never called it before."""
-    from trainer_module.input_pipeline import training_batches
+    from trainer_module.data.input_pipeline import training_batches
     from trainer_module.settings import TrainSettings
 
     begin = time.perf_counter()

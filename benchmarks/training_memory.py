@@ -44,8 +44,8 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
     import numpy as np
     import tensorflow as tf
 
-    from trainer_module import loop
     from trainer_module.settings import TrainSettings
+    from trainer_module.training import loop
 
     before = memory.resident()
     settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, optimizer=optimizer)  # type: ignore[arg-type]

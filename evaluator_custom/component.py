@@ -9,7 +9,6 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from evaluator_custom.conditions import Condition, Cut
 from evaluator_custom.executor import (
     CONDITIONS_KEY,
     FOLDS_KEY,
@@ -17,7 +16,8 @@ from evaluator_custom.executor import (
     TRAINING_EXAMPLES_KEY,
     VerificationEvaluatorExecutor,
 )
-from evaluator_custom.metrics import make_eval_config
+from evaluator_custom.protocol.conditions import Condition, Cut
+from evaluator_custom.tfma_bridge.metrics import make_eval_config
 
 
 class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
@@ -75,7 +75,7 @@ class VerificationEvaluator(component.Evaluator):
           schema: of the pair Examples.
           sets: the verification sets, which are splits of `examples`.
           conditions: what the candidate must fulfil to be blessed, at least one.
-          folds: how they are cut, see `protocol.evaluate`.
+          folds: how they are cut, see `insightface.evaluate`.
           baseline_model: the latest blessed model.
           latest_blessing: its blessing, which keeps what the best blessed model so far made of the pairs.
           training_examples: of RecordExampleGen, to say which images and people the sets share with it.
@@ -91,7 +91,7 @@ class VerificationEvaluator(component.Evaluator):
             example_splits=json.dumps(list(sets)),
             eval_config=make_eval_config(conditions, folds),
             schema=schema,
-            module_path="evaluator_custom.embed_pairs",
+            module_path="evaluator_custom.tfma_bridge.embed_pairs",
             conditions=json.dumps([str(condition) for condition in conditions]),
             folds=folds,
             code_version=code_version,

@@ -19,16 +19,16 @@ from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
 from arcface_common.console import say
 from arcface_common.folders import private_folder
 from arcface_common.model_metadata import ModelMetadata
-from evaluator_custom import embedder
-from evaluator_custom.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
-from evaluator_custom.conditions import Cut, parse_all
-from evaluator_custom.leaks import find_leak
-from evaluator_custom.one_source import ALL_SPLITS, as_one_split
-from evaluator_custom.pair_examples import PairExamples, read_pair_examples, read_training_content
+from evaluator_custom.networks import embedder
+from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
+from evaluator_custom.protocol.conditions import Cut, parse_all
+from evaluator_custom.protocol.leaks import find_leak
+from evaluator_custom.protocol.verdict_warnings import verdict_warnings
 from evaluator_custom.report import EvaluatedSet, write_report
+from evaluator_custom.tfma_bridge.one_source import ALL_SPLITS, as_one_split
+from evaluator_custom.tfma_bridge.pair_examples import PairExamples, read_pair_examples, read_training_content
 from evaluator_custom.verdict import SetEvaluation, make_verdict, read_evaluation
-from evaluator_custom.verdict_warnings import verdict_warnings
-from trainer_module.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
+from trainer_module.training.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
 
 TRAINING_EXAMPLES_KEY = "training_examples"
 LATEST_BLESSING_KEY = "latest_blessing"

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 
 from arcface_common import features
-from evaluator_custom.best_so_far import Record
-from evaluator_custom.conditions import FIGURES, SIGNIFICANCE, SLICE_FIGURES, Condition, Cut
-from evaluator_custom.far_thresholds import thresholds_by_far
-from evaluator_custom.leaks import leaked_share
-from evaluator_custom.metrics import CHANGE, P_VALUE, PAIR_TABLE, metric_name
-from evaluator_custom.pair_table import Judgements, PairTable, change
+from evaluator_custom.protocol.best_so_far import Record
+from evaluator_custom.protocol.conditions import FIGURES, SIGNIFICANCE, SLICE_FIGURES, Condition, Cut
+from evaluator_custom.protocol.far_thresholds import thresholds_by_far
+from evaluator_custom.protocol.leaks import leaked_share
+from evaluator_custom.protocol.pair_table import Judgements, PairTable, change
+from evaluator_custom.tfma_bridge.metrics import CHANGE, P_VALUE, PAIR_TABLE, metric_name
 
 _DIFFERENCE = "_diff"  # what TFMA appends to the names of differences to the baseline
 

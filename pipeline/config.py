@@ -15,7 +15,7 @@ from arcface_common.features import MAX_SET_MB, VERIFICATION_SETS
 from arcface_common.filesystem import files_below
 from arcface_common.setting import check_settings, setting
 from components.record_example_gen.settings import IngestSettings
-from evaluator_custom.conditions import Condition, Cut, parse_all, sets_of
+from evaluator_custom.protocol.conditions import Condition, Cut, parse_all, sets_of
 from pipeline.beam_runners import beam_args
 from pipeline.overrides import ConfigError, assign, parse_override
 from pipeline.places import check_places

@@ -17,8 +17,8 @@ from pipeline.hints import own_command
 from pipeline.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, check_data_files
 
 if TYPE_CHECKING:
-    from components.kept_out import KeepOut
-    from components.pair_list import PairList
+    from components.datasets.kept_out import KeepOut
+    from components.datasets.pair_list import PairList
 
 
 def echo_lines(lines: Iterable[str]) -> None:
@@ -54,8 +54,8 @@ def synth(
 
     The faces are drawn by a program, the files those that InsightFace publishes. They are written to the folder OUT.
     """
-    from components.synthetic.dataset import SyntheticSpec, write_dataset
-    from components.synthetic.sheet import write_samples, write_sheet
+    from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
+    from components.datasets.synthetic.sheet import write_samples, write_sheet
 
     given = {"identities": identities, "images_per_identity": images, "pairs": pairs, "seed": seed}
     try:
@@ -83,7 +83,7 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
     and end. Exit code 1 says that a run would stop, or judge by images that it was trained on; 2 that DIR is no such
     folder.
     """
-    from components import inspection
+    from components.datasets import inspection
 
     check_data_files(folder)
     report = inspection.inspect(folder, write_index=write_index)
@@ -137,7 +137,7 @@ def convert(
     Faces must be JPEG or PNG, aligned to InsightFace's template, or photos with --align. With --pairs or
     --verify-identities, OUT holds a verification set, too.
     """
-    from components import conversion
+    from components.datasets import conversion
 
     check_align(align, resize)
     listed = keep_out = None
@@ -158,7 +158,7 @@ def convert(
 
 def _pair_list(pairs: str | None, name: str | None) -> "PairList | None":
     """What `--pairs FILE --set-name NAME` asks for."""
-    from components.pair_list import PairList
+    from components.datasets.pair_list import PairList
 
     if pairs is None and name is None:
         return None
@@ -173,7 +173,7 @@ def _pair_list(pairs: str | None, name: str | None) -> "PairList | None":
 
 def _keep_out(share: float, pairs: str | None, **given: Any) -> "KeepOut":
     """What `--verify-identities` and the options with it ask for."""
-    from components.kept_out import KeepOut
+    from components.datasets.kept_out import KeepOut
 
     if pairs is not None and not (pairs.isdecimal() and len(pairs) < 10):
         raise DataError(f"--pairs: expected a number of pairs with --verify-identities. Received: {pairs!r}")

@@ -12,7 +12,7 @@ import click
 from arcface_common.console import progress, say, waiting
 from arcface_common.errors import DataError
 from arcface_common.name_text import as_utf8
-from components.identity_folders import images_below, left_out_line
+from components.datasets.identity_folders import images_below, left_out_line
 from pipeline.align_option import ALIGN, check_align
 from pipeline.paths import InputFolder, InputOrList, OutputFile
 from pipeline.quiet import quiet

@@ -8,16 +8,16 @@ import tensorflow as tf
 
 from arcface_common.console import progress
 from arcface_common.errors import DataError
-from components.pair_attributes import FILE_COLUMN
-from components.verification_resize import read_fitted
-from evaluator_custom import protocol
-from evaluator_custom.conditions import SIGNIFICANCE, Cut
-from evaluator_custom.embedder import Embedder
+from components.formats.pair_attributes import FILE_COLUMN
+from components.formats.verification_resize import read_fitted
+from evaluator_custom.networks.embedder import Embedder
+from evaluator_custom.protocol import insightface
+from evaluator_custom.protocol.conditions import SIGNIFICANCE, Cut
+from evaluator_custom.protocol.verification_statistics import McNemarResult, ProtocolError, mcnemar
 from evaluator_custom.report import EvaluatedSet
-from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, mcnemar
 from pipeline.evaluation_sets import read_attributes
 from pipeline.tables import shown, spread
-from trainer_module.images import decode
+from trainer_module.data.images import decode
 
 
 def evaluate_set(embedder: Embedder, name: str, path: str, folds: Cut = "contiguous") -> EvaluatedSet:
@@ -27,7 +27,7 @@ def evaluate_set(embedder: Embedder, name: str, path: str, folds: Cut = "contigu
       embedder: the loaded model.
       name: of the set.
       path: the `.bin` file; attributes of its images may lie beside it in `<set>.csv`.
-      folds: how they are cut, see `protocol.evaluate`.
+      folds: how they are cut, see `insightface.evaluate`.
 
     Returns:
       The protocol's figures, and what they come from.
@@ -46,8 +46,8 @@ def evaluate_set(embedder: Embedder, name: str, path: str, folds: Cut = "contigu
             _check_images(path, pairs.images)
             raise
     try:
-        distances, norms = protocol.pair_distances(raw, mirrored)
-        result = protocol.evaluate(distances, pairs.is_same, norms, cut=folds)
+        distances, norms = insightface.pair_distances(raw, mirrored)
+        result = insightface.evaluate(distances, pairs.is_same, norms, cut=folds)
     except ProtocolError as error:
         raise DataError(f"{path}: {error}") from error
     return EvaluatedSet(name, result, distances, pairs.is_same, pairs.images, attributes, files)
@@ -75,8 +75,8 @@ class Comparison:
       mcnemar: of the pairs that each judges correctly; None where one of them has no accuracy.
     """
 
-    first: protocol.VerificationResult
-    second: protocol.VerificationResult
+    first: insightface.VerificationResult
+    second: insightface.VerificationResult
     mcnemar: McNemarResult | None
 
     @classmethod

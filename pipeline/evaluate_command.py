@@ -14,7 +14,7 @@ from arcface_common.console import tinted, waiting
 from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
 from arcface_common.name_text import in_one_line
-from evaluator_custom.conditions import CUTS, Cut
+from evaluator_custom.protocol.conditions import CUTS, Cut
 from pipeline.align_option import ALIGN, faces_in
 from pipeline.data_commands import echo_json
 from pipeline.paths import Input, InputFolder, Number, OneOf, OutputFile
@@ -65,7 +65,7 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
     Raises:
       DataError: a scale that is not positive.
     """
-    from evaluator_custom.foreign import EmbedderOptions
+    from evaluator_custom.networks.foreign import EmbedderOptions
 
     names = {"signature": "signature", "input_name": "input", "node": "output", "size": "size", "layout": "layout"}
     given = {field: values[name] for name, field in names.items() if values[name] is not None}
@@ -267,8 +267,8 @@ def _show(lines: list[str], figures: dict[str, Any], output: str | None, as_json
 def _load(models: list[str], flags: dict[str, Any]) -> list[Any]:
     """Loads the models; an option that none of them would mind is an error."""
     with waiting(f"loading TensorFlow and {' and '.join(models)}"):
-        from evaluator_custom.embedder import PairEmbedder
-        from evaluator_custom.foreign import load_embedder
+        from evaluator_custom.networks.embedder import PairEmbedder
+        from evaluator_custom.networks.foreign import load_embedder
 
         options, foreign_alone = embedder_options(flags)
         embedders = [load_embedder(path, options) for path in models]

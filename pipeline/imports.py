@@ -9,7 +9,7 @@ from arcface_common.errors import DataError
 from arcface_common.folders import folder_aside
 from arcface_common.model_metadata import ModelMetadata
 from serving.export import export_saved_model
-from trainer_module import checkpoints
+from trainer_module.training import checkpoints
 from trainer_module.weights.structure import Imported
 
 MAPPING_FILE = "mapping.txt"

@@ -6,14 +6,14 @@ import os
 from arcface_common import filesystem
 from arcface_common.console import say
 from arcface_common.errors import DataError, did_you_mean
-from components import recordio
-from components.pair_attributes import attributes_file, read_columns
-from evaluator_custom.conditions import Condition
+from components.formats import recordio
+from components.formats.pair_attributes import attributes_file, read_columns
+from evaluator_custom.protocol.conditions import Condition
 from pipeline.backbone_check import check_backbone
 from pipeline.config import PipelineConfig
 from pipeline.memory import check_memory
 from pipeline.paths import check_data_files
-from trainer_module.cluster import given_task
+from trainer_module.workers.cluster import given_task
 
 _FEWEST_IDENTITIES = 2
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.code_version import code_version
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
-    from evaluator_custom.embedder import Embedder
+    from evaluator_custom.networks.embedder import Embedder
 
 
 def model_facts(embedder: "Embedder", model: str, data: Mapping[str, str], evaluation: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ import os
 from arcface_common.console import CONSOLE_FD, LOG, open_standard_streams, output_is_closed, say
 from arcface_common.errors import DataError
 from arcface_common.run_log import RUN_LOG
-from trainer_module.cluster import past_proxies
+from trainer_module.workers.cluster import past_proxies
 
 
 def settle() -> None:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from evaluator_custom.support import reason_lines
-from evaluator_custom.verdict_warnings import verdict_warnings
+from evaluator_custom.protocol.support import reason_lines
+from evaluator_custom.protocol.verdict_warnings import verdict_warnings
 
 if TYPE_CHECKING:  # it imports ML Metadata, which `evaluate` needs nothing of
     from pipeline.summary import RunSummary

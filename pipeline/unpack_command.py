@@ -16,7 +16,7 @@ def unpack(file: str, folder: str, skip_bad: bool) -> None:
     Images keep their bytes. Of records, folders have the names of the identities.txt beside FILE, else the labels, and
     files the records' keys. Of a set, pairs.txt lists the pairs, as `convert --pairs` reads them.
     """
-    from components import unpacking
+    from components.datasets import unpacking
 
     report = unpacking.unpack(file, folder, skip_bad=skip_bad)
     echo_lines([*report.lines(), f"{folder}: written"])

@@ -14,7 +14,7 @@ from arcface_common.console import say
 from arcface_common.errors import DataError, in_short
 from arcface_common.image_pixels import to_png
 from arcface_common.model_metadata import ModelMetadata
-from trainer_module.images import decode, image_size
+from trainer_module.data.images import decode, image_size
 
 # A file's path, the bytes of a JPEG or PNG, or uint8 [112, 112, 3] in RGB.
 FaceImage = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]

@@ -5,8 +5,7 @@ import tf_keras
 
 from arcface_common import features
 from arcface_common.features import MAX_IMAGE_PIXELS, PixelFormat
-from serving.inference_network import inference_network
-from trainer_module.images import decode_faces, to_input
+from trainer_module.data.images import decode_faces, to_input
 
 SERVING = "serving_default"
 VERIFICATION = "verification"
@@ -30,7 +29,7 @@ class EmbeddingModel(tf.Module):
           max_image_pixels: width x height of an image that is decoded at most.
         """
         super().__init__(name="embedding_model")
-        self.backbone = inference_network(backbone)
+        self.backbone = backbone
         self.pixel_format = pixel_format
         self.max_image_pixels = max_image_pixels
 

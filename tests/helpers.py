@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components import recordio, verification_bin
+from components.formats import recordio, verification_bin
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,11 +7,13 @@ from typing import Any
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
 from serving.export import export_saved_model
-from trainer_module import backbones, checkpoints, distribution, loop
-from trainer_module.cluster import given_task
-from trainer_module.curve import CURVE_FILE
-from trainer_module.job import TrainingJob
+from trainer_module import backbones
 from trainer_module.settings import TrainSettings
+from trainer_module.training import checkpoints, loop
+from trainer_module.training.curve import CURVE_FILE
+from trainer_module.workers import distribution
+from trainer_module.workers.cluster import given_task
+from trainer_module.workers.job import TrainingJob
 
 
 def run_fn(fn_args: Any) -> None:

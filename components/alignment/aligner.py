@@ -15,7 +15,8 @@ from arcface_common.features import PNG_MAGIC, largest_image_file
 from arcface_common.image_pixels import decode
 from components.alignment.choose import Choice, choose, shorter_side
 from components.alignment.crop import crop, sharpness
-from components.alignment.detectors import Detector, Face, load_detector
+from components.alignment.detectors import load_detector
+from components.alignment.face import Detector, Face
 from components.alignment.faces_csv import UNREADABLE, FaceRow
 from components.alignment.settings import DEFAULT_SETTINGS, AlignSettings
 

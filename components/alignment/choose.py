@@ -7,7 +7,7 @@ import numpy as np
 
 from arcface_common.errors import DataError
 from components.alignment.crop import Placement, place
-from components.alignment.detectors import Face
+from components.alignment.face import Face
 from components.alignment.settings import AlignSettings
 
 NO_FACE = "no face"

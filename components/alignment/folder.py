@@ -29,7 +29,7 @@ from components.alignment.photos import Photos, list_photos
 from components.alignment.processes import run_in_processes
 from components.alignment.settings import DEFAULT_SETTINGS, AlignSettings
 from components.alignment.sheet import MOST_SHOWN, SHEET_FILE, write_sheet
-from components.identity_folders import find_identities
+from components.datasets.identity_folders import find_identities
 
 _BATCH = 32
 _PLAN = "plan.json"

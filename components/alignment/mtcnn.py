@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.alignment.detectors import Face
+from components.alignment.face import Face
 from components.alignment.mtcnn_networks import Network, load_networks
 from components.alignment.resampling import patches, resize_area
 

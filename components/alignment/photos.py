@@ -7,7 +7,7 @@ from pathlib import Path
 
 from arcface_common import filesystem
 from arcface_common.errors import DataError
-from components.identity_folders import SUFFIXES, find_photos, left_by_tools
+from components.datasets.identity_folders import SUFFIXES, find_photos, left_by_tools
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from tfx.dsl.components.base import executor_spec
 
 from arcface_common import features
 from components.example_gen_base import FolderExampleGen
-from components.pair_attributes import attributes_file
+from components.formats.pair_attributes import attributes_file
 from components.pair_example_gen.executor import PairExampleGenExecutor
 
 

@@ -11,13 +11,13 @@ from tfx.types import artifact_utils
 
 from arcface_common import features, filesystem
 from arcface_common.errors import DataError
-from components import pair_attributes
 from components.example_gen_base import (
     FolderExampleGenExecutor,
     begin_examples,
 )
-from components.tfrecord import example_parts, tfrecord_aside
-from components.verification_resize import check_pair_bytes, read_fitted
+from components.formats import pair_attributes
+from components.formats.tfrecord import example_parts, tfrecord_aside
+from components.formats.verification_resize import check_pair_bytes, read_fitted
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,7 +71,7 @@ def wrong_label(label: float) -> str | None:
 def _check_decodes(payload: bytes) -> None:
     import tensorflow as tf  # 6 s, for those who ask for it
 
-    from trainer_module import images
+    from trainer_module.data import images
 
     try:
         images.decode_stored(tf.constant(payload))

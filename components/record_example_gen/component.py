@@ -2,8 +2,8 @@
 
 from tfx.dsl.components.base import executor_spec
 
-from components import recordio
 from components.example_gen_base import FolderExampleGen
+from components.formats import recordio
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from components.record_example_gen.settings import IngestSettings
 

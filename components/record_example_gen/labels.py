@@ -13,7 +13,7 @@ import numpy as np
 from arcface_common import filesystem
 from arcface_common.console import progress
 from arcface_common.errors import DataError
-from components import recordio
+from components.formats import recordio
 
 NO_LABEL = -1
 _MAGIC = int.from_bytes(recordio.MAGIC, "little")

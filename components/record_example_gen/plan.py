@@ -11,8 +11,8 @@ import numpy as np
 from arcface_common import filesystem
 from arcface_common.errors import DataError
 from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
+from components.formats.recordio import DatasetLayout
 from components.record_example_gen.settings import IngestSettings
-from components.recordio import DatasetLayout
 
 # One record of the plan: its key, its byte offset in the `.rec`, and how many bytes to read there.
 ENTRY = np.dtype([("key", "<i8"), ("offset", "<i8"), ("length", "<i4")])

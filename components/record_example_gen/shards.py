@@ -16,12 +16,12 @@ from arcface_common import features, filesystem
 from arcface_common.digests import image_digest
 from arcface_common.errors import DataError
 from arcface_common.image_header import UPRIGHT, ImageError
+from components.formats.tfrecord import tfrecord_aside
 from components.record_example_gen.checks import RecordCheck
 from components.record_example_gen.encode import train_record
 from components.record_example_gen.plan import ShardTask, read_plan
 from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.source import ImageSource
-from components.tfrecord import tfrecord_aside
 
 PLAN_FILE = "plan.bin"
 UNFINISHED = "unfinished"

@@ -19,7 +19,7 @@ import numpy as np
 from arcface_common import filesystem
 from arcface_common.errors import DataError
 from arcface_common.ranges import open_ranges
-from components import recordio
+from components.formats import recordio
 
 _AHEAD = 128  # reads that are announced together: deep enough for an SSD, 128 x 6 KB = 0.8 MB of page cache
 _PROBES = 8  # of them; an announcement costs 0.4 us, as much as 6 % of all that ingest does about a record

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluator_custom.conditions import SIGNIFICANCE
+from evaluator_custom.protocol.conditions import SIGNIFICANCE
+from evaluator_custom.protocol.verification_statistics import McNemarResult, ProtocolError, mcnemar
 from evaluator_custom.report import plots
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import DASH, image_pairs, number, paragraph, plot, row_of, section, table
 from evaluator_custom.report.text import in_html
-from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, mcnemar
 
 _EACH_WAY = 10
 MODEL, BASELINE = "this model", "baseline"

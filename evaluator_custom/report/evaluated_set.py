@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator_custom import protocol
+from evaluator_custom.protocol import insightface
 
 
 def cosine(distance: Any) -> Any:
@@ -30,7 +30,7 @@ class EvaluatedSet:
     """
 
     name: str
-    result: protocol.VerificationResult
+    result: insightface.VerificationResult
     distances: np.ndarray
     is_same: np.ndarray
     images: Sequence[bytes]

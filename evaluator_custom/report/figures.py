@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from evaluator_custom.protocol.support import reason_lines
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import DASH, number, paragraph, percent, section, table
 from evaluator_custom.report.text import in_html
-from evaluator_custom.support import reason_lines
 
 _READING = """<details><summary>How to read this</summary><dl>
 <dt>accuracy</dt><dd>Share of pairs judged correctly: mean over ten folds, each judged at the threshold that was best

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from evaluator_custom.folder_figures import FolderFigures
+from evaluator_custom.protocol.folder_figures import FolderFigures
 from evaluator_custom.report import folder_plots
 from evaluator_custom.report.document import FOOTER, document, header, write
 from evaluator_custom.report.markup import (

@@ -13,7 +13,7 @@ from evaluator_custom.report.figures import figures_section
 from evaluator_custom.report.markup import section
 from evaluator_custom.report.model_card import model_card
 from evaluator_custom.report.verdict_section import verdict_section
-from trainer_module.curve import Point
+from trainer_module.training.curve import Point
 
 
 def write_report(

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
 
+from evaluator_custom.protocol.slices import SliceFigures
+from evaluator_custom.protocol.verification_statistics import RocCurve, roc_curve
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.text import shortened
-from evaluator_custom.slices import SliceFigures
-from evaluator_custom.verification_statistics import RocCurve, roc_curve
-from trainer_module.curve import Point
+from trainer_module.training.curve import Point
 
 SAME, DIFFERENT, INK, PALE = "#0072b2", "#d55e00", "#222222", "#767676"
 _PANEL = (4.4, 3.5)  # inches

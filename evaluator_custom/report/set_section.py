@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from evaluator_custom.protocol.slices import SliceFigures, gap, slice_figures
 from evaluator_custom.report import plots, thresholds
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import (
@@ -15,7 +16,6 @@ from evaluator_custom.report.markup import (
     table,
 )
 from evaluator_custom.report.text import shortened
-from evaluator_custom.slices import SliceFigures, gap, slice_figures
 
 _WORST = 20
 # Accuracy of 0.99 over 100 pairs has a 95 % interval of 0.946 to 0.9997: two slices with fewer rarely differ for sure.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from arcface_common.features import FAR_TARGETS
-from evaluator_custom.far_thresholds import recommend
+from evaluator_custom.protocol.far_thresholds import recommend
 from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import DASH, number, paragraph, percent, table
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from evaluator_custom.report import plots
 from evaluator_custom.report.markup import plot, row_of, section, table
-from trainer_module.curve import Point
+from trainer_module.training.curve import Point
 
 
 def training_section(facts: Mapping[str, str], curve: Sequence[Point], anchor: str) -> str:

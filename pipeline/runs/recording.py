@@ -14,8 +14,8 @@ from arcface_common.console import noise_to
 from arcface_common.errors import in_short
 from arcface_common.run_log import logged_to, note
 from components.content_digest import content_digest, memo_path
-from components.pair_attributes import attributes_file
-from components.recordio import IDX_FILE, REC_FILE
+from components.formats.pair_attributes import attributes_file
+from components.formats.recordio import IDX_FILE, REC_FILE
 from pipeline.config import PipelineConfig
 from pipeline.node_code import NODE_MODULES, node_code
 from pipeline.paths import make_private

@@ -12,12 +12,11 @@ import psutil
 import pytest
 import tensorflow as tf
 
-from components.recordio import write_layout
-from tests.helpers import jpeg
+from components.formats.recordio import write_layout
+from tests.helpers import ROOT, jpeg
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARDS, RECORDS = 60, 24_000  # enough for processes of their own
 RUN = """
 import sys

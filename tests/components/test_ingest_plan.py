@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcface_common.errors import DataError
-from components import recordio
+from components.formats import recordio
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import (
     ENTRY,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.record_example_gen.stores import held_store, remove_stores, store_name
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # Holds a store in another process, until its standard input ends.
 HOLD = """
 import sys

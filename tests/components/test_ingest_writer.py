@@ -7,12 +7,12 @@ import signal
 import psutil
 import pytest
 
+from components.formats.recordio import RecordReader, read_index, read_layout, write_layout
 from components.record_example_gen import writer
 from components.record_example_gen.plan import read_plan, select, write_plan
 from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.shards import ShardJob, ShardStore
 from components.record_example_gen.source import ImageSource
-from components.recordio import RecordReader, read_index, read_layout, write_layout
 from tests.helpers import jpeg
 
 IMAGES = 600

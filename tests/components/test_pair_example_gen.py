@@ -8,8 +8,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
 from arcface_common.errors import DataError
-from components import verification_bin
 from components.content_driver import input_files
+from components.formats import verification_bin
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from tests.helpers import jpeg, write_pairs

@@ -12,7 +12,7 @@ from tfx.types import standard_artifacts
 from arcface_common import filesystem
 from arcface_common.errors import DataError
 from arcface_common.ranges import open_ranges
-from components import recordio
+from components.formats import recordio
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen import stores
 from components.record_example_gen.executor import RecordExampleGenExecutor

@@ -26,8 +26,8 @@ from arcface_common.model_metadata import ModelMetadata
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from evaluator_custom.component import VerificationEvaluator
-from evaluator_custom.conditions import parse_all
 from evaluator_custom.executor import VerificationEvaluatorExecutor
+from evaluator_custom.protocol.conditions import parse_all
 from pipeline.beam_runners import beam_args
 from pipeline.create import schema_text
 from serving import export

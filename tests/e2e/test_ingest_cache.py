@@ -8,8 +8,8 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
+from components.formats.recordio import RecordReader, read_index
 from components.record_example_gen.component import RecordExampleGen
-from components.recordio import RecordReader, read_index
 from tests.helpers import write_records
 
 pytestmark = pytest.mark.e2e

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.synthetic.dataset import SyntheticSpec, write_dataset
+from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
 from tests.processes import cli, python
 
 pytestmark = pytest.mark.e2e

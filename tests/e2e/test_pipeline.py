@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from arcface_common.features import VERIFICATION_SETS
-from components import recordio, verification_bin
-from components.synthetic.dataset import SyntheticSpec, write_dataset
+from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
+from components.formats import recordio, verification_bin
 from tests.processes import ROOT, cli
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.synthetic.dataset import SyntheticSpec, write_dataset
+from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
 from tests.processes import ROOT, cli
 
 pytestmark = pytest.mark.e2e

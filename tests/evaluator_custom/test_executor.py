@@ -18,14 +18,15 @@ from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
-from components import verification_bin
+from components.formats import verification_bin
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
-from evaluator_custom import metrics, protocol, slices
-from evaluator_custom.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
-from evaluator_custom.conditions import FIGURES, parse_all
 from evaluator_custom.executor import VerificationEvaluatorExecutor
-from evaluator_custom.pair_table import Judgements, PairTable, change
+from evaluator_custom.protocol import insightface, slices
+from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
+from evaluator_custom.protocol.conditions import FIGURES, parse_all
+from evaluator_custom.protocol.pair_table import Judgements, PairTable, change
+from evaluator_custom.tfma_bridge import metrics
 from pipeline.create import schema_text
 from pipeline.tables import verdict_lines
 from serving import export, signatures
@@ -118,7 +119,7 @@ def _expected(backbone):
     """The pairs as an in-process model sees them."""
     model = signatures.EmbeddingModel(backbone, PixelFormat())
     answer = model.verify(tf.constant(_images()))
-    distances, norms = protocol.pair_distances(answer["raw"], answer["raw_mirrored"])
+    distances, norms = insightface.pair_distances(answer["raw"], answer["raw_mirrored"])
     groups = [" / ".join(sorted(set(GROUPS[2 * i : 2 * i + 2]))) for i in range(PAIRS)]
     return PairTable(distances, IS_SAME, norms, {"group": groups})
 
@@ -137,7 +138,7 @@ def _evaluate(inputs, out, *conditions, baseline=None, latest=None, sets=SETS, b
         {
             "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(parse_all(conditions), folds)),
             "example_splits": json.dumps(sets),
-            "module_path": "evaluator_custom.embed_pairs",
+            "module_path": "evaluator_custom.tfma_bridge.embed_pairs",
             "fairness_indicator_thresholds": "null",
             "conditions": json.dumps(conditions),
             "folds": folds,
@@ -282,7 +283,7 @@ def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path)
 
 
 def test_pairs_are_read_one_by_one_as_the_file_has_them(world):
-    from evaluator_custom.pair_examples import read_pair_examples
+    from evaluator_custom.tfma_bridge.pair_examples import read_pair_examples
 
     pairs = read_pair_examples(f"{world[0]['examples'][0].uri}/Split-lfw", "lfw")
     assert list(pairs.images) == _images()

@@ -20,9 +20,9 @@ from PIL import Image
 from scipy.stats import beta
 from sklearn import metrics
 
-from evaluator_custom import far_thresholds, protocol
+from evaluator_custom.protocol import far_thresholds, insightface
+from evaluator_custom.protocol.verification_statistics import McNemarResult, ProtocolError, roc_curve
 from evaluator_custom.report import EvaluatedSet, comparison, plots, write_report
-from evaluator_custom.verification_statistics import McNemarResult, ProtocolError, roc_curve
 from tests.helpers import jpeg
 
 
@@ -72,7 +72,7 @@ def _evaluated(name="lfw", pairs=200, seed=0, distances=None, **fields):
     same = np.arange(pairs) % 2 == 0
     if distances is None:
         distances = np.clip(np.where(same, rng.normal(1.0, 0.4, pairs), rng.normal(1.9, 0.4, pairs)), 0, 4)
-    result = protocol.evaluate(distances, same, rng.uniform(5, 25, pairs))
+    result = insightface.evaluate(distances, same, rng.uniform(5, 25, pairs))
     return EvaluatedSet(name, result, distances, same, _Images(), **fields)
 
 
@@ -131,7 +131,7 @@ def test_a_perfect_model_and_pairs_of_one_kind(tmp_path):
     assert perfect.result.accuracy == 1
     one_kind = np.ones(20, bool)
     distances = np.full(20, 0.5)
-    alike = EvaluatedSet("b", protocol.evaluate(distances, one_kind), distances, one_kind, _Images())
+    alike = EvaluatedSet("b", insightface.evaluate(distances, one_kind), distances, one_kind, _Images())
     page = _write(tmp_path, perfect, alike)
     assert page.text.count("None.") == 2
     assert not perfect.images.read + alike.images.read

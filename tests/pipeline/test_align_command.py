@@ -3,15 +3,14 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
 from tests.components.alignment.marks import photo
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MARKS = ["--detector", "tests.components.alignment.marks:load"]
 
 

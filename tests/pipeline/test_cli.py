@@ -13,9 +13,7 @@ from click.testing import CliRunner
 from pipeline.cli import main, pipeline_options
 from pipeline.config import make_config
 from pipeline.presets import PRESETS
-from tests.helpers import write_pairs, write_records
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT, write_pairs, write_records
 
 
 def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:

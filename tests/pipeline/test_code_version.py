@@ -10,10 +10,10 @@ from pipeline import code_version
 
 
 def test_closure_follows_imports_of_this_project_only():
-    files = code_version.source_files("trainer_module.run_fn", "trainer_module.worker")
+    files = code_version.source_files("trainer_module.run_fn", "trainer_module.workers.worker")
     assert {
-        "trainer_module.loop",
-        "trainer_module.images",
+        "trainer_module.training.loop",
+        "trainer_module.data.images",
         "trainer_module.backbones.iresnet",
         "serving.export",
     } <= set(files)
@@ -21,10 +21,14 @@ def test_closure_follows_imports_of_this_project_only():
 
 
 def test_evaluator_depends_on_protocol_and_metrics_but_not_on_training():
-    files = code_version.source_files("evaluator_custom.component", "evaluator_custom.embed_pairs")
-    assert {"evaluator_custom.protocol", "evaluator_custom.metrics", "evaluator_custom.embed_pairs"} <= set(files)
-    assert "trainer_module.loop" not in files
-    assert "components.recordio" not in files
+    files = code_version.source_files("evaluator_custom.component", "evaluator_custom.tfma_bridge.embed_pairs")
+    assert {
+        "evaluator_custom.protocol.insightface",
+        "evaluator_custom.tfma_bridge.metrics",
+        "evaluator_custom.tfma_bridge.embed_pairs",
+    } <= set(files)
+    assert "trainer_module.training.loop" not in files
+    assert "components.formats.recordio" not in files
 
 
 def test_unknown_module():
@@ -113,7 +117,7 @@ def test_an_own_backbone_counts_with_what_it_imports_from_its_package(tmp_path, 
     importlib.invalidate_caches()
 
     def version(backbone="own_faces.net:build"):
-        return code_version.code_version("trainer_module.worker", backbone=backbone)
+        return code_version.code_version("trainer_module.workers.worker", backbone=backbone)
 
     assert set(code_version.source_files("own_faces.net", own="own_faces.net")) == {
         "own_faces",
@@ -141,10 +145,10 @@ def test_an_own_backbone_in_no_package_counts_with_its_folder(tmp_path, monkeypa
 
 
 def test_an_own_backbone_that_is_not_here_or_no_python(tmp_path, monkeypatch):
-    plain = code_version.code_version("trainer_module.worker")
-    assert code_version.code_version("trainer_module.worker", backbone="nowhere.net:build") == plain
+    plain = code_version.code_version("trainer_module.workers.worker")
+    assert code_version.code_version("trainer_module.workers.worker", backbone="nowhere.net:build") == plain
     (tmp_path / "torn_net.py").write_text("def build(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     with pytest.raises(DataError, match=r"torn_net\.py: expected a Python module. Received: invalid syntax"):
-        code_version.code_version("trainer_module.worker", backbone="torn_net:build")
+        code_version.code_version("trainer_module.workers.worker", backbone="torn_net:build")

@@ -18,8 +18,8 @@ OURS = {
     "PairSchema": ("components.curated_schema",),
     "ExampleValidator": ("components.anomaly_gate",),
     "Transform": ("trainer_module.preprocessing",),
-    "Trainer": ("trainer_module.run_fn", "trainer_module.worker"),
-    "VerificationEvaluator": ("evaluator_custom.component", "evaluator_custom.embed_pairs"),
+    "Trainer": ("trainer_module.run_fn", "trainer_module.workers.worker"),
+    "VerificationEvaluator": ("evaluator_custom.component", "evaluator_custom.tfma_bridge.embed_pairs"),
     "Pusher": ("serving.pusher",),
 }
 NOT_OURS = {"StatisticsGen", "LatestBlessedModel"}

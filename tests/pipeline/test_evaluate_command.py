@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,18 +14,17 @@ from scipy.stats import binomtest
 
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
-from components import verification_bin
-from evaluator_custom import protocol
-from evaluator_custom.foreign import EmbedderOptions, load_embedder
+from components.formats import verification_bin
+from evaluator_custom.networks.foreign import EmbedderOptions, load_embedder
+from evaluator_custom.protocol import insightface
 from evaluator_custom.report import EvaluatedSet
 from pipeline.cli import main
 from pipeline.evaluate import Comparison, evaluate_set
 from serving import export
-from tests.helpers import jpeg
-from tests.trainer_module.onnx_networks import mobilefacenet
+from tests.helpers import ROOT, jpeg
+from tests.trainer_module.weights.onnx_networks import mobilefacenet
 from trainer_module import backbones
 
-ROOT = Path(__file__).resolve().parents[2]
 PAIRS = 60
 
 
@@ -111,7 +109,7 @@ def test_two_networks_side_by_side(run, world, tmp_path):
     pairs = verification_bin.read(world / "data" / "lfw.bin")
     options = EmbedderOptions(pixels=PixelFormat(mean=127.5, scale=127.5))
     raw, mirrored = load_embedder(str(world / "mbf.onnx"), options).embed(pairs.images)
-    expected = protocol.evaluate_embeddings(raw, mirrored, pairs.is_same)
+    expected = insightface.evaluate_embeddings(raw, mirrored, pairs.is_same)
     assert comparison["figures"]["accuracy"] == expected.accuracy
     assert comparison["figures"]["xnorm"] == pytest.approx(expected.xnorm, rel=1e-4)
     assert comparison["accuracy_difference"] == pytest.approx(lfw["accuracy"] - expected.accuracy)
@@ -296,7 +294,7 @@ def test_the_better_of_two_models_is_named():
     good = np.where(same, 0.5, 1.5)
     bad = good.copy()
     bad[:100] = np.where(same[:100], 1.5, 0.5)
-    sets = [EvaluatedSet("s", protocol.evaluate(d, same), d, same, []) for d in (good, bad)]
+    sets = [EvaluatedSet("s", insightface.evaluate(d, same), d, same, []) for d in (good, bad)]
     forward, backward = Comparison.of(*sets), Comparison.of(*sets[::-1])
     assert forward.in_words() == "the first is better (p < 0.0001)"
     assert backward.in_words() == "the second is better (p < 0.0001)"

@@ -6,16 +6,13 @@ In one process and without TensorFlow: what is wrong with an argument is said be
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from tests.helpers import jpeg, write_pairs, write_records
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT, jpeg, write_pairs, write_records
 
 
 @pytest.fixture(scope="module")

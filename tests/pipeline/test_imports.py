@@ -10,14 +10,15 @@ import tensorflow as tf
 from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
-from components import verification_bin
+from components.formats import verification_bin
 from pipeline.config import ConfigError, make_config
 from pipeline.imports import write_import
 from serving import local, signatures
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.processes import cli
-from trainer_module import backbones, checkpoints
+from trainer_module import backbones
+from trainer_module.training import checkpoints
 from trainer_module.weights.structure import Imported
 
 PIXELS = PixelFormat("bgr", 127.5, 127.5)

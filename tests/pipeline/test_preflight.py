@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from arcface_common.errors import DataError
-from components.recordio import write_index
+from components.formats.recordio import write_index
 from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.preflight import check_dataset, check_run

@@ -4,14 +4,13 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from arcface_common.errors import DataError
 from pipeline.run_lock import LOCK_FILE, run_lock
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pipeline.run_lock import run_lock

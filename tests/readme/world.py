@@ -8,10 +8,9 @@ from pathlib import Path
 
 import onnx
 
-from tests.helpers import jpeg
-from tests.trainer_module.onnx_networks import mobilefacenet
+from tests.helpers import ROOT, jpeg
+from tests.trainer_module.weights.onnx_networks import mobilefacenet
 
-ROOT = Path(__file__).resolve().parents[2]
 _MXNET_NETWORKS = ROOT / "tests" / "trainer_module" / "mxnet_networks.py"
 _IDENTITIES = [f"person{i}" for i in range(6)]
 _IMAGES = 4

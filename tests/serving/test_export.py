@@ -22,13 +22,14 @@ from arcface_common.image_pixels import decode
 from arcface_common.model_metadata import ModelMetadata
 from components.alignment import aligner
 from components.alignment.settings import AlignSettings
-from evaluator_custom.foreign import EmbedderOptions, load_embedder
+from evaluator_custom.networks.foreign import EmbedderOptions, load_embedder
 from pipeline.cli import main
 from serving import check, export, local, pusher, signatures
 from tests.closeness import assert_close
 from tests.components.alignment import marks
 from tests.helpers import jpeg
-from trainer_module import backbones, checkpoints
+from trainer_module import backbones
+from trainer_module.training import checkpoints
 
 DIM = 16
 

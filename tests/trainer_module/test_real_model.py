@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from arcface_common.features import PixelFormat
-from components import verification_bin
-from trainer_module import images
+from components.formats import verification_bin
+from trainer_module.data import images
 from trainer_module.weights.import_mxnet import import_mxnet
 
 

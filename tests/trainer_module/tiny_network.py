@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from trainer_module import loop, normalization
+from trainer_module import normalization
 from trainer_module.settings import TrainSettings
+from trainer_module.training import loop
 
 STEPS, BATCH, CLASSES, DIM, BLOCK, EPSILON = 3, 8, 5, 6, 28, 1e-3
 SETTINGS = TrainSettings(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components import tfrecord
+from components.formats import tfrecord
 
 
 def write_shards(folder: Path, examples: list[tuple[bytes, int]], shards: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from components.alignment.detectors import Face
+from components.alignment.face import Face
 from components.alignment.template import TEMPLATE
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from arcface_common.errors import DataError
 from components.alignment.choose import choose
-from components.alignment.detectors import Face
+from components.alignment.face import Face
 from components.alignment.settings import AlignSettings
 from components.alignment.template import TEMPLATE
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from arcface_common.image_pixels import decode
-from components import verification_bin
 from components.alignment.aligner import aligned
-from components.pair_list import read_pairs
+from components.datasets.pair_list import read_pairs
+from components.formats import verification_bin
 
 PAIRS = 12
 
@@ -15,7 +15,7 @@ PAIRS = 12
 def test_crops_are_those_of_the_official_set_to_a_network(real_faces):
     import tensorflow as tf
 
-    from trainer_module import images
+    from trainer_module.data import images
     from trainer_module.weights.import_mxnet import import_mxnet
 
     photos = real_faces / "photos"

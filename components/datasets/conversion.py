@@ -1,0 +1,197 @@
+"""A folder of aligned faces, and pairs of them, become the files that InsightFace publishes.
+
+Images are read one after the other and only their paths are kept (340 bytes an image). A verification set is a single
+pickle, so its images are all in memory while it is written: 75 MB for LFW's 6,000 pairs, 1 GiB at most. The same input
+gives the same bytes, in whatever order the file system lists it. Pillow, numpy and the standard library only.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from arcface_common.console import progress
+from arcface_common.errors import DataError
+from arcface_common.features import MAX_SET_MB
+from arcface_common.folders import folder_aside
+from components.datasets.conversion_report import ConversionReport, KeptReport, SetReport
+from components.datasets.face_files import FaceFiles
+from components.datasets.identity_folders import IdentityFolders, find_identities
+from components.datasets.kept_out import KeepOut, KeptFaces, KeptSet
+from components.datasets.pair_list import ListedPair, PairList, oddities, read_pairs
+from components.datasets.skipped import Skipped
+from components.formats import verification_bin
+from components.formats.pair_attributes import attributes_file, write_identities
+from components.formats.recordio import write_layout
+from components.formats.verification_resize import check_pair_bytes
+
+IDENTITIES = "identities.txt"  # lines "label TAB folder"; behind those of train.rec come those that are kept out
+
+
+def convert(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    pairs: PairList | None = None,
+    keep_out: KeepOut | None = None,
+    resize: bool = False,
+    skip_bad: bool = False,
+) -> ConversionReport:
+    """Writes `train.rec`, `train.idx`, `property`, `identities.txt` and maybe a verification set into a new folder.
+
+    Labels follow the sorted names of the identities' folders, keys the sorted names of the files. An image of 112x112
+    pixels that lies upright is copied byte for byte (it is decoded once, to see that it is whole). The folder appears
+    complete or not at all: it is written beside its place and renamed.
+
+    Args:
+      folder: one folder an identity, with JPEG or PNG files, as `identity_folders` reads it.
+      out: the folder to make.
+      pairs: a list of pairs whose files lie in `folder`.
+      keep_out: instead of a list, which identities aren't trained on, and how many pairs are drawn of them. Beside the
+        set, `<set>.csv` says who is on each image.
+      resize: resize images of another size bilinearly and encode them as JPEG of quality 95.
+      skip_bad: leave out images that can't be used, and list them in `skipped.csv`.
+
+    Returns:
+      What was written.
+
+    Raises:
+      DataError: `out` exists or lies in `folder`, `folder` holds no identity, files are no whole images or, without
+        `resize`, not of 112x112 pixels (up to 20 are named), a line of the list is no pair, contradicts another or the
+        folders, or names a file that isn't there, or too few identities or images to keep out.
+      RecordError: more than 2**24 images and identities, which the labels cannot hold.
+    """
+    folder, out = Path(folder), Path(out)
+    found, listed, kept = check(folder, out, pairs=pairs, keep_out=keep_out)
+    faces = KeptFaces(keep_out, kept) if keep_out else None
+    trained = {name: files for name, files in found.identities.items() if name not in kept}
+    with folder_aside(out) as partial:
+        with Skipped(partial, "images", skip_bad) as bad:
+            images = FaceFiles(resize, bad)
+            if faces:
+                faces.read(images)
+            counts = _write_train(partial, trained, images, faces) if trained else {}
+            bad.check()
+            if trained and not counts:
+                raise DataError(f"{folder}: expected an image that can be used. Received: none{bad.first()}")
+            names = "".join(f"{label}\t{name}\n" for label, name in enumerate([*counts, *kept]))
+            (partial / IDENTITIES).write_bytes(os.fsencode(names))
+            report = ConversionReport(len(counts), sum(counts.values()), left_out=found.left_out_line())
+            if faces and keep_out:
+                report = _write_kept(partial, faces.draw(folder), keep_out.name, images, report)
+            elif pairs:
+                report = _write_listed(partial, listed, pairs.name, images, trained, report, folder)
+    return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
+
+
+def check(
+    folder: Path, out: Path, *, pairs: PairList | None = None, keep_out: KeepOut | None = None
+) -> tuple[IdentityFolders, list[ListedPair], dict[str, list[Path]]]:
+    """What `convert` works on, found by names alone: the images, the pairs of the list, and who is kept out.
+
+    Raises:
+      DataError: as `convert`, for all but what the images hold.
+    """
+    if pairs and keep_out:
+        raise DataError("expected a list of pairs, or identities to keep out and draw them of. Received: both")
+    found = _find(folder, out)
+    listed = read_pairs(Path(pairs.path), folder) if pairs else []
+    return found, listed, keep_out.choose(found.identities, folder) if keep_out else {}
+
+
+def _find(folder: Path, out: Path) -> IdentityFolders:
+    """The images, if `out` can be made of them; see `convert`."""
+    if os.path.lexists(out):
+        raise DataError(f"{out}: expected a folder that doesn't exist yet. Received: an existing one")
+    if folder.resolve() in out.resolve().parents:
+        raise DataError(f"{out}: expected a folder outside of {str(folder)!r}. Received: one in it")
+    found = find_identities(folder)
+    for name in found.identities:
+        if any(x in name for x in "\t\r\n"):
+            raise DataError(f"{folder}: expected folder names without tab and newline. Received: {name!r}")
+    return found
+
+
+def _write_train(
+    folder: Path, identities: Mapping[str, list[Path]], images: FaceFiles, kept: KeptFaces | None
+) -> dict[str, int]:
+    """The training set; identity -> its images, of those that have any, in the order of their labels."""
+    with progress(total=sum(map(len, identities.values())), description="convert", unit="img") as bar:
+
+        def read(files: Iterable[Path]) -> Iterator[bytes]:
+            for path in files:
+                face = images.read(path)
+                if face is not None and not (kept and kept.holds(face.encoded, path)):
+                    yield face.encoded
+                bar.update()
+
+        counts = write_layout(folder, map(read, identities.values()))
+    return {name: count for name, count in zip(identities, counts, strict=True) if count}
+
+
+def _write_kept(
+    folder: Path, found: KeptSet, name: str, images: FaceFiles, report: ConversionReport
+) -> ConversionReport:
+    """The set that was drawn, and who is on its images: labels behind those of training."""
+    read = _read_set(folder / f"{name}.bin", found.files, images)
+    if lost := [path for path in found.files if path not in read]:
+        raise DataError(f"{lost[0]}: expected the image that was there a moment ago. Received: none that can be used")
+    _write_set(folder / f"{name}.bin", [read[path] for path in found.files], found.drawn.is_same.tolist())
+    files = ["/".join(path.parts[-2:]) for path in found.files]
+    write_identities(folder / attributes_file(name), (report.identities + found.owners).tolist(), files)
+    pairs, same = len(found.drawn.is_same), int(found.drawn.is_same.sum())
+    return dataclasses.replace(
+        report,
+        set=SetReport(name, pairs, same, len(read), remarks=found.remarks),
+        kept_out=KeptReport(found.identities, found.images, found.drawn.hard, found.drawn.separate),
+    )
+
+
+def _write_listed(
+    folder: Path,
+    pairs: list[ListedPair],
+    name: str,
+    images: FaceFiles,
+    identities: Mapping[str, list[Path]],
+    report: ConversionReport,
+    source: Path,
+) -> ConversionReport:
+    """The set of a list, in its order, without the pairs of images that can't be used."""
+    read = _read_set(folder / f"{name}.bin", [x for pair in pairs for x in (pair.first, pair.second)], images)
+    images.bad.check()
+    whole = [pair for pair in pairs if pair.first in read and pair.second in read]
+    if not whole:
+        raise DataError(f"{name}.bin: expected a pair of images that can be used. Received: none{images.bad.first()}")
+    encoded = [read[x] for pair in whole for x in (pair.first, pair.second)]
+    _write_set(folder / f"{name}.bin", encoded, [pair.same for pair in whole])
+    trained = {os.path.realpath(files[0].parent) for files in identities.values()}
+    known = sum(os.path.dirname(os.path.realpath(x)) in trained for x in read)
+    same = sum(pair.same for pair in whole)
+    lost = len(pairs) - len(whole)
+    remarks = tuple(oddities(whole, source))
+    return dataclasses.replace(report, set=SetReport(name, len(whole), same, len(read), known, lost, remarks))
+
+
+def _read_set(path: Path, files: Iterable[Path], images: FaceFiles) -> dict[Path, bytes]:
+    """Reads each image once, those that can't be used not at all.
+
+    Raises:
+      DataError: more bytes than a set may have, or too many images that can't be used.
+    """
+    read: dict[Path, bytes] = {}
+    size = 0
+    for file in progress(list(dict.fromkeys(files)), description=path.name, unit="img"):
+        face = images.read(file)
+        if face is not None:
+            read[file] = face.encoded
+            size += len(face.encoded)
+            if size > MAX_SET_MB << 20:
+                raise DataError(f"{path.name}: expected at most {MAX_SET_MB:,} MiB of images. Received: more")
+    return read
+
+
+def _write_set(path: Path, images: list[bytes], is_same: list[bool]) -> None:
+    check_pair_bytes(verification_bin.VerificationSet(images, np.array(is_same, np.bool_)), path.name)
+    verification_bin.write(path, images, is_same)

@@ -1,0 +1,40 @@
+"""MXNet RecordIO and InsightFace's layout of it, read and written without MXNet (numpy and the standard library only).
+
+`records` is the `.rec` format, `index` the `.idx` beside it, `layout` what InsightFace's keys mean, `label_remarks` how
+that and the labels differ. Files may lie on any file system that `arcface_common.filesystem` knows.
+"""
+
+from components.formats.recordio.index import Index, read_index, rebuild_index, write_index
+from components.formats.recordio.label_remarks import label_remarks
+from components.formats.recordio.layout import IDX_FILE, REC_FILE, DatasetLayout, read_layout, write_layout
+from components.formats.recordio.records import (
+    MAGIC,
+    MAX_RECORD_BYTES,
+    Record,
+    RecordError,
+    RecordReader,
+    RecordWriter,
+    pack,
+    unpack,
+)
+
+__all__ = [
+    "IDX_FILE",
+    "MAGIC",
+    "MAX_RECORD_BYTES",
+    "REC_FILE",
+    "DatasetLayout",
+    "Index",
+    "Record",
+    "RecordError",
+    "RecordReader",
+    "RecordWriter",
+    "label_remarks",
+    "pack",
+    "read_index",
+    "read_layout",
+    "rebuild_index",
+    "unpack",
+    "write_index",
+    "write_layout",
+]

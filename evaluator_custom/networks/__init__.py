@@ -1,0 +1,1 @@
+"""Networks of ours and of others, behind one interface."""

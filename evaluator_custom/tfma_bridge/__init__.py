@@ -1,0 +1,1 @@
+"""What TensorFlow Model Analysis is given: pairs, extractors, metrics."""

@@ -1,0 +1,118 @@
+"""Which files of a folder of identities are images, whatever tools left beside them."""
+
+import unicodedata
+
+import pytest
+
+from arcface_common.errors import DataError
+from components.datasets.identity_folders import FileNames, find_identities, find_photos
+from tests.helpers import jpeg
+
+JUNK = [
+    ".DS_Store",
+    ".git/config",
+    "@eaDir/Ann_0001.jpg",
+    "__MACOSX/Ann/Ann_0001.jpg",
+    "Thumbs.db",
+    "notes.txt",
+    "Ann/._Ann_0001.jpg",
+    "Ann/.DS_Store",
+    "Ann/@eaDir/Ann_0001.jpg",
+    "Ann/Desktop.ini",
+    "Ann/notes.txt",
+    "Ann/older/Ann_0001.jpg",
+    "Bo/THUMBS.DB",
+]
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Ann with three images, one of another name; a folder of nothing."""
+    _write(tmp_path, "Ann/Ann_0001.JPG", "Ann/Ann_0002.jpeg", "Ann/0003")
+    (tmp_path / "Empty").mkdir()
+    return tmp_path
+
+
+def _write(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jpeg(0) if name.lower().endswith(("jpg", "jpeg", "0003")) else b"text")
+
+
+def test_what_tools_leave_behind_is_left_out_and_counted(faces):
+    _write(faces, *JUNK)
+    found = find_identities(faces)
+    assert {name: [path.name for path in files] for name, files in found.identities.items()} == {
+        "Ann": ["0003", "Ann_0001.JPG", "Ann_0002.jpeg"]
+    }
+    assert found.images == found.identities["Ann"]
+    assert sorted(found.left_out) == [
+        ".DS_Store",
+        ".git/",
+        "@eaDir/",
+        "Ann/.DS_Store",
+        "Ann/._Ann_0001.jpg",
+        "Ann/@eaDir",
+        "Ann/Desktop.ini",
+        "Ann/notes.txt",
+        "Ann/older",
+        "Bo/",
+        "Bo/THUMBS.DB",
+        "Empty/",
+        "Thumbs.db",
+        "__MACOSX/",
+        "notes.txt",
+    ]
+    assert found.left_out_line().startswith("left out, no images: 15 (.DS_Store, .git/, @eaDir/, ")
+    assert find_identities(faces).left_out == found.left_out
+
+
+def test_nothing_is_said_where_nothing_is_left_out(faces):
+    (faces / "Empty").rmdir()
+    assert find_identities(faces).left_out_line() is None
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("loose.PNG", "loose.PNG: expected images in one folder an identity. Received: an image beside them"),
+        ("0003", "0003: expected images in one folder an identity"),
+    ],
+)
+def test_an_image_that_belongs_to_nobody_is_refused(faces, name, message):
+    _write(faces, name)
+    with pytest.raises(DataError, match=message):
+        find_identities(faces)
+
+
+def test_a_link_that_leads_back_is_left_out(faces):
+    (faces / "Ann" / "again").symlink_to(faces / "Ann", target_is_directory=True)
+    (faces / "loop").symlink_to(faces, target_is_directory=True)
+    (faces / "itself.jpg").symlink_to("itself.jpg")
+    assert find_photos(faces / "Ann").left_out == ("again/",)
+    (faces / "itself.jpg").unlink()
+    assert "loop/" in find_identities(faces).left_out
+
+
+def test_one_name_in_two_unicode_forms_is_no_two_people(faces):
+    for form in ("NFC", "NFD"):
+        _write(faces, unicodedata.normalize(form, "Zoé/1.jpg"))
+    with pytest.raises(
+        DataError, match="one folder an identity. Received: 'Zoe.u0301' and 'Zo.xe9', one name in two Uni"
+    ):
+        find_identities(faces)
+
+
+def test_folders_without_an_identity_are_refused(tmp_path):
+    with pytest.raises(DataError, match="nowhere: expected a folder with one folder an identity. Received: no such"):
+        find_identities(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="with JPEG or PNG files. Received: no such file"):
+        find_identities(tmp_path)
+
+
+def test_a_file_is_found_by_a_name_that_is_alike(faces):
+    names = FileNames()
+    assert names.existing(faces / "ANN" / "ann_0001.jpg") == faces / "Ann" / "Ann_0001.JPG"
+    assert names.existing(faces / "Ann" / ".." / "ann" / "Ann_0002.jpeg").samefile(faces / "Ann" / "Ann_0002.jpeg")
+    assert names.existing(faces / "Ann" / "Ann_0009.jpg") is None
+    assert names.existing(faces / "Ann") is None

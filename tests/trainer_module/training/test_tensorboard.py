@@ -1,0 +1,67 @@
+"""The curves of a training run: what each step used, and the same whatever the number of workers."""
+
+import pytest
+
+from tests.closeness import assert_close
+from tests.helpers import jpeg
+from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.settings import TrainSettings
+from trainer_module.workers.job import TrainingJob
+
+pytestmark = pytest.mark.slow
+
+LABELS = [3, 8, 5, 8] * 4
+STEPS = 4
+# Group norm has no statistics of a replica's own, so that one worker and two train alike.
+SETTINGS = TrainSettings(
+    norm="group",
+    batch_size=8,
+    steps=STEPS,
+    warmup_steps=2,
+    learning_rate=0.1,
+    margin=0.5,
+    margin_warmup_steps=2,
+    log_every=1,
+)
+
+
+def _curves(tmp_path, workers):
+    """Name -> values of steps 1 to STEPS."""
+    import dataclasses
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorflow import make_ndarray
+
+    from trainer_module.training import loop
+    from trainer_module.workers import distribution
+
+    write_shards(tmp_path / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=2)
+    job = TrainingJob(
+        train_patterns=[str(tmp_path / "train" / "*.tfrecord")],
+        transform_graph=write_transform_graph(tmp_path, LABELS),
+        run_dir=str(tmp_path / "run"),
+        settings=dataclasses.replace(SETTINGS, workers=workers),
+    )
+    if workers > 1:
+        distribution.run_workers(job)
+    else:
+        loop.train(job)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    curves = {}
+    for name in events.Tags()["tensors"]:
+        points = events.Tensors(name)
+        assert [point.step for point in points] == list(range(1, STEPS + 1))
+        curves[name] = [float(make_ndarray(point.tensor_proto)) for point in points]
+    return curves
+
+
+def test_curves(tmp_path):
+    one, two = (_curves(tmp_path / str(workers), workers) for workers in (1, 2))
+    for curves in (one, two):
+        # Two steps of warm-up, then half a cosine over the other two: 0.1 (1 + cos(0)) / 2, 0.1 (1 + cos(pi / 2)) / 2.
+        assert curves["learning_rate"] == pytest.approx([0.05, 0.1, 0.1, 0.05])
+        assert curves["margin"] == pytest.approx([0.0, 0.25, 0.5, 0.5])
+        assert min(curves.pop("images_per_second")) > 0
+    assert one.keys() == two.keys() > {"loss", "penalty", "accuracy", "norm", "gradient_norm"}
+    for name, values in one.items():
+        assert_close(two[name], values, 1e-2)

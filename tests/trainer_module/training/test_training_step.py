@@ -1,0 +1,76 @@
+"""Steps of training a tiny network, against the same in float64 numpy: losses, norms and every weight."""
+
+import dataclasses
+import functools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainer_module import reference_step, tiny_network
+from tests.trainer_module.tiny_network import SCENARIOS, STEPS
+from trainer_module.workers import distribution
+
+# float32 against float64, as a share of the largest change of an array: 1e-4 seen with SGD. AdamW divides a gradient by
+# its own size, so that a small one shows the rounding of large ones.
+_RELATIVE = {"sgd": 2e-3, "adamw": 0.05}
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Scenario and number of replicas -> what numpy comes to; `sync_batch` normalises all images together."""
+
+    @functools.cache
+    def of(name, replicas):
+        groups = 1 if name == "sync_batch" else replicas
+        return reference_step.run_steps(SCENARIOS[name], tiny_network.initial_weights(), tiny_network.images(), groups)
+
+    return of
+
+
+def _check(found, expected, optimizer):
+    initial = tiny_network.initial_weights()
+    for step in range(STEPS):
+        for metric in ("loss", "penalty", "norm", "gradient_norm", "accuracy"):
+            assert found[f"{step}/{metric}"] == pytest.approx(expected[f"{step}/{metric}"], rel=1e-4), (step, metric)
+        for name, value in initial.items():
+            change = expected[f"{step}/{name}"] - value
+            error = np.abs(found[f"{step}/{name}"] - value - change).max() / np.abs(change).max()
+            assert error < _RELATIVE[optimizer], (step, name)
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "sync_batch"])
+def test_one_replica(name, expected):
+    found = tiny_network.run_steps(tf.distribute.get_strategy(), SCENARIOS[name])
+    _check(found, expected(name, 1), SCENARIOS[name].optimizer)
+
+
+def test_central_storage(expected):
+    strategy = distribution.make_strategy(dataclasses.replace(SCENARIOS["sgd"], strategy="central"))
+    _check(tiny_network.run_steps(strategy, SCENARIOS["sgd"]), expected("sgd", 1), "sgd")
+
+
+@pytest.fixture(scope="module")
+def two_replicas(tmp_path_factory):
+    path = tmp_path_factory.mktemp("two") / "results.npz"
+    subprocess.run([sys.executable, "-m", tiny_network.__name__, path], check=True)
+    with np.load(path) as results:
+        return dict(results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_replicas(name, two_replicas, expected):
+    found = {key.removeprefix(f"{name}/"): value for key, value in two_replicas.items() if key.startswith(f"{name}/")}
+    _check(found, expected(name, 2), SCENARIOS[name].optimizer)
+
+
+def test_the_scenarios_tell_right_from_wrong(expected):
+    """What the comparison relies on: else a step that leaves it out would pass."""
+    sgd, clipped = expected("sgd", 1), expected("sgd, clipped", 1)
+    assert any(sgd[f"{step}/accuracy"] != sgd[f"with margin/{step}"] for step in range(STEPS))
+    assert sgd["0/gradient_norm"] > 2 * SCENARIOS["sgd, clipped"].clip_norm
+    assert np.abs(clipped["2/kernel"] - sgd["2/kernel"]).max() > 0.1 * np.abs(sgd["2/kernel"]).max()
+    assert abs(expected("sync_batch", 2)["0/loss"] / expected("sgd", 2)["0/loss"] - 1) > 0.01

@@ -1,0 +1,1 @@
+"""From shards to batches: decoding, turning, shuffling, holding out."""

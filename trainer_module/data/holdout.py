@@ -1,0 +1,114 @@
+"""Closed-set accuracy while training: how many held-out images of the training identities find their class."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from arcface_common.console import progress
+from trainer_module.data.images import to_input
+from trainer_module.data.input_pipeline import holdout_batches, images_that_decode, shards
+from trainer_module.heads.arcface import ArcFace
+from trainer_module.workers.job import TrainingJob
+
+HOLDOUT_FILE = "holdout.json"  # beside the checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class HoldoutResult:
+    """What an evaluation came to.
+
+    Attributes:
+      accuracy: share of the images whose nearest class centre is that of their identity, 0..1, without margin and
+        mirror; 0 where no image counts.
+      images: how many; those whose identity isn't in the training data (quarantined records) don't count.
+      step: optimizer steps that were done.
+    """
+
+    accuracy: float
+    images: int
+    step: int
+
+    def write(self, run_dir: str) -> None:
+        """Writes `holdout.json` aside, then renames it into place."""
+        aside = os.path.join(run_dir, f".{HOLDOUT_FILE}-{os.getpid()}")
+        with tf.io.gfile.GFile(aside, "w") as file:
+            json.dump(dataclasses.asdict(self), file, indent=2)
+        tf.io.gfile.rename(aside, os.path.join(run_dir, HOLDOUT_FILE), overwrite=True)
+
+
+class HoldoutEvaluation:
+    """Evaluates the whole hold-out split on all workers together.
+
+    Every worker takes part in equally many steps of `strategy.run`. Batch-norm statistics that each replica keeps for
+    itself are read inside the replica: reading them outside would be a collective operation.
+    """
+
+    def __init__(
+        self, strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: ArcFace, job: TrainingJob
+    ) -> None:
+        """Counts the images and builds the input.
+
+        Args:
+          strategy: what the variables were made under.
+          backbone: float32 [N, 112, 112, 3] -> float32 [N, D].
+          head: the class centres.
+          job: with `holdout_patterns`.
+
+        Raises:
+          FileNotFoundError: no shard matches.
+        """
+        files = shards(job.holdout_patterns)
+        count = tf.data.TFRecordDataset(files).reduce(tf.constant(0, tf.int64), lambda n, _: n + 1)
+        self._steps = math.ceil(int(count) / job.settings.batch_size)
+        self._batch_size = job.settings.batch_size
+        batches = strategy.distribute_datasets_from_function(
+            lambda context: holdout_batches(
+                job.holdout_patterns, job.transform_graph, job.settings, context, job.any_size
+            )
+        )
+        self._iterator = iter(batches)
+        self._step = _make_step(strategy, backbone, head, job)
+
+    def evaluate(self, step: int, show: bool) -> HoldoutResult:
+        """One pass over the split.
+
+        Args:
+          step: optimizer steps that were done.
+          show: draw a progress bar.
+        """
+        total = tf.zeros([2])
+        with progress(
+            total=self._steps * self._batch_size, description="hold-out", unit="img", disable=not show
+        ) as bar:
+            for _ in range(self._steps):
+                with images_that_decode():
+                    total += self._step(self._iterator)
+                bar.update(self._batch_size)
+        hits, images = (int(value) for value in total.numpy())
+        return HoldoutResult(hits / max(images, 1), images, step)
+
+
+def _make_step(
+    strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: ArcFace, job: TrainingJob
+) -> Callable[[Iterator[Any]], tf.Tensor]:
+    """A function of a distributed iterator that gives float32 (hits, images), summed over replicas."""
+    pixel_format = job.settings.pixel_format()
+
+    def one_replica(pixels: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
+        cosines = head.cosines(backbone(to_input(pixels, pixel_format), training=False))
+        counts = class_index >= 0
+        hits = tf.logical_and(counts, tf.equal(tf.argmax(cosines, axis=1), class_index))
+        # float32 is exact up to 2^24 = 16.8 million images, three times MS1M.
+        return tf.reduce_sum(tf.cast(tf.stack([hits, counts]), tf.float32), axis=1)
+
+    @tf.function
+    def step(iterator: Iterator[Any]) -> tf.Tensor:
+        return strategy.reduce("sum", strategy.run(one_replica, args=next(iterator)), axis=None)
+
+    return step

@@ -1,0 +1,236 @@
+"""The training input: TFRecord shards to batches of uint8 pixels, in an order that (seed, epoch, step) determine.
+
+All work is done on whole batches: a function call of tf.data costs 10 us, a fifth of the decoding of an image.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from arcface_common import features
+from arcface_common.errors import DataError, in_short
+from arcface_common.features import CHANNELS, IMAGE_SIZE
+from trainer_module.data.images import decode_stored, fit, over_batch
+from trainer_module.settings import TrainSettings
+
+
+def shards(file_patterns: list[str]) -> list[str]:
+    """The files of a split, sorted.
+
+    Raises:
+      FileNotFoundError: no shard matches.
+    """
+    files = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
+    if not files:
+        raise FileNotFoundError(f"expected TFRecord shards of a split. Received: patterns={file_patterns!r}")
+    return files
+
+
+def _serialized(files: list[str], settings: TrainSettings) -> tf.data.Dataset:
+    """All epochs of encoded records, each in an order of its own: shards first, then a bounded window of records.
+
+    The shards are a global permutation already (RecordExampleGen), so that the window need not be large. Only encoded
+    records are ever shuffled: a decoded image takes 37 KB, an encoded one 7 KB.
+    """
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        seed = epoch + settings.seed
+        order = tf.data.Dataset.from_tensor_slices(files)
+        order = order.shuffle(len(files), seed=seed, reshuffle_each_iteration=False)
+        records = tf.data.TFRecordDataset(order)
+        return records.shuffle(settings.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+
+    return tf.data.Dataset.range(tf.int64.max).flat_map(one_epoch)
+
+
+def _parser(transform_graph: str) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A function from records, string [N], to (image bytes [N], int64 [N] class index, -1 where it is unknown).
+
+    Transform hands images on untouched, so that labels alone go through its graph.
+    """
+    transform = tft.TFTransformOutput(transform_graph)
+    raw_spec = transform.raw_feature_spec()
+    spec = {name: raw_spec[name] for name in (features.IMAGE, features.LABEL)}
+    layer = transform.transform_features_layer()
+
+    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = tf.io.parse_example(records, spec)
+        class_index = layer({features.LABEL: example[features.LABEL]})[features.CLASS_INDEX]
+        return tf.reshape(example[features.IMAGE], [-1]), tf.reshape(class_index, [-1])
+
+    return parse
+
+
+@contextlib.contextmanager
+def images_that_decode() -> Iterator[None]:
+    """For what draws batches: an image whose data are damaged is named as such.
+
+    Raises:
+      DataError: an image doesn't decode. Which one isn't known here: ingest finds it, where it decodes images, too.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if "DecodeJpeg" not in str(error):  # the one op that decodes, as its node is called
+            raise
+        raise DataError(
+            "training records: expected images that decode; --set ingest.decode=true finds those that don't. "
+            f"Received: {in_short(error)}"
+        ) from error
+
+
+def decode_batch(image_bytes: tf.Tensor, size: int, any_size: bool = False) -> tf.Tensor:
+    """Decodes a batch whose size is known when the graph is built: `decode_faces`, 12 us an image faster.
+
+    There is one op an image, and none between them: a map over images costs a function call each, and to look at each
+    one's size 2 us. RecordExampleGen has looked at them.
+
+    Args:
+      image_bytes: string [N], JPEG or PNG.
+      size: N.
+      any_size: some may have other sizes than 112x112, and are resized.
+
+    Returns:
+      uint8 [N, 112, 112, 3], RGB, 0..255.
+
+    Raises:
+      tf.errors.InvalidArgumentError: an image has another size, and `any_size` is false (when the op runs).
+    """
+    if any_size:
+        return over_batch(lambda one: fit(decode_stored(one), IMAGE_SIZE), image_bytes, IMAGE_SIZE)
+    pixels = tf.stack([decode_stored(one) for one in tf.unstack(image_bytes, size)])
+    return tf.ensure_shape(pixels, (size, IMAGE_SIZE, IMAGE_SIZE, CHANNELS))
+
+
+def mirror(pixels: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+    """Mirrors some images of a batch.
+
+    The shapes are those that TensorFlow has fast kernels for: 16 us an image on a CPU, 100 us otherwise.
+
+    Args:
+      pixels: [N, 112, 112, 3] of any type.
+      mirrored: bool [N], which ones.
+
+    Returns:
+      The same shape and type.
+    """
+    columns_reversed = tf.reverse(tf.reshape(pixels, (-1, IMAGE_SIZE, CHANNELS)), axis=[1])
+    flat = (-1, IMAGE_SIZE * IMAGE_SIZE * CHANNELS)
+    chosen = tf.where(mirrored[:, tf.newaxis], tf.reshape(columns_reversed, flat), tf.reshape(pixels, flat))
+    return tf.reshape(chosen, (-1, IMAGE_SIZE, IMAGE_SIZE, CHANNELS))
+
+
+def training_batches(
+    file_patterns: list[str],
+    transform_graph: str,
+    settings: TrainSettings,
+    context: tf.distribute.InputContext | None = None,
+    first_step: int = 0,
+    any_size: bool = False,
+) -> tf.data.Dataset:
+    """Batches of one replica, without end.
+
+    Global batch k holds records k*B .. (k+1)*B-1 of the order that the seed determines; pipeline i of n takes every
+    n-th of them. So the images of a step are the same on one worker or many, and resuming is skipping.
+
+    Args:
+      file_patterns: globs of the train split's shards.
+      transform_graph: path of Transform's output.
+      settings: batch size, seed, flips and window size.
+      context: which input pipeline of how many this is; None is the only one.
+      first_step: steps that were trained already.
+      any_size: images may have other sizes than 112x112, and are resized.
+
+    Returns:
+      (uint8 [B, 112, 112, 3] RGB, int64 [B] class index, bool [B] to be mirrored), B = batch size / replicas. The step
+      mirrors, since an accelerator does it at no cost; see `mirror`.
+
+    Raises:
+      FileNotFoundError: no shard matches.
+    """
+    files = shards(file_patterns)
+    parse = _parser(transform_graph)
+    pipelines, pipeline, per_replica = _share(settings, context)
+    replicas = settings.batch_size // (per_replica * pipelines)  # of this pipeline
+
+    def mirrored(index: tf.Tensor) -> tf.Tensor:
+        """Draws for the whole global batch and takes this replica's, so that they don't depend on the workers."""
+        if not settings.flip:
+            return tf.zeros([per_replica], tf.bool)
+        step, replica = first_step + index // replicas, index % replicas
+        draws = tf.random.stateless_uniform([settings.batch_size], seed=tf.stack([settings.seed, step])) < 0.5
+        places = replica * per_replica + tf.range(per_replica, dtype=tf.int64)
+        return tf.gather(draws, places * pipelines + pipeline)
+
+    def load(index: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        image_bytes, class_index = parse(records)
+        return decode_batch(image_bytes, per_replica, any_size), class_index, mirrored(index)
+
+    records = _serialized(files, settings).skip(first_step * settings.batch_size).shard(pipelines, pipeline)
+    batches = records.batch(per_replica, drop_remainder=True).enumerate()
+    batches = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    return batches.with_options(_options())
+
+
+def holdout_batches(
+    file_patterns: list[str],
+    transform_graph: str,
+    settings: TrainSettings,
+    context: tf.distribute.InputContext | None = None,
+    any_size: bool = False,
+) -> tf.data.Dataset:
+    """Batches of one replica over the hold-out split in file order, again and again.
+
+    The last global batch is filled up, so that every replica gets equally many batches: ceil(images / batch size).
+
+    Args:
+      file_patterns: globs of the hold-out split's shards.
+      transform_graph: path of Transform's output.
+      settings: batch size.
+      context: which input pipeline of how many this is; None is the only one.
+      any_size: images may have other sizes than 112x112, and are resized.
+
+    Returns:
+      (uint8 [B, 112, 112, 3] RGB, int64 [B] class index), B = batch size / replicas. The class is -1 where an image
+      fills up, or where its identity is not in the training data.
+
+    Raises:
+      FileNotFoundError: no shard matches.
+    """
+    files = shards(file_patterns)
+    parse = _parser(transform_graph)
+    pipelines, pipeline, per_replica = _share(settings, context)
+
+    def parse_full(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """A global batch; what is missing at the end of the split is its last image once more."""
+        image_bytes, class_index = parse(records)
+        images, places = tf.size(image_bytes), tf.range(settings.batch_size)
+        taken = tf.minimum(places, images - 1)
+        unknown = tf.constant(-1, tf.int64)
+        return tf.gather(image_bytes, taken), tf.where(places < images, tf.gather(class_index, taken), unknown)
+
+    examples = tf.data.TFRecordDataset(files).batch(settings.batch_size).map(parse_full).unbatch()
+    batches = examples.shard(pipelines, pipeline).batch(per_replica, drop_remainder=True).repeat()
+    batches = batches.map(
+        lambda image_bytes, class_index: (decode_batch(image_bytes, per_replica, any_size), class_index),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return batches.prefetch(2).with_options(_options())
+
+
+def _share(settings: TrainSettings, context: tf.distribute.InputContext | None) -> tuple[int, int, int]:
+    """Number of input pipelines, which one this is, and images in a replica's batch."""
+    if context is None:
+        return 1, 0, settings.batch_size
+    per_replica = context.get_per_replica_batch_size(settings.batch_size)
+    return context.num_input_pipelines, context.input_pipeline_id, per_replica
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # The sharding by record is the whole of it: left to itself, TensorFlow would shard again by file.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options
