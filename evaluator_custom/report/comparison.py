@@ -91,7 +91,7 @@ def in_words(test: McNemarResult) -> str:
     counts = (
         f"On {test.only_first:,} pairs {MODEL} alone is right, on {test.only_second:,} the {BASELINE} alone. Two "
         f"equally good models would differ at least this unevenly with a probability of {p_value(test)} (McNemar's "
-        f"{'exact test' if test.method == 'exact' else 'test'}): "
+        "exact test): "
     )
     if test.p_value >= SIGNIFICANCE:
         return counts + f"no significant difference at the level of {SIGNIFICANCE:g}."

@@ -307,13 +307,13 @@ def test_baseline_of_other_pairs_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("test", "words"),
     [
-        (McNemarResult(0, 0, 1.0, "exact"), "judge every pair alike"),
-        (McNemarResult(15, 6, 0.078, "exact"), "with a probability of 0.078 (McNemar's exact test): no significant"),
+        (McNemarResult(0, 0, 1.0), "judge every pair alike"),
+        (McNemarResult(15, 6, 0.078), "with a probability of 0.078 (McNemar's exact test): no significant"),
         (
-            McNemarResult(40, 6, 1e-7, "exact"),
+            McNemarResult(40, 6, 1e-7),
             "with a probability of < 0.0001 (McNemar's exact test): this model is better",
         ),
-        (McNemarResult(900, 1200, 6.7e-11, "chi2"), "(McNemar's test): the baseline is better"),
+        (McNemarResult(900, 1200, 6.7e-11), "(McNemar's exact test): the baseline is better"),
     ],
 )
 def test_mcnemar_in_words(test, words):
