@@ -1,6 +1,5 @@
 """Running the pipeline."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,24 +40,21 @@ def configure(
       DataError: an unknown preset, setting or option, or a value that is not allowed; names it.
     """
     from pipeline import running
+    from pipeline.config_file import as_override
 
     return running.configure(
         os.fspath(data),
         os.fspath(root),
         preset,
-        [_override(section, name, value) for section, named in settings.items() for name, value in named.items()],
+        [
+            as_override(f"{section}.{name}", value)
+            for section, named in settings.items()
+            for name, value in named.items()
+        ],
         None if init_from is None else os.fspath(init_from),
         beam_runner=beam_runner,
         beam_given=beam_args,
     )
-
-
-def _override(section: str, name: str, value: Any) -> str:
-    """A setting as the command line writes it; JSON is YAML."""
-    try:
-        return f"{section}.{name}={json.dumps(value)}"
-    except (TypeError, ValueError) as error:
-        raise DataError(f"expected a plain value as {section}.{name}. Received: {value!r}") from error
 
 
 def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configuration: Any) -> "RunSummary":
@@ -75,17 +71,18 @@ def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configu
     Raises:
       DataError: a setting, the data set, or memory; see `arcface-tfx run`.
     """
-    from unittest import mock
-
     from pipeline.running import prepare
     from pipeline.surroundings import settle
 
     if (config is None) == (not configuration):
         raise DataError("expected a config, or the arguments of `configure` by name. Received: both or neither")
     config = prepare(configure(**configuration) if config is None else config)
-    # The caller's environment is as it was, afterwards.
-    with mock.patch.dict(os.environ):
+    environment = dict(os.environ)
+    try:
         settle()
         from pipeline.local_runner import run_local
 
         return run_local(config, wait, configuration.get("preset") or "")
+    finally:  # the caller's, as it was
+        os.environ.clear()
+        os.environ.update(environment)

@@ -18,6 +18,7 @@ from pipeline.align_command import align
 from pipeline.backbone_check import check_backbone
 from pipeline.beam_runners import RUNNERS, beam_args, check_with_beam
 from pipeline.config import make_config
+from pipeline.config_file import ConfigFile
 from pipeline.data_commands import convert, echo_json, inspect, synth
 from pipeline.embed_command import embed
 from pipeline.endings import Commands, ends_in_words
@@ -25,7 +26,7 @@ from pipeline.evaluate_command import evaluate
 from pipeline.gc_command import gc
 from pipeline.hints import own_command
 from pipeline.model_commands import import_mxnet, import_onnx, verify
-from pipeline.paths import InputFolder, Number, OneOf, OutputFile, OutputFolder
+from pipeline.paths import InputFile, InputFolder, Number, OneOf, OutputFile, OutputFolder
 from pipeline.presets import FINETUNE, PRESETS
 from pipeline.quiet import quiet
 from pipeline.running import configure, prepare
@@ -71,7 +72,13 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_settings(*, overrides: tuple[str, ...], **given: Any) -> None:
         flags = {name: given.pop(name) for name in _INGEST_FLAGS}
         settings = tuple(f"ingest.{name}={value}" for name, value in flags.items() if value is not None)
-        command(overrides=(*settings, *overrides), **given)
+        path = given.pop("config")
+        file = ConfigFile.read(path) if path else ConfigFile()
+        given["preset"] = given["preset"] or file.preset
+        given["data"] = given["data"] or file.data
+        if not given["data"]:
+            raise click.UsageError("Missing option '--data'.")
+        command(overrides=(*file.overrides, *settings, *overrides), **given)
 
     decorated: Callable[..., Any] = with_settings
     for option in (
@@ -90,6 +97,12 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             metavar="NAME=VALUE",
             help="Change a setting, e.g. train.steps=200. `arcface-tfx settings` lists them.",
+        ),
+        click.option(
+            "--config",
+            type=InputFile(),
+            help="Take settings, preset and data from this YAML file, such as a run's settings.yaml; --preset, --data "
+            "and --set go before it.",
         ),
         click.option(
             "--preset",
@@ -111,15 +124,17 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Run ingest, statistics, Transform's analysis and evaluation there.",
         ),
+        click.option(
+            "--data",
+            type=click.Path(),
+            help="Train on this folder of train.rec, train.idx and the .bin sets; for `compile`, as the pods see it.",
+        ),
     ):
         decorated = option(decorated)
     return decorated
 
 
 @main.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
-@click.option(
-    "--data", required=True, type=click.Path(), help="Train on this folder of train.rec, train.idx and the .bin sets."
-)
 @click.option(
     "--root", default=_DEFAULT_ROOT, show_default=True, type=OutputFolder(), help="Write all results to this folder."
 )
@@ -177,7 +192,6 @@ def _print_summary(summary: Any, folder: str, log: str) -> None:
     "compile", epilog="Example: arcface-tfx compile --data gs://b/ms1m --root gs://b/runs --image repo/arcface"
 )
 @click.option("--output", required=True, type=OutputFile(), help="Write the pipeline to this YAML file.")
-@click.option("--data", required=True, help="Name the data set's folder as the cluster's pods see it.")
 @click.option("--root", required=True, help="Name the folder of results as the pods see it.")
 @click.option("--image", required=True, help="Name the container image that holds this project (see the Dockerfile).")
 @pipeline_options

@@ -187,7 +187,9 @@ def make_config(
     for name, text in named:
         assign(values, SECTIONS, name, text, written=True)
     for name, _ in named:
-        if name in initial or ".".join(name.split(".")[:2]) in initial:
+        section, field = name.split(".")[:2]
+        decided = initial.get(f"{section}.{field}")
+        if f"{section}.{field}" in initial and values[section][field] != decided:
             raise ConfigError(f"expected no setting that --init-from decides. Received: {name}")
     for name, steps in chosen.shared_steps(values["train"]["steps"]).items():
         if name not in dict(named):

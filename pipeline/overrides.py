@@ -55,6 +55,15 @@ for _tag, _form in _NUMBERS.items():
 _Loader.add_constructor(f"{_TAG}int", _Loader.construct_decimal)
 
 
+def load_yaml(text: bytes) -> Any:
+    """What YAML 1.2 text stands for.
+
+    Raises:
+      yaml.YAMLError, ValueError, RecursionError: it is none, or has an alias.
+    """
+    return yaml.load(text, _Loader)
+
+
 def parse_override(text: str) -> tuple[str, str]:
     """Name and value of `section.name=value`, the value as it was written.
 

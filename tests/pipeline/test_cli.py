@@ -59,7 +59,7 @@ def test_flags_of_ingest_become_settings_before_those_by_hand():
         click.echo(json.dumps(overrides))
 
     flags = ["--on-bad-record", "quarantine", "--min-images-per-identity", "5", "--holdout", "0.1"]
-    result = CliRunner().invoke(command, [*flags, "--set", "ingest.holdout=0.2"])
+    result = CliRunner().invoke(command, ["--data", "faces", *flags, "--set", "ingest.holdout=0.2"])
     given = json.loads(result.output)
     assert sorted(given[:3]) == [
         "ingest.holdout=0.1",

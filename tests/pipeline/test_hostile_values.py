@@ -183,6 +183,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--init-from": ["badinit", "folder", *NO_FOLDER_TO_READ],
         "--preset": ["", "r5O"],
         "--set": NO_SETTING,
+        "--config": NO_FILE_TO_READ,
         "--holdout": [*NO_NUMBER, "0.51"],
         "--min-images-per-identity": [*NO_INTEGER, "0"],
         "--on-bad-record": ["", "explode"],
@@ -197,6 +198,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--set": [
             text for text in NO_SETTING if "no.such" not in text and "batch_size" not in text and "lwf" not in text
         ],
+        "--config": NO_FILE_TO_READ,
         "--holdout": [*NO_NUMBER, "0.51"],
         "--min-images-per-identity": [*NO_INTEGER, "0"],
         "--on-bad-record": ["", "explode"],

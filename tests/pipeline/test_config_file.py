@@ -1,0 +1,66 @@
+"""Settings in a file: what `--set` takes, by section, and what a run wrote of its own."""
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.config import make_config
+from pipeline.config_file import ConfigFile
+from pipeline.overrides import ConfigError
+from pipeline.runs import settings
+
+
+def _read(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return ConfigFile.read(str(path))
+
+
+def test_it_means_what_set_means(tmp_path):
+    file = _read(
+        tmp_path,
+        "preset: demo\ndata: faces\ntrain:\n  steps: 300\n  learning_rate: 1e-3\n  backbone_options: {a: [1, null]}\n"
+        "evaluation:\n  sets: [lfw, '010']\n  conditions: ['lfw.accuracy >= 0.9']\n",
+    )
+    assert (file.preset, file.data) == ("demo", "faces")
+    config = make_config("faces", "root", file.preset, file.overrides)
+    given = ("train.steps=300", "train.learning_rate=1e-3", "train.backbone_options={a: [1, null]}")
+    sets = ("evaluation.sets=lfw,010", "evaluation.conditions=[lfw.accuracy >= 0.9]")
+    assert config == make_config("faces", "root", "demo", (*given, *sets))
+    assert config.train.warmup_steps == 15  # the preset's share of 300
+
+
+@pytest.mark.parametrize("preset", ["demo", "r50"])
+def test_a_run_s_own_file_repeats_it(tmp_path, preset):
+    config = make_config("/faces", "/root", preset, ("train.steps=300", "ingest.holdout=0.1", "train.norm=group"))
+    file = _read(tmp_path, settings.dump(settings.effective(config, preset)))
+    assert make_config(file.data, "/root", file.preset, file.overrides) == config
+    assert make_config(file.data, "/root", file.preset, (*file.overrides, "train.steps=7")).train.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trian: {steps: 3}", "data, ingest, train, evaluation. Received: 'trian'; did you mean 'train'"),
+        ("- 3", "expected sections of settings. Received: list"),
+        ("", "expected sections of settings. Received: NoneType"),
+        ("train: 3", "train: expected settings by name. Received: 3"),
+        ("preset: 3", "preset: expected text. Received: 3"),
+        ("train: {steps: [", "expected settings as YAML. Received: "),
+        ("a: &a {b: 1}\ntrain: *a", "expected settings as YAML. Received: an alias"),
+        ("train: {seed: 2001-01-01}", "expected a plain value as train.seed. Received: datetime.date"),
+    ],
+)
+def test_what_is_no_such_file(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        _read(tmp_path, text)
+
+
+def test_an_unknown_setting_in_it_is_named(tmp_path, capfd):
+    (tmp_path / "mine.yaml").write_text("preset: demo\ntrain: {stepz: 3}\n")
+    arguments = ["run", "--config", str(tmp_path / "mine.yaml"), "--root", str(tmp_path / "root")]
+    missing = CliRunner().invoke(main, arguments)
+    assert (missing.exit_code, "Missing option '--data'" in missing.output) == (2, True)
+    refused = CliRunner().invoke(main, [*arguments, "--data", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "Received: 'train.stepz'; did you mean 'train.steps'?" in refused.output + capfd.readouterr().err
