@@ -189,7 +189,7 @@ def _option(name: str) -> click.Parameter:
 def _how_to_judge(out: str, name: str, *, trains: bool) -> list[str]:
     """The commands that judge a model by the set that was drawn; a person puts the model's path in."""
     command, data = own_command(), shlex.quote(out)
-    lines = [f"judge by it:         {command} evaluate MODEL --data {data} --sets {name}"]
+    lines = [f"judge by it:         {command} evaluate sets MODEL --data {data} --sets {name}"]
     if trains:
         conditions = f"[{name}.accuracy >= 0.95, {name}.leaks <= 0]"
         run = f"{command} run --data {data} --init-from MODEL --set 'evaluation.conditions={conditions}'"

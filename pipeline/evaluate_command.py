@@ -1,6 +1,7 @@
 """The command that judges a model outside a pipeline; TensorFlow is imported inside it."""
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -77,12 +78,38 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
     return EmbedderOptions(pixels=pixel_format, **given), bool(given or pixels)
 
 
-@click.command(
-    epilog="Examples: arcface-tfx evaluate build/y1 --data faces/ms1m --sets lfw,agedb_30;  "
-    "arcface-tfx evaluate build/r50 --compare w600k_r50.onnx --mean 127.5 --scale 127.5 --data faces/ms1m"
+def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say where the figures go."""
+    for option in (
+        click.option("--report", type=OutputFile(), help="Also write an HTML page with curves and the worst cases."),
+        click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON."),
+        click.option(
+            "--output", type=OutputFile([".json"]), help="Also write all figures to this file, which ends in .json."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_RESIZE = click.option("--resize", is_flag=True, help="Resize images that are not 112x112.")
+
+
+@click.group(epilog="Example: arcface-tfx evaluate sets build/y1 --data faces/ms1m")
+def evaluate() -> None:
+    """Judge a model by verification sets, by a folder of faces, or by a search.
+
+    MODEL is one of ours (pushed, imported or exported), or any SavedModel or ONNX file that takes images; the options
+    from --colour on say how such a one takes them, as far as it doesn't say so itself.
+    """
+
+
+@evaluate.command(
+    "sets",
+    epilog="Examples: arcface-tfx evaluate sets build/y1 --data faces/ms1m --sets lfw,agedb_30;  "
+    "arcface-tfx evaluate sets build/r50 --compare w600k_r50.onnx --mean 127.5 --scale 127.5 --data faces/ms1m",
 )
 @click.argument("model", type=Input())
-@click.option("--data", type=InputFolder(), help="Judge by the sets <set>.bin in this folder.")
+@click.option("--data", required=True, type=InputFolder(), help="Judge by the sets <set>.bin in this folder.")
 @click.option(
     "--sets",
     help="Judge by these sets, names with commas between them. The default is those of the usual four that are there, "
@@ -96,83 +123,9 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
     help="Cut the folds in file order, as published, or stratified: for sets that are sorted by kind.",
 )
 @click.option("--compare", metavar="OTHER", type=Input(), help="Judge a second model by the same.")
-@click.option("--output", type=OutputFile([".json"]), help="Also write all figures to this file, which ends in .json.")
-@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
-@click.option("--report", type=OutputFile(), help="Also write an HTML page with curves and the worst pairs.")
-@click.option(
-    "--folders",
-    metavar="DIR",
-    type=InputFolder(),
-    help="In place of --data, compare all images in DIR (1:1) and search among them (1:N). DIR has one folder an "
-    "identity.",
-)
-@click.option("--gallery", metavar="DIR", type=InputFolder(), help="Take the known from DIR, one folder an identity.")
-@click.option(
-    "--probes", metavar="DIR", type=InputFolder(), help="In place of --data, search the images in DIR in --gallery."
-)
-@click.option(
-    "--template", type=OneOf(["mean", "best"]), help="Score a known of --gallery by this of all its images.  [mean]"
-)
-@ALIGN
-@click.option("--resize", is_flag=True, help="With --folders or --gallery, resize images that are not 112x112.")
+@result_options
 @network_options
-def evaluate(
-    model: str,
-    data: str | None,
-    sets: str | None,
-    folds: Cut,
-    compare: str | None,
-    output: str | None,
-    as_json: bool,
-    report: str | None,
-    folders: str | None,
-    gallery: str | None,
-    probes: str | None,
-    template: Any,
-    align: bool,
-    resize: bool,
-    **flags: Any,
-) -> None:
-    """Judge a model by 10-fold verification or by folders.
-
-    Verification is the pipeline's; folders hold faces, one folder an identity. MODEL is one of ours (pushed, imported
-    or exported), or any SavedModel or ONNX file that takes images; the options from --colour on say how such a one
-    takes them, as far as it doesn't say so itself.
-    """
-    if (gallery is None) != (probes is None) or [data, folders, gallery].count(None) != 2:
-        raise click.UsageError("give one of --data, --folders, and --gallery with --probes")
-    if template and gallery is None:
-        raise click.UsageError("--template goes with --gallery")
-    if data is None:
-        if sets or compare or folds != CUTS[0]:
-            raise click.UsageError("--sets, --folds and --compare go with --data")
-        for name, path in (("--report", report), ("--output", output)):
-            _check_outside(name, path, (folders, gallery, probes))
-        with contextlib.ExitStack() as crops:
-            folders, gallery, probes = (
-                x and crops.enter_context(faces_in(x, align, resize)) for x in (folders, gallery, probes)
-            )
-            _evaluate_folders(model, folders, gallery, probes, template, resize, output, as_json, report, flags)
-        return
-    if align:
-        raise click.UsageError("--align goes with --folders or --gallery: sets hold aligned faces")
-    if resize:
-        raise click.UsageError("--resize goes with --folders or --gallery: sets are resized as InsightFace does")
-    _evaluate_sets(model, data, sets, folds, compare, output, as_json, report, flags)
-
-
-def _check_outside(name: str, path: str | None, folders: Sequence[str | None]) -> None:
-    """Checks that a file isn't written among the faces, where the next evaluation would read its pictures.
-
-    Raises:
-      DataError: it would be.
-    """
-    for folder in folders:
-        if path and folder and Path(folder).resolve() in Path(path).resolve().parents:
-            raise DataError(f"{name}: expected a file outside of {folder!r}, which holds faces. Received: {path!r}")
-
-
-def _evaluate_sets(
+def evaluate_sets(
     model: str,
     data: str,
     sets: str | None,
@@ -181,9 +134,9 @@ def _evaluate_sets(
     output: str | None,
     as_json: bool,
     report: str | None,
-    flags: dict[str, Any],
+    **flags: Any,
 ) -> None:
-    """10-fold verification on each set, of one model or of two."""
+    """Judge MODEL by InsightFace's 10-fold verification, as the pipeline does, or two models by the same pairs."""
     from components.content_digest import content_digest
     from pipeline.evaluation_sets import find_sets
 
@@ -218,39 +171,96 @@ def _evaluate_sets(
             click.echo(f"{report}: written", err=as_json)
 
 
-def _evaluate_folders(
+@evaluate.command("folder", epilog="Example: arcface-tfx evaluate folder build/y1 aligned/ --report build/page.html")
+@click.argument("model", type=Input())
+@click.argument("folder", type=InputFolder())
+@ALIGN
+@_RESIZE
+@result_options
+@network_options
+def evaluate_folder(model: str, folder: str, **given: Any) -> None:
+    """Judge MODEL by all pairs of the faces in FOLDER (1:1) and by a search among them (1:N).
+
+    FOLDER has one folder of faces an identity.
+    """
+    from pipeline import evaluate_folders
+
+    _evaluate_faces(model, {"faces": folder}, evaluate_folders.evaluate_folder, **given)
+
+
+@evaluate.command(
+    "search", epilog="Example: arcface-tfx evaluate search build/y1 --gallery faces/known --probes faces/door"
+)
+@click.argument("model", type=Input())
+@click.option(
+    "--gallery", required=True, type=InputFolder(), help="Take the known from this folder, one folder an identity."
+)
+@click.option("--probes", required=True, type=InputFolder(), help="Search the images in this folder, likewise.")
+@click.option(
+    "--template",
+    type=OneOf(["mean", "best"]),
+    default="mean",
+    show_default=True,
+    help="Score a known one by this of all its images.",
+)
+@ALIGN
+@_RESIZE
+@result_options
+@network_options
+def evaluate_search(model: str, gallery: str, probes: str, template: Any, **given: Any) -> None:
+    """Judge MODEL by a search of probes, some of them maybe unknown, in a gallery (1:N)."""
+    from pipeline.evaluate_folders import evaluate_gallery
+
+    judge = functools.partial(evaluate_gallery, template=template)
+    _evaluate_faces(model, {"gallery": gallery, "probes": probes}, judge, **given)
+
+
+def _evaluate_faces(
     model: str,
-    folders: str | None,
-    gallery: str | None,
-    probes: str | None,
-    template: Any,
+    folders: dict[str, str],
+    judge: Callable[..., Any],
+    *,
+    align: bool,
     resize: bool,
     output: str | None,
     as_json: bool,
     report: str | None,
-    flags: dict[str, Any],
+    **flags: Any,
 ) -> None:
-    """1:1 and 1:N figures, of all images of `folders`, or of `probes` against `gallery`."""
-    from pipeline.evaluate_folders import evaluate_folder, evaluate_gallery, read_faces
+    """1:1 and 1:N figures of the faces in folders, by the function that judges an embedder by them."""
+    from pipeline.evaluate_folders import read_faces
 
-    # Before TensorFlow is imported and the network loaded: a bad image is named in seconds.
-    given = {"faces": folders, "gallery": gallery, "probes": probes}
-    found = {name: read_faces(path, resize=resize) for name, path in given.items() if path is not None}
-    with quiet():
-        [embedder] = _load([model], flags)
-        if folders is not None:
-            figures = evaluate_folder(embedder, found["faces"])
-        else:
-            figures = evaluate_gallery(embedder, found["gallery"], found["probes"], template or "mean")
-        _show(figures.lines(), figures.to_dict(), output, as_json)
-        if report:  # last: figures don't hang on whether it can be drawn
-            from evaluator_custom.report.folder_page import write_folder_report
-            from pipeline.report_facts import model_facts
+    for name, path in (("--report", report), ("--output", output)):
+        _check_outside(name, path, list(folders.values()))
+    with contextlib.ExitStack() as crops:
+        # Before TensorFlow is imported and the network loaded: a bad image is named in seconds.
+        found = {
+            name: read_faces(crops.enter_context(faces_in(path, align, resize)), resize=resize)
+            for name, path in folders.items()
+        }
+        with quiet():
+            [embedder] = _load([model], flags)
+            figures = judge(embedder, *found.values())
+            _show(figures.lines(), figures.to_dict(), output, as_json)
+            if report:  # last: figures don't hang on whether it can be drawn
+                from evaluator_custom.report.folder_page import write_folder_report
+                from pipeline.report_facts import model_facts
 
-            of_data = {name: faces.described() for name, faces in found.items()}
-            facts = model_facts(embedder, model, of_data, "pipeline.evaluate_folders")
-            write_folder_report(report, figures, facts)
-            click.echo(f"{report}: written", err=as_json)
+                of_data = {name: faces.described() for name, faces in found.items()}
+                facts = model_facts(embedder, model, of_data, "pipeline.evaluate_folders")
+                write_folder_report(report, figures, facts)
+                click.echo(f"{report}: written", err=as_json)
+
+
+def _check_outside(name: str, path: str | None, folders: Sequence[str]) -> None:
+    """Checks that a file isn't written among the faces, where the next evaluation would read its pictures.
+
+    Raises:
+      DataError: it would be.
+    """
+    for folder in folders:
+        if path and Path(folder).resolve() in Path(path).resolve().parents:
+            raise DataError(f"{name}: expected a file outside of {folder!r}, which holds faces. Received: {path!r}")
 
 
 def _show(lines: list[str], figures: dict[str, Any], output: str | None, as_json: bool) -> None:

@@ -38,7 +38,7 @@ def find_sets(folder: str, wanted: str | None) -> dict[str, str]:
     if missing or not names:
         file = os.path.join(folder, f"{missing[0] if missing else '<set>'}{_ENDING}")
         like = did_you_mean(missing[0], there) if missing else ""
-        nothing = "no such file (--folders takes one folder of faces an identity, --data files <set>.bin)"
+        nothing = "no such file (`evaluate folder` takes one folder of faces an identity)"
         received = f"no such file; there are {', '.join(there)}{like}" if there else nothing
         raise DataError(f"{file}: expected a verification set. Received: {received}")
     paths = {name: os.path.join(folder, f"{name}{_ENDING}") for name in names}

@@ -79,5 +79,5 @@ def unknown_people(file: Path) -> str:
     return (
         f"warning: no {attributes_file(file.stem)} beside {os.path.basename(file)} says who is on each image (column "
         f"{IDENTITY_COLUMN!r}): a folder is a person as far as the pairs tell, and one person may have several. "
-        "Judge by the pairs, not with `evaluate --folders`"
+        "Judge by the pairs, not with `evaluate folder`"
     )

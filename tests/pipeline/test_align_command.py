@@ -97,7 +97,7 @@ def test_folders_are_checked_before_anything(tmp_path, photos, capfd):
         ["embed", "m", "a.jpg"],
         ["verify", "m", "a.jpg", "a.jpg"],
         ["convert", "f", "out"],
-        ["evaluate", "m", "--folders", "f"],
+        ["evaluate", "folder", "m", "f"],
     ],
 )
 def test_align_or_resize(tmp_path, monkeypatch, command):

@@ -265,17 +265,16 @@ def test_an_image_without_an_embedding_is_named(faces, value):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give one of --data, --folders, and --gallery with --probes"),
-        (("--data", ".", "--folders", "."), "give one of"),
-        (("--gallery", "."), "give one of"),
-        (("--folders", ".", "--gallery", ".", "--probes", "."), "give one of"),
-        (("--folders", ".", "--template", "best"), "--template goes with --gallery"),
-        (("--folders", ".", "--sets", "lfw"), "--sets, --folds and --compare go with --data"),
-        (("--folders", ".", "--compare", "."), "go with --data"),
+        (("sets", "."), "Missing option '--data'"),
+        (("folder", "."), "Missing argument 'FOLDER'"),
+        (("search", ".", "--gallery", "."), "Missing option '--probes'"),
+        (("folder", ".", ".", "--template", "best"), "No such option"),
+        (("folder", ".", ".", "--compare", "."), "No such option"),
+        ((".", "--data", "."), "No such command"),
     ],
 )
 def test_the_command_refuses_what_it_would_ignore(arguments, message):
-    result = CliRunner().invoke(main, ["evaluate", ".", *arguments])
+    result = CliRunner().invoke(main, ["evaluate", *arguments])
     assert result.exit_code == 2
     assert message in result.output
 
@@ -290,8 +289,10 @@ def test_by_the_command_line(tmp_path, faces):
     metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {})
     export.export_saved_model(backbones.build("iresnet_tiny", embedding_dim=16), str(model), metadata)
 
-    command = ["evaluate", str(model), "--output", str(tmp_path / "out.json")]
-    result = cli(*command, "--folders", str(faces), "--report", str(tmp_path / "pages" / "page.html"))
+    output = ["--output", str(tmp_path / "out.json")]
+    result = cli(
+        "evaluate", "folder", str(model), str(faces), *output, "--report", str(tmp_path / "pages" / "page.html")
+    )
     assert result.returncode == 0, result.stderr
     assert "1:1, all pairs of 45 images of 25 identities: 20 same, 970 different" in result.stdout
     values = json.loads((tmp_path / "out.json").read_text())
@@ -300,7 +301,9 @@ def test_by_the_command_line(tmp_path, faces):
     page = (tmp_path / "pages" / "page.html").read_text()
     assert f"{faces}, 45 images of 25 identities, digest " in page
     assert str(model) in page
-    result = cli(*command, "--gallery", str(faces), "--probes", str(faces), "--template", "best")
+    result = cli(
+        "evaluate", "search", str(model), "--gallery", str(faces), "--probes", str(faces), "--template", "best", *output
+    )
     assert result.returncode == 0, result.stderr
     values = json.loads((tmp_path / "out.json").read_text())
     assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
@@ -311,7 +314,7 @@ def test_nothing_is_written_among_the_faces(faces, tmp_path, option, capfd):
     ending = {"--report": "html", "--output": "json"}[option]
     model = tmp_path / "model"
     model.mkdir()
-    result = CliRunner().invoke(main, ["evaluate", str(model), "--folders", str(faces), option, f"{faces}/x.{ending}"])
+    result = CliRunner().invoke(main, ["evaluate", "folder", str(model), str(faces), option, f"{faces}/x.{ending}"])
     assert result.exit_code == 2
     assert f"{option}: expected a file outside of '{faces}', which holds" in result.output + capfd.readouterr().err
 

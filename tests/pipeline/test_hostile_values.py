@@ -50,7 +50,9 @@ SOUND = {
     "align": ["faces", "new"],
     "convert": ["faces", "new"],
     "unpack": ["lfw.bin", "new"],
-    "evaluate": ["folder", "--data", "data"],
+    "evaluate sets": ["folder", "--data", "data"],
+    "evaluate folder": ["folder", "faces"],
+    "evaluate search": ["folder", "--gallery", "faces", "--probes", "faces"],
     "import-mxnet": ["prefix", "0", "new"],
     "import-onnx": ["file", "new"],
     "run": ["--data", "data", "--root", "new", "--preset", "demo"],
@@ -121,6 +123,17 @@ NO_BEAM_ARG = [
 ]
 
 # Command -> option, or position of an argument in the sound call -> values.
+NO_MODEL = ["", "nothing", "fifo", "loop", "n" * 300]
+# Options of everything that evaluates.
+EVALUATED = {
+    "--output": [*NO_FILE_TO_WRITE, "figures.csv", "figures"],
+    "--report": NO_FILE_TO_WRITE,
+    "--mean": NO_NUMBER[:6],
+    "--scale": [*NO_NUMBER, "0"],
+    "--size": NO_INTEGER,
+    "--layout": ["", "nwhc"],
+    "--colour": ["", "grey"],
+}
 HOSTILE: dict[str, dict[str | int, list[str]]] = {
     "synth": {
         0: NO_FOLDER_TO_WRITE,
@@ -157,23 +170,21 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--set-name": ["", "a/b", "lfw"],
     },
     "unpack": {0: NO_FILE_TO_READ, 1: ["folder", *NO_FOLDER_TO_WRITE]},
-    "evaluate": {
-        0: ["", "nothing", "fifo", "loop", "n" * 300],
+    "evaluate sets": {
+        0: NO_MODEL,
         "--data": NO_FOLDER_TO_READ,
         "--sets": ["lwf", "../x", ",", "\n"],
         "--compare": ["", "nothing", "fifo"],
-        "--output": [*NO_FILE_TO_WRITE, "figures.csv", "figures"],
-        "--report": NO_FILE_TO_WRITE,
-        "--mean": NO_NUMBER[:6],
-        "--scale": [*NO_NUMBER, "0"],
-        "--size": NO_INTEGER,
-        "--layout": ["", "nwhc"],
-        "--colour": ["", "grey"],
         "--folds": ["", "random"],
-        "--template": ["median", "mean"],
-        "--folders": ["faces", *NO_FOLDER_TO_READ],
+        **EVALUATED,
+    },
+    "evaluate folder": {0: NO_MODEL, 1: ["faces", *NO_FOLDER_TO_READ], **EVALUATED},
+    "evaluate search": {
+        0: NO_MODEL,
         "--gallery": ["faces", *NO_FOLDER_TO_READ],
         "--probes": ["faces", *NO_FOLDER_TO_READ],
+        "--template": ["median", ""],
+        **EVALUATED,
     },
     "import-mxnet": {0: ["", "nothing", "folder"], 1: NO_INTEGER, 2: NO_FOLDER_TO_WRITE},
     "import-onnx": {0: NO_FILE_TO_READ, 1: ["folder", *NO_FOLDER_TO_WRITE]},
@@ -227,7 +238,9 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
 }
 # What takes any text, or none.
 ANY = {
-    "evaluate": {"--input", "--node", "--signature"},
+    "evaluate sets": {"--input", "--node", "--signature"},
+    "evaluate folder": {"--input", "--node", "--signature"},
+    "evaluate search": {"--input", "--node", "--signature"},
     "import-mxnet": {"--node"},
     "compile": {"--image"},
     "verify": {"--set-name"},
@@ -235,8 +248,9 @@ ANY = {
 
 
 def _leaves(command, name):
-    """A command and those below it, by the words that call them."""
-    yield name, command
+    """A command and those below it, by the words that call them; a group that does nothing by itself is none."""
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield name, command
     if isinstance(command, click.Group):
         for below, of in command.commands.items():
             yield from _leaves(of, f"{name} {below}")

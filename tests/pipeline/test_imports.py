@@ -103,7 +103,9 @@ def test_the_real_model_gives_its_authors_figures(real_faces, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "mobilefacenet, 128 dimensions" in result.stdout
     figures = tmp_path / "figures.json"
-    result = cli("evaluate", out, "--data", str(real_faces / "official"), "--sets", "lfw", "--output", str(figures))
+    result = cli(
+        "evaluate", "sets", out, "--data", str(real_faces / "official"), "--sets", "lfw", "--output", str(figures)
+    )
     assert result.returncode == 0, result.stderr
     assert "0.9940 ± 0.0044" in result.stdout
     lfw = json.loads(figures.read_text())["lfw"]

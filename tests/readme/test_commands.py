@@ -4,7 +4,7 @@ from tests.readme.world import ROOT
 
 TEXT = """
 Say `arcface-tfx presets` or `arcface-tfx inspect
-faces/ms1m`, but not `evaluate --colour bgr` or `run --json`.
+faces/ms1m`, but not `evaluate sets --colour bgr` or `run --json`.
 ```
 make demo     # sets up
 new-tool --x

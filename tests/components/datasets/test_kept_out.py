@@ -250,7 +250,7 @@ def test_the_command_says_how_to_judge_by_it(original, tmp_path):
         "kept out: 30 identities (120 images), nobody in two folds; 20 hard pairs (the most alike of 100 by thumbnail)",
         "kept_out.bin: 60 pairs: 30 same, 30 different",
         f"{out}: written",
-        f"judge by it:         {command} evaluate MODEL --data '{out}' --sets kept_out",
+        f"judge by it:         {command} evaluate sets MODEL --data '{out}' --sets kept_out",
         f"train and judge:     {command} run --data '{out}' --init-from MODEL --set "
         "'evaluation.conditions=[kept_out.accuracy >= 0.95, kept_out.leaks <= 0]'",
         "                     (--preset instead of --init-from trains anew: `presets` lists them)",
