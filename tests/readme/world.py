@@ -11,7 +11,7 @@ import onnx
 from tests.helpers import ROOT, jpeg
 from tests.trainer_module.weights.onnx_networks import mobilefacenet
 
-_MXNET_NETWORKS = ROOT / "tests" / "trainer_module" / "mxnet_networks.py"
+_MXNET_NETWORKS = ROOT / "tests" / "trainer_module" / "weights" / "mxnet_networks.py"
 _IDENTITIES = [f"person{i}" for i in range(6)]
 _IMAGES = 4
 
