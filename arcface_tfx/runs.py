@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arcface_common.errors import DataError
+from arcface_common.replaced import kept_environment
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
@@ -77,12 +78,8 @@ def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configu
     if (config is None) == (not configuration):
         raise DataError("expected a config, or the arguments of `configure` by name. Received: both or neither")
     config = prepare(configure(**configuration) if config is None else config)
-    environment = dict(os.environ)
-    try:
+    with kept_environment():  # the caller's
         settle()
         from pipeline.local_runner import run_local
 
         return run_local(config, wait, configuration.get("preset") or "")
-    finally:  # the caller's, as it was
-        os.environ.clear()
-        os.environ.update(environment)

@@ -5,7 +5,8 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from unittest import mock
+
+from arcface_common.replaced import replaced
 
 _ROOT = "ROOT"
 
@@ -36,7 +37,7 @@ def keys_without_root(root: str) -> Iterator[None]:
             **others,
         )
 
-    with mock.patch.object(cache_utils, "get_cache_context", without_root):
+    with replaced(cache_utils, "get_cache_context", without_root):
         yield
 
 

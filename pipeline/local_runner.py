@@ -1,14 +1,13 @@
 """Runs the pipeline on this machine: LocalDagRunner, Beam in this process, ML Metadata in SQLite."""
 
 import contextlib
-import os
 import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 from arcface_common.console import is_live, progress, say, waiting
+from arcface_common.replaced import kept_environment, replaced
 from arcface_common.run_log import note
 from components.record_example_gen.stores import remove_stores
 from pipeline.cache_key import keys_without_root
@@ -60,7 +59,7 @@ def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
                 bar.update()
             return execution
 
-        with mock.patch.object(Launcher, "launch", observed):
+        with replaced(Launcher, "launch", observed):
             yield
 
 
@@ -108,7 +107,7 @@ def run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
         with (
             _node_progress(nodes, recording),
             keys_without_root(config.root),
-            mock.patch.dict(os.environ, {HANDED_OVER: config.train.hand_over()}),
+            kept_environment({HANDED_OVER: config.train.hand_over()}),
         ):
             runner.run(tfx_pipeline)
     remove_stores(config.work_dir)
