@@ -39,8 +39,13 @@ def evaluate(
     Raises:
       DataError: no such folder or set, or a broken one.
     """
+    from evaluator_custom.protocol.conditions import CUTS
     from pipeline.evaluation_sets import find_sets
 
+    if folds not in CUTS:
+        raise DataError(f"folds: expected one of {', '.join(CUTS)}. Received: {folds!r}")
+    if sets is not None and not sets:
+        raise DataError("sets: expected a name at least, or None for those that are there. Received: none")
     paths = find_sets(os.fspath(data), sets if sets is None or isinstance(sets, str) else ",".join(sets))
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
     from evaluator_custom.networks.embedder import PairEmbedder

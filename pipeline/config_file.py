@@ -68,8 +68,10 @@ def as_override(name: str, value: Any) -> str:
     """A setting as the command line writes it; JSON is YAML.
 
     Raises:
-      ConfigError: a value that JSON can't hold.
+      ConfigError: a value that JSON can't hold, or a name that is none.
     """
+    if "=" in name:
+        raise ConfigError(f"expected the name of a setting. Received: {name!r}")
     try:
         return f"{name}={json.dumps(value)}"
     except (TypeError, ValueError) as error:

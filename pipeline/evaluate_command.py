@@ -81,7 +81,11 @@ def embedder_options(values: dict[str, Any]) -> tuple[Any, bool]:
 def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say where the figures go."""
     for option in (
-        click.option("--report", type=OutputFile(), help="Also write an HTML page with curves and the worst cases."),
+        click.option(
+            "--report",
+            type=OutputFile([".html", ".htm"]),
+            help="Also write a page with curves and the worst cases to this file, which ends in .html.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON."),
         click.option(
             "--output", type=OutputFile([".json"]), help="Also write all figures to this file, which ends in .json."
@@ -140,6 +144,8 @@ def evaluate_sets(
     from components.content_digest import content_digest
     from pipeline.evaluation_sets import find_sets
 
+    for name, path in (("--report", report), ("--output", output)):
+        _check_outside(name, path, [model, *([compare] if compare else [])])
     paths = find_sets(data, sets)
     with quiet():
         with waiting("loading TensorFlow"):
@@ -231,7 +237,7 @@ def _evaluate_faces(
     from pipeline.evaluate_folders import read_faces
 
     for name, path in (("--report", report), ("--output", output)):
-        _check_outside(name, path, list(folders.values()))
+        _check_outside(name, path, [model, *folders.values()])
     with contextlib.ExitStack() as crops:
         # Before TensorFlow is imported and the network loaded: a bad image is named in seconds.
         found = {
@@ -253,14 +259,14 @@ def _evaluate_faces(
 
 
 def _check_outside(name: str, path: str | None, folders: Sequence[str]) -> None:
-    """Checks that a file isn't written among the faces, where the next evaluation would read its pictures.
+    """Checks that a file isn't written among what is read: a model's own files, or faces that the next one would read.
 
     Raises:
       DataError: it would be.
     """
     for folder in folders:
         if path and Path(folder).resolve() in Path(path).resolve().parents:
-            raise DataError(f"{name}: expected a file outside of {folder!r}, which holds faces. Received: {path!r}")
+            raise DataError(f"{name}: expected a file outside of {folder!r}, which is read. Received: {path!r}")
 
 
 def _show(lines: list[str], figures: dict[str, Any], output: str | None, as_json: bool) -> None:

@@ -37,10 +37,13 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
         raise DataError(f"{config.metadata_path}: expected the root of runs. Received: no such file")
     with run_lock(config.root):
         from pipeline.gc import find_garbage, remove
-        from pipeline.reconcile import reconcile
+        from pipeline.reconcile import check_metadata, reconcile
         from pipeline.runs.folder import all_runs
         from pipeline.runs.text import size
 
+        check_metadata(config.metadata_path)
+        if not os.path.getsize(config.metadata_path):
+            raise DataError(f"{config.metadata_path}: expected ML Metadata's records of runs. Received: an empty file")
         if yes:
             reconcile(config)
         garbage = find_garbage(config, all_runs(config.root), keep)

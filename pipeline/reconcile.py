@@ -35,7 +35,7 @@ def reconcile(config: PipelineConfig) -> None:
     if not os.path.exists(config.metadata_path):
         _set_aside_unknown(config, 0)
         return
-    _check(config.metadata_path)
+    check_metadata(config.metadata_path)
     records = _Records(open_store(config.metadata_path))
     _set_aside_unknown(config, records.last_execution)
     records.move(config.root)
@@ -43,8 +43,12 @@ def reconcile(config: PipelineConfig) -> None:
     records.mark_gone()
 
 
-def _check(path: str) -> None:
-    """Checks that a file is a whole SQLite database."""
+def check_metadata(path: str) -> None:
+    """Checks that a file is a whole SQLite database.
+
+    Raises:
+      DataError: it isn't.
+    """
     try:
         connection = sqlite3.connect(path)
         try:

@@ -86,7 +86,7 @@ def batches(
 
 def _one_or_many(images: Iterable[FaceImage] | FaceImage) -> Iterable[FaceImage]:
     """A single image as a list of one: a path or bytes would be gone through letter by letter."""
-    if isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim == 3):
+    if isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim < 4):
         return [images]
     if not isinstance(images, Iterable):
         raise DataError(f"images: expected one of {_KINDS}, or several. Received: {type(images).__name__}")
@@ -106,6 +106,10 @@ def _crop(image: FaceImage, position: int) -> np.ndarray:
     """
     from components.alignment.aligner import aligned, complaint
 
+    if isinstance(image, np.ndarray):
+        _check_pixels(image, _name(image, position))
+        if not image.size:
+            raise DataError(f"{_name(image, position)}: expected at least 1 pixel. Received: none")
     photo = to_png(image) if isinstance(image, np.ndarray) else image
     [found] = aligned([photo])
     if found.pixels is None:
@@ -153,12 +157,21 @@ def _too_large(name: str, largest: int, max_pixels: int, size: int) -> str:
     )
 
 
+def _check_pixels(pixels: np.ndarray, name: str) -> None:
+    """Checks an array's type and shape.
+
+    Raises:
+      DataError: it is no image in RGB, or hides a part of one.
+    """
+    masked = isinstance(pixels, np.ma.MaskedArray)
+    if masked or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != features.CHANNELS:
+        received = f"{'masked ' * masked}{pixels.dtype} {list(pixels.shape)}"
+        raise DataError(f"{name}: expected uint8 [height, width, 3] in RGB. Received: {received}")
+
+
 def _encoded(pixels: np.ndarray, name: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
     """Pixels as a PNG, which loses nothing: the graph's input is bytes."""
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != features.CHANNELS:
-        raise DataError(
-            f"{name}: expected uint8 [height, width, 3] in RGB. Received: {pixels.dtype} {list(pixels.shape)}"
-        )
+    _check_pixels(pixels, name)
     height, width, _ = pixels.shape
     if not 1 <= height * width <= max_pixels:
         raise DataError(f"{name}: expected 1 to {max_pixels:,} pixels. Received: {width}x{height} pixels")

@@ -55,6 +55,8 @@ def search(
     Raises:
       DataError: other shapes, embeddings that are not of length 1, or another number of names.
     """
+    if names is not None and (isinstance(names, str | bytes) or not isinstance(names, Sequence | np.ndarray)):
+        raise DataError(f"expected names in the gallery's order, a list say. Received: {type(names).__name__}")
     known = _unit(gallery, "gallery")
     asked = _unit(probes, "probes")
     if not len(known) or known.shape[1] != asked.shape[1]:

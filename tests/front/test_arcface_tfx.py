@@ -118,6 +118,17 @@ def test_a_wrong_argument_is_named(world):
         (lambda: arcface_tfx.evaluate(model, world / "no"), "no: expected a folder of verification sets. Received: no"),
         (lambda: arcface_tfx.evaluate(model, world / "data", sets="lwf"), "lwf.bin: expected a verification set. Rec"),
         (lambda: arcface_tfx.load(face), "expected the folder of a model. Received: a file"),
+        (lambda: model.embed(np.zeros((112, 112), np.uint8)), r"RGB. Received: uint8 \[112, 112\]"),
+        (lambda: model.embed([np.zeros((112, 112, 3))], align=True), r"RGB. Received: float64 \[112, 112, 3\]"),
+        (lambda: model.embed([np.zeros((0, 9, 3), np.uint8)], align=True), "expected at least 1 pixel. Received: none"),
+        (lambda: model.embed([np.ma.zeros((112, 112, 3), np.uint8)]), "RGB. Received: masked uint8"),
+        (lambda: arcface_tfx.evaluate(model, world / "data", folds="x"), "folds: expected one of .* Received: 'x'"),
+        (lambda: arcface_tfx.evaluate(model, world / "data", sets=[]), "sets: expected a name at least"),
+        (
+            lambda: arcface_tfx.search([[1, 0]], [[1, 0]], names={"anna"}),
+            "names in the gallery's order.* Received: set",
+        ),
+        (lambda: arcface_tfx.search([[1, 0]], [[1, 0]], names="a"), "names in the gallery's order.* Received: str"),
     ):
         with pytest.raises(arcface_tfx.DataError, match=message):
             call()

@@ -42,6 +42,7 @@ def test_a_run_s_own_file_repeats_it(tmp_path, preset):
     ("text", "message"),
     [
         ("trian: {steps: 3}", "data, ingest, train, evaluation. Received: 'trian'; did you mean 'train'"),
+        ("train: {'steps=5 #': 3}", "expected the name of a setting. Received: 'train.steps=5 #'"),
         ("- 3", "expected sections of settings. Received: list"),
         ("", "expected sections of settings. Received: NoneType"),
         ("train: 3", "train: expected settings by name. Received: 3"),

@@ -309,6 +309,19 @@ def test_by_the_command_line(tmp_path, faces):
     assert values["identification"]["rank_rates"]["1"] == 1  # the probes are the gallery's own images
 
 
+def test_nothing_is_written_over_what_is_read(faces, tmp_path, capfd):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}")
+    command = ["evaluate", "folder", str(tmp_path / "model"), str(faces)]
+    for more, message in (
+        (["--output", f"{tmp_path}/model/model.json"], f"expected a file outside of '{tmp_path}/model', which is read"),
+        (["--report", str(faces / "p00" / "0.jpg")], "expected a name that ends in .html or .htm. Received: .jpg"),
+    ):
+        result = CliRunner().invoke(main, [*command, *more])
+        assert (result.exit_code, message in result.output + capfd.readouterr().err) == (2, True)
+    assert (tmp_path / "model" / "model.json").read_text() == "{}"
+
+
 @pytest.mark.parametrize("option", ["--report", "--output"])
 def test_nothing_is_written_among_the_faces(faces, tmp_path, option, capfd):
     ending = {"--report": "html", "--output": "json"}[option]
@@ -316,7 +329,7 @@ def test_nothing_is_written_among_the_faces(faces, tmp_path, option, capfd):
     model.mkdir()
     result = CliRunner().invoke(main, ["evaluate", "folder", str(model), str(faces), option, f"{faces}/x.{ending}"])
     assert result.exit_code == 2
-    assert f"{option}: expected a file outside of '{faces}', which holds" in result.output + capfd.readouterr().err
+    assert f"{option}: expected a file outside of '{faces}', which is read" in result.output + capfd.readouterr().err
 
 
 def test_a_photo_of_another_size_is_named_and_may_be_resized(faces):

@@ -127,7 +127,7 @@ NO_MODEL = ["", "nothing", "fifo", "loop", "n" * 300]
 # Options of everything that evaluates.
 EVALUATED = {
     "--output": [*NO_FILE_TO_WRITE, "figures.csv", "figures"],
-    "--report": NO_FILE_TO_WRITE,
+    "--report": [*NO_FILE_TO_WRITE, "page.txt", "page"],
     "--mean": NO_NUMBER[:6],
     "--scale": [*NO_NUMBER, "0"],
     "--size": NO_INTEGER,

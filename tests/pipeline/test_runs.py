@@ -175,6 +175,11 @@ def test_no_runs(tmp_path):
     result = CliRunner().invoke(main, ["gc", "--root", str(tmp_path)])
     assert result.exit_code == 2
     assert "expected the root of runs" in result.output
+    for content, message in ((b"", "Received: an empty file"), (b"junk" * 999, "expected ML Metadata's SQLite file")):
+        (tmp_path / "metadata.sqlite").write_bytes(content)
+        result = CliRunner().invoke(main, ["gc", "--root", str(tmp_path)])
+        assert (result.exit_code, message in result.output) == (2, True)
+        assert (tmp_path / "metadata.sqlite").read_bytes() == content
 
 
 def test_units():
