@@ -7,3 +7,10 @@ METADATA_FILE = "model.json"
 WARMUP_FILE = "tf_serving_warmup_requests"  # the name is TF Serving's
 REFERENCE_FILE = "reference_embeddings.npy"
 VERIFICATION_FILE = "verification.json"  # figures and thresholds, added when the model is pushed
+IMPORTED_MODEL = "saved_model"  # an import's SavedModel, beside its checkpoint
+
+# Beside folders of faces.
+FACES_FILE = "faces.csv"  # `align`: what became of each photo
+SHEET_FILE = "rejected.html"  # `align`: those that gave no crop
+PAIRS_FILE = "pairs.txt"  # `unpack`: lines "path_a TAB path_b TAB 0|1", as `convert --pairs` reads them
+SKIPPED_FILE = "skipped.csv"  # `--skip-bad`; columns: what can't be used, and why

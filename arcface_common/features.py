@@ -45,6 +45,7 @@ TRAIN_SPLIT = "train"
 HOLDOUT_SPLIT = "holdout"  # images of training identities that are not trained on
 VERIFICATION_SETS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30")
 
+FEWEST_IDENTITIES = 2  # that can be trained on: one alone has nobody to be told from
 FAR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # false accept rates at which a set is judged, and thresholds are kept
 
 

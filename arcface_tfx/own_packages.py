@@ -6,7 +6,7 @@ A user's `pipeline.py` beside their script would be imported in place of the pac
 import importlib.util
 import pathlib
 
-_PACKAGES = ("arcface_common", "components", "evaluator_custom", "pipeline", "serving", "trainer_module")
+from arcface_common.packages import PACKAGES
 
 
 def _check() -> None:
@@ -16,7 +16,7 @@ def _check() -> None:
       ImportError: something else has its name; says where it lies.
     """
     home = pathlib.Path(__file__).resolve().parent.parent
-    for name in _PACKAGES:
+    for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         found = (spec and spec.origin) or "none"
         if pathlib.Path(found).resolve() != home / name / "__init__.py":

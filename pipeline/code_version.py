@@ -13,8 +13,8 @@ import pathlib
 from collections.abc import Iterator
 
 from arcface_common.errors import DataError
+from arcface_common.packages import PACKAGES
 
-PACKAGES = ("arcface_common", "components", "evaluator_custom", "pipeline", "serving", "trainer_module")
 # They show how work goes, say what is wrong and end processes: no result of a node depends on them.
 _WITHOUT_RESULT = frozenset(
     f"arcface_common.{name}" for name in ("console", "errors", "folders", "name_text", "processes", "run_log")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from arcface_common.artifacts import METADATA_FILE
 from arcface_common.errors import DataError, did_you_mean, parse_json_object
 from arcface_common.features import MAX_SET_MB, VERIFICATION_SETS
 from arcface_common.filesystem import files_below
@@ -225,7 +226,7 @@ def initial_settings(folder: str) -> dict[str, Any]:
     Raises:
       DataError: the folder holds no `model.json`, or a broken one.
     """
-    path = os.path.join(folder, "model.json")
+    path = os.path.join(folder, METADATA_FILE)
     if not os.path.isfile(path):
         raise ConfigError(f"{path}: expected the folder of a training run or an import. Received: no such file")
     with open(path, encoding="utf-8", errors="replace") as f:

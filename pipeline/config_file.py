@@ -58,9 +58,9 @@ class ConfigFile:
             settings = found.get(section) or {}
             if not isinstance(settings, dict):
                 raise ConfigError(f"{path}: {section}: expected settings by name. Received: {settings!r}")
-            overrides += [as_override(f"{section}.{name}", value) for name, value in settings.items()]
-        # An empty one names no network.
-        overrides = [text for text in overrides if text != 'train.init_from=""']
+            for name, value in settings.items():
+                if (section, name, value) != ("train", "init_from", ""):  # which names no network
+                    overrides.append(as_override(f"{section}.{name}", value))
         return cls(found.get("preset") or None, found.get("data") or None, tuple(overrides))
 
 

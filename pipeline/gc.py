@@ -15,6 +15,7 @@ from pathlib import PurePath
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from arcface_common.filesystem import folders_in
 from components.record_example_gen.stores import remove_stores, unused_stores
 from pipeline.config import PipelineConfig
 from pipeline.local_artifacts import open_store
@@ -169,9 +170,7 @@ def _places(pipeline_root: str) -> list[str]:
 
 
 def _folders(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return []
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
+    return [name for name in folders_in(path) if not name.startswith(".")]
 
 
 def _freed(folder: str, places: Iterable[str]) -> dict[str, int]:

@@ -41,11 +41,9 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
         from pipeline.runs.folder import all_runs
         from pipeline.runs.text import size
 
-        check_metadata(config.metadata_path)
         if not os.path.getsize(config.metadata_path):
             raise DataError(f"{config.metadata_path}: expected ML Metadata's records of runs. Received: an empty file")
-        if yes:
-            reconcile(config)
+        reconcile(config) if yes else check_metadata(config.metadata_path)
         garbage = find_garbage(config, all_runs(config.root), keep)
         for node, outputs in _by_node(garbage.artifacts).items():
             click.echo(f"{node:<22} {size(sum(outputs.values())):>10}  {', '.join(outputs)}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from arcface_common.artifacts import IMPORTED_MODEL
 from arcface_common.errors import DataError
 from arcface_common.folders import folder_aside
 from arcface_common.model_metadata import ModelMetadata
@@ -41,4 +42,4 @@ def write_import(imported: Imported, out: str) -> None:
         metadata.write(aside)
         with open(os.path.join(aside, MAPPING_FILE), "w") as f:
             f.write(imported.report() + "\n")
-        export_saved_model(imported.backbone, os.path.join(aside, "saved_model"), metadata)
+        export_saved_model(imported.backbone, os.path.join(aside, IMPORTED_MODEL), metadata)

@@ -6,6 +6,7 @@ import os
 from arcface_common import filesystem
 from arcface_common.console import say
 from arcface_common.errors import DataError, did_you_mean
+from arcface_common.features import FEWEST_IDENTITIES
 from components.formats import recordio
 from components.formats.pair_attributes import attributes_file, read_columns
 from evaluator_custom.protocol.conditions import Condition
@@ -14,8 +15,6 @@ from pipeline.config import PipelineConfig
 from pipeline.memory import check_memory
 from pipeline.paths import check_data_files
 from trainer_module.workers.cluster import given_task
-
-_FEWEST_IDENTITIES = 2
 
 
 def check_run(config: PipelineConfig) -> PipelineConfig:
@@ -105,7 +104,7 @@ def _check_records(config: PipelineConfig) -> int:
         )
     if not filesystem.exists(idx):
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
-        return _FEWEST_IDENTITIES
+        return FEWEST_IDENTITIES
     with recordio.RecordReader(rec) as reader:
         index = recordio.read_index(idx, rec_bytes=filesystem.size(rec))
         layout = recordio.read_layout(reader, index)
@@ -113,5 +112,5 @@ def _check_records(config: PipelineConfig) -> int:
             last = layout.image_offsets.argmax()
             reader.read(int(layout.image_offsets[last]), key=int(layout.image_keys[last]))
     if layout.num_identities is None or config.ingest.min_images_per_identity > 1:
-        return _FEWEST_IDENTITIES
-    return max(_FEWEST_IDENTITIES, layout.num_identities)
+        return FEWEST_IDENTITIES
+    return max(FEWEST_IDENTITIES, layout.num_identities)

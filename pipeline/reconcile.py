@@ -17,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.console import say
 from arcface_common.errors import DataError
+from arcface_common.filesystem import folders_in
 from pipeline.config import PipelineConfig
 from pipeline.local_artifacts import MODEL_FOLDER, holds_a_model, is_whole, open_store, served_from
 
@@ -72,9 +73,9 @@ def _set_aside_unknown(config: PipelineConfig, last_execution: int) -> None:
     aside = os.path.join(config.root, time.strftime("unknown-%Y%m%dT%H%M%S"))
     unknown = [
         os.path.join(node, output, execution)
-        for node in _folders(config.pipeline_root)
-        for output in _folders(os.path.join(config.pipeline_root, node))
-        for execution in _folders(os.path.join(config.pipeline_root, node, output))
+        for node in folders_in(config.pipeline_root)
+        for output in folders_in(os.path.join(config.pipeline_root, node))
+        for execution in folders_in(os.path.join(config.pipeline_root, node, output))
         if execution.isdecimal() and int(execution) > last_execution
     ]
     for folder in unknown:
@@ -82,10 +83,6 @@ def _set_aside_unknown(config: PipelineConfig, last_execution: int) -> None:
         os.rename(os.path.join(config.pipeline_root, folder), os.path.join(aside, folder))
     if unknown:
         say(f"{config.metadata_path} knows nothing of {len(unknown)} outputs of earlier runs: moved to {aside}")
-
-
-def _folders(path: str) -> list[str]:
-    return [entry.name for entry in os.scandir(path) if entry.is_dir()] if os.path.isdir(path) else []
 
 
 class _Records:

@@ -3,7 +3,7 @@
 import os
 
 from arcface_common import filesystem
-from arcface_common.artifacts import SAVED_MODEL_FILE
+from arcface_common.artifacts import IMPORTED_MODEL, SAVED_MODEL_FILE
 from arcface_common.errors import DataError
 
 
@@ -13,7 +13,7 @@ def resolve(path: str) -> str:
     Raises:
       DataError: none of these.
     """
-    for candidate in (path, os.path.join(path, "saved_model")):
+    for candidate in (path, os.path.join(path, IMPORTED_MODEL)):
         if filesystem.exists(os.path.join(candidate, SAVED_MODEL_FILE)):
             return candidate
     names = filesystem.folders_in(path)

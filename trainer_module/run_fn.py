@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from arcface_common.errors import DataError
+from arcface_common.features import FEWEST_IDENTITIES
 from arcface_common.model_metadata import ModelMetadata
 from serving.export import export_saved_model
 from trainer_module import backbones
@@ -47,7 +48,7 @@ def run_fn(fn_args: Any) -> None:
     classes = loop.number_of_classes(job.transform_graph)
     if not settings.steps:
         job = dataclasses.replace(job, run_dir=settings.init_from)  # nothing to train: the checkpoint is there
-    elif classes < 2:
+    elif classes < FEWEST_IDENTITIES:
         raise DataError(f"training: expected images of two identities or more to tell apart. Received: of {classes}")
     elif settings.workers > 1:
         distribution.run_workers(job, joined)

@@ -8,7 +8,6 @@ from typing import Self, TextIO
 
 import numpy as np
 
-FACES_FILE = "faces.csv"
 UNREADABLE = "unreadable"
 
 _POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")

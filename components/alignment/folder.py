@@ -18,17 +18,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from arcface_common import filesystem
+from arcface_common.artifacts import FACES_FILE, SHEET_FILE
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
 from arcface_common.folders import private_folder
 from arcface_common.name_text import ESCAPES
 from components.alignment.aligner import complaint
-from components.alignment.faces_csv import FACES_FILE, UNREADABLE, FaceRow, write_faces
+from components.alignment.faces_csv import UNREADABLE, FaceRow, write_faces
 from components.alignment.job import AlignJob, Batch
 from components.alignment.photos import Photos, list_photos
 from components.alignment.processes import run_in_processes
 from components.alignment.settings import DEFAULT_SETTINGS, AlignSettings
-from components.alignment.sheet import MOST_SHOWN, SHEET_FILE, write_sheet
+from components.alignment.sheet import MOST_SHOWN, write_sheet
 from components.datasets.identity_folders import find_identities
 
 _BATCH = 32

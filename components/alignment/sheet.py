@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from arcface_common import filesystem
+from arcface_common.artifacts import FACES_FILE, SHEET_FILE
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.image_pixels import decode
 from components.alignment.aligner import read_photo
-from components.alignment.faces_csv import FACES_FILE, UNREADABLE, FaceRow
+from components.alignment.faces_csv import UNREADABLE, FaceRow
 from components.alignment.job import AlignJob
 
-SHEET_FILE = "rejected.html"
 MOST_SHOWN = 100  # photos of each reason: a page of 7 reasons stays below 6 MB
 
 _SIDE = 160  # pixels of a picture's longer side

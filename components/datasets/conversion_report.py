@@ -2,10 +2,9 @@
 
 import dataclasses
 
+from arcface_common.features import FEWEST_IDENTITIES
 from components.datasets.face_files import JPEG_QUALITY, SIZE
 from components.datasets.pair_drawing import LOOKS
-
-_FEWEST_TO_TRAIN = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +99,7 @@ class ConversionReport:
     def lines(self) -> list[str]:
         """For a person."""
         lines = [f"train.rec: {self.images:,} images of {_identities(self.identities)}"] if self.images else []
-        if self.images and self.identities < _FEWEST_TO_TRAIN:
+        if self.images and self.identities < FEWEST_IDENTITIES:
             lines.append("warning: one identity alone can't be trained on: there is nobody to tell it from")
         if self.kept_out:
             lines += self.kept_out.lines()

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from arcface_common.artifacts import FACES_FILE, PAIRS_FILE, SHEET_FILE, SKIPPED_FILE
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import IMAGE_MAGICS
@@ -18,7 +19,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _MADE_BY_TOOLS = frozenset(("@eadir", "__macosx", "thumbs.db", "desktop.ini"))  # Synology, macOS, Windows
 # What `align`, `unpack` and `convert` leave beside the folders: no surprise to anybody.
-_MADE_BY_US = frozenset(("faces.csv", "rejected.html", "pairs.txt", "skipped.csv"))
+_MADE_BY_US = frozenset((FACES_FILE, SHEET_FILE, PAIRS_FILE, SKIPPED_FILE))
 _SHOWN = 5
 
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from arcface_common.artifacts import SKIPPED_FILE
 from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
 from arcface_common.errors import DataError
 from components.datasets import pair_csv
 from components.datasets.identity_folders import SUFFIXES, FileNames, identity_name
-from components.datasets.skipped import SKIPPED_FILE
 
 
 @dataclasses.dataclass(frozen=True)

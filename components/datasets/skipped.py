@@ -5,10 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from arcface_common.artifacts import SKIPPED_FILE
 from arcface_common.errors import DataError
 from arcface_common.name_text import ESCAPES
 
-SKIPPED_FILE = "skipped.csv"  # columns: what can't be used, and why
 MOST_NAMED = 20  # in an error, which ends the reading there, and in the lines for a person
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arcface_common.artifacts import PAIRS_FILE, SKIPPED_FILE
 from arcface_common.bounded_file import read_bounded
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
@@ -21,13 +22,11 @@ from arcface_common.image_header import ImageError, check_end, check_header
 from components.datasets.conversion import IDENTITIES
 from components.datasets.identity_folders import identity_name
 from components.datasets.set_people import chained_people, contradictions, listed_people, unknown_people
-from components.datasets.skipped import SKIPPED_FILE, Skipped
+from components.datasets.skipped import Skipped
 from components.datasets.watched_reader import WatchedReader
 from components.formats import recordio, verification_bin
 from components.formats.pair_attributes import attributes_file
 from components.record_example_gen.checks import wrong_label
-
-PAIRS_FILE = "pairs.txt"  # lines "path_a TAB path_b TAB 0|1", as `convert --pairs` reads them
 
 _LONGEST_NAMES = 1 << 26  # bytes of identities.txt: 2 million names of 25 bytes; read, they take 0.5 GB
 _DIGITS = 7  # of a label, which names a folder where nothing else does

@@ -9,6 +9,7 @@ from typing import Any, Self
 from arcface_common.bounded_file import read_bounded
 from arcface_common.console import say
 from arcface_common.errors import DataError, did_you_mean, is_number, parse_json_object
+from arcface_common.filesystem import folders_in
 from pipeline.runs import settings
 from pipeline.runs.host import is_alive
 
@@ -139,10 +140,7 @@ def bytes_below(path: str) -> int:
 
 def _names(root: str) -> list[str]:
     """Names of the runs' folders; what begins with a point is being written."""
-    folder = os.path.join(root, RUNS)
-    if not os.path.isdir(folder):
-        return []
-    return [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
+    return [name for name in folders_in(os.path.join(root, RUNS)) if not name.startswith(".")]
 
 
 def _text(path: str) -> str:
