@@ -46,6 +46,10 @@ def evaluate(
         raise DataError(f"folds: expected one of {', '.join(CUTS)}. Received: {folds!r}")
     if sets is not None and not sets:
         raise DataError("sets: expected a name at least, or None for those that are there. Received: none")
+    if sets is not None and not isinstance(sets, str) and not all(isinstance(name, str) for name in sets):
+        raise DataError(f"sets: expected names. Received: {sets!r}")
+    if not isinstance(data, str | os.PathLike):
+        raise DataError(f"data: expected a path. Received: {data!r}")
     paths = find_sets(os.fspath(data), sets if sets is None or isinstance(sets, str) else ",".join(sets))
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
     from evaluator_custom.networks.embedder import PairEmbedder

@@ -3,6 +3,8 @@
 import os
 from typing import TYPE_CHECKING
 
+from arcface_common.errors import DataError
+
 if TYPE_CHECKING:
     from serving.local import LocalModel
 
@@ -23,6 +25,8 @@ def load(path: str | os.PathLike[str]) -> "LocalModel":
     Raises:
       DataError: no such folder, or something else in it.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"path: expected a path. Received: {path!r}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it tells of its kernels otherwise
     from serving.local import LocalModel
 

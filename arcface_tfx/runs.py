@@ -43,6 +43,12 @@ def configure(
     from pipeline import running
     from pipeline.config_file import as_override
 
+    for name, path in (("data", data), ("root", root), ("init_from", init_from)):
+        if not isinstance(path, str | os.PathLike) and (path is not None or name != "init_from"):
+            raise DataError(f"{name}: expected a path. Received: {path!r}")
+    for section, named in settings.items():
+        if not isinstance(named, Mapping):
+            raise DataError(f"{section}: expected settings by name, such as {section}={{...}}. Received: {named!r}")
     return running.configure(
         os.fspath(data),
         os.fspath(root),

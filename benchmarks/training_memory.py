@@ -48,7 +48,7 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
     from trainer_module.training import loop
 
     before = memory.resident()
-    settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, optimizer=optimizer)  # type: ignore[arg-type]
+    settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, warmup_steps=0, optimizer=optimizer)  # type: ignore[arg-type]
     strategy = tf.distribute.get_strategy()
     state = loop.create_state(settings, classes)
     random = np.random.default_rng(1)

@@ -16,8 +16,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
 from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+from arcface_common.aside import private_folder
 from arcface_common.console import say
-from arcface_common.folders import private_folder
 from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom.networks import embedder
 from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest

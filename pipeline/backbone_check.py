@@ -49,6 +49,8 @@ def check_backbone(settings: TrainSettings, *, here: bool) -> None:
             )
         path: Path | None = Path(trainer_module.__file__).with_name("backbones") / f"{known.module}.py"
         function = known.module
+    elif module.partition(".")[0] in sys.stdlib_module_names:
+        raise DataError(f"train.backbone: expected a function of your own. Received: {settings.backbone!r}, of Python")
     elif here:
         path = _source(module)
     else:

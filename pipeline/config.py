@@ -78,7 +78,10 @@ class EvaluationConfig:
                 ]
                 if strange:
                     raise ValueError(f"evaluation.sets: did you mean {name!r}? Received: {strange[0]!r}")
-                raise ValueError(f"evaluation.conditions must name sets of {self.sets}. Received: {name!r}")
+                raise ValueError(
+                    f"evaluation.conditions must name sets of evaluation.sets={self.sets}; give both. "
+                    f"Received: {name!r}"
+                )
 
     @property
     def parsed_conditions(self) -> tuple[Condition, ...]:
@@ -172,6 +175,8 @@ def make_config(
     for flag, path in (("--data", data), ("--root", root)):
         refuse_secret_path(flag, path)
     check_places(data, root, here)
+    if here and os.path.exists(root) and not os.path.isdir(root):
+        raise DataError(f"--root {root}: expected a folder, or a path where nothing is yet. Received: a file")
     given = [parse_override(text) for text in overrides]
     start, others = _one_init_from(init_from, given)
     chosen = choose_preset(preset, bool(start))

@@ -13,9 +13,12 @@ import csv
 import os
 import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from arcface_common.aside import file_aside
 
 # Is given names, positions among all images (int64 [N], ascending), embeddings float32 [N, D] and norms float32 [N] of
 # the next images.
@@ -37,15 +40,9 @@ def embedding_file(path: str, dim: int, images: int) -> Iterator[Write]:
     Yields:
       The function that takes each batch.
     """
-    aside = f"{path}.writing-{os.getpid()}"
-    os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
-    try:
-        with _WRITERS[os.path.splitext(path)[1].lower()](aside, dim, images) as write:
-            yield write
-        os.replace(aside, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(aside)
+    writer = _WRITERS[os.path.splitext(path)[1].lower()]
+    with file_aside(Path(path)) as aside, writer(str(aside), dim, images) as write:
+        yield write
 
 
 @contextlib.contextmanager
@@ -80,7 +77,7 @@ def _npy(path: str, dim: int, images: int) -> Iterator[Write]:
 def _npz(path: str, dim: int, images: int) -> Iterator[Write]:
     names: list[str] = []
     norms: list[np.ndarray] = [np.zeros(0, "<f4")]
-    embeddings = f"{path}.embeddings"
+    embeddings = f"{path}.embeddings"  # in the folder of the unfinished file, and gone with it
 
     def write(some: list[str], positions: np.ndarray, vectors: np.ndarray, lengths: np.ndarray) -> None:
         rows = np.arange(len(names), len(names) + len(some))  # those that were left out have none
@@ -88,18 +85,14 @@ def _npz(path: str, dim: int, images: int) -> Iterator[Write]:
         norms.append(lengths)
         write_vectors(some, rows, vectors, lengths)
 
-    try:
-        with _npy(embeddings, dim, 0) as write_vectors:
-            yield write
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.write(embeddings, "embeddings.npy")
-            with archive.open("norms.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.concatenate(norms).astype("<f4"))
-            with archive.open("names.npy", "w", force_zip64=True) as file:
-                _write_names(file, names)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(embeddings)
+    with _npy(embeddings, dim, 0) as write_vectors:
+        yield write
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(embeddings, "embeddings.npy")
+        with archive.open("norms.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, np.concatenate(norms).astype("<f4"))
+        with archive.open("names.npy", "w", force_zip64=True) as file:
+            _write_names(file, names)
 
 
 def _write_names(file: IO[bytes], names: list[str]) -> None:

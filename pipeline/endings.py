@@ -4,10 +4,13 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import click
@@ -17,7 +20,11 @@ from arcface_common.errors import DataError, in_short
 from pipeline.surroundings import check_surroundings, settle
 
 # What an operation on a file can meet that is no fault of what a person wrote.
-_MACHINES_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_MACHINES_FAULTS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
+_interrupted = threading.Event()
 
 
 class Commands(click.Group):
@@ -26,6 +33,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Parses and runs, in settled surroundings."""
         settle()
+        _note_interrupts()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -58,11 +66,26 @@ def ends_in_words(log: str | None = None) -> Iterator[None]:
         sys.exit(_said(error, log))
 
 
+def _note_interrupts() -> None:
+    """Remembers Ctrl-C: what it stops may raise an error of its own, as TensorFlow's tracing does (a KeyError)."""
+    _interrupted.clear()
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is (
+        signal.default_int_handler
+    ):
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.set()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.default_int_handler(number, frame)
+
+
 def _said(error: BaseException, log: str | None) -> int:
     """Says how a command ended; the exit code."""
     if log is not None:
         traceback.print_exc()  # among the libraries' words, which explain it
-    if _is_interrupt(error):
+    if _is_interrupt(error) or (_interrupted.is_set() and not isinstance(error, DataError)):
         say("interrupted")
         return 130
     if isinstance(error, DataError):

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from arcface_common.aside import file_aside
 from arcface_common.console import tinted, waiting
 from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
@@ -302,9 +303,5 @@ def _load(models: list[str], flags: dict[str, Any]) -> list[Any]:
 
 
 def _write_json(path: str, figures: dict[str, Any]) -> None:
-    """Aside, then renamed."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    aside = f"{path}.{os.getpid()}"
-    with open(aside, "w") as f:
-        json.dump(figures, f, indent=2)
-    os.replace(aside, path)
+    with file_aside(Path(path)) as aside:
+        aside.write_text(json.dumps(figures, indent=2))

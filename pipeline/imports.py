@@ -6,8 +6,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from arcface_common.artifacts import IMPORTED_MODEL
+from arcface_common.aside import folder_aside
 from arcface_common.errors import DataError
-from arcface_common.folders import folder_aside
 from arcface_common.model_metadata import ModelMetadata
 from serving.export import export_saved_model
 from trainer_module.training import checkpoints

@@ -1,8 +1,9 @@
 """Compiles the same pipeline for Kubeflow Pipelines (pipeline spec 2.1)."""
 
-import os
 import warnings
+from pathlib import Path
 
+from arcface_common.aside import file_aside
 from pipeline.config import PipelineConfig
 
 
@@ -20,14 +21,11 @@ def compile_pipeline(config: PipelineConfig, image: str, output: str) -> None:
 
         from pipeline.create import create_pipeline
 
-        folder, name = os.path.split(os.path.abspath(output))
-        os.makedirs(folder, exist_ok=True)
-        aside = f".{os.getpid()}.{name}"  # the runner goes by the ending
         runner_config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
             display_name=config.name, default_image=image, use_pipeline_spec_2_1=True
         )
-        runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
-            config=runner_config, output_dir=folder, output_filename=aside
-        )
-        runner.run(create_pipeline(config), write_out=True)
-        os.replace(os.path.join(folder, aside), output)
+        with file_aside(Path(output).absolute()) as aside:  # the runner goes by the ending
+            runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+                config=runner_config, output_dir=str(aside.parent), output_filename=aside.name
+            )
+            runner.run(create_pipeline(config), write_out=True)

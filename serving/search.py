@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, is_number
 
 _BLOCK = 2048  # rows a side: 4 M cosines are 17 MB
 _FEW = 200  # a pass for each of so many is faster than sorting a block's rows: 5 take 5 ms in place of 260
@@ -65,8 +65,8 @@ def search(
         )
     if names is not None and len(names) != len(known):
         raise DataError(f"expected {len(known):,} names, one an embedding of the gallery. Received: {len(names):,}")
-    if top < 1:
-        raise DataError(f"expected top of at least 1. Received: {top}")
+    if not is_number(top, int) or top < 1:
+        raise DataError(f"expected top as a whole number of at least 1. Received: {top!r}")
     kept = min(top, len(known))
     positions = np.empty((len(asked), kept), np.int64)
     cosines = np.empty((len(asked), kept), np.float32)

@@ -111,6 +111,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         check_settings("train", self)
         self._require("steps", self.steps > 0 or bool(self.init_from), "positive, or train.init_from be given")
+        for name in ("warmup_steps", "margin_warmup_steps") if self.steps else ():
+            self._require(name, getattr(self, name) <= self.steps, f"at most train.steps={self.steps}")
         self._require("join_cluster", self.workers > 1 or not self.join_cluster, "false with train.workers=1")
         if self.workers > 1:
             self._require("strategy", self.strategy == "mirrored", f"mirrored with workers={self.workers}")

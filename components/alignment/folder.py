@@ -19,9 +19,9 @@ from pathlib import Path
 
 from arcface_common import filesystem
 from arcface_common.artifacts import FACES_FILE, SHEET_FILE
+from arcface_common.aside import private_folder
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
-from arcface_common.folders import private_folder
 from arcface_common.name_text import ESCAPES
 from components.alignment.aligner import complaint
 from components.alignment.faces_csv import UNREADABLE, FaceRow, write_faces

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from arcface_common.aside import folder_aside
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import MAX_SET_MB
-from arcface_common.folders import folder_aside
 from components.datasets.conversion_report import ConversionReport, KeptReport, SetReport
 from components.datasets.face_files import FaceFiles
 from components.datasets.identity_folders import IdentityFolders, find_identities

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from arcface_common import features
+from arcface_common.aside import file_aside
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
 from arcface_common.image_header import UPRIGHT, check_end, check_header
@@ -99,12 +100,8 @@ def _has_all(layout: recordio.DatasetLayout, index: recordio.Index) -> bool:
 
 
 def _write_aside(path: Path, index: recordio.Index) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with file_aside(path) as aside:
         recordio.write_index(str(aside), index.keys, index.offsets)
-        aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 class _Pass:

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from arcface_common.artifacts import PAIRS_FILE, SKIPPED_FILE
+from arcface_common.aside import folder_aside
 from arcface_common.bounded_file import read_bounded
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
 from arcface_common.features import JPEG_MAGIC, MAX_PIXELS_SETTING
-from arcface_common.folders import folder_aside
 from arcface_common.image_header import ImageError, check_end, check_header
 from components.datasets.conversion import IDENTITIES
 from components.datasets.identity_folders import identity_name

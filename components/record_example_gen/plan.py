@@ -138,7 +138,15 @@ def write_plan(
 
     Returns:
       A task for every shard.
+
+    Raises:
+      DataError: more shards are asked for than there are images.
     """
+    if settings.shards > len(selection.splits[TRAIN_SPLIT]):
+        raise DataError(
+            f"ingest.shards={settings.shards}: expected at most one an image. "
+            f"Received: {len(selection.splits[TRAIN_SPLIT])} images to train on"
+        )
     lengths = _read_lengths(layout.image_offsets, rec_bytes)
     per_image = rec_bytes / max(1, layout.num_images)
     tasks: list[ShardTask] = []

@@ -17,7 +17,12 @@ class IngestSettings:
 
     seed: int = setting(1, "Seed of the global permutation of the records, and of the held-out images.", low=0)
     shard_mb: int = setting(128, "Aimed size of a shard in MiB.", low=1)
-    shards: int = setting(0, "Number of shards of the split `train`; 0 takes as many as ingest.shard_mb gives.", low=0)
+    shards: int = setting(
+        0,
+        "Number of shards of the split `train`, at most one an image; 0 takes as many as ingest.shard_mb gives.",
+        low=0,
+        high=99_999,  # five digits in a shard's name
+    )
     on_bad_record: Literal["fail", "quarantine"] = setting(
         "fail",
         "End with the file, key and byte offset of a bad record (fail), or write it aside with the reason and go on "

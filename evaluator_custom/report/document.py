@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from arcface_common.aside import file_aside
 from evaluator_custom.report.style import STYLE
 from evaluator_custom.report.text import in_html
 
@@ -14,10 +15,9 @@ FOOTER = "</main><footer><p>This page shows faces: keep it as confidential as th
 
 def write(path: Path, content: bytes) -> None:
     """Writes a file aside, then renames it; for its owner alone."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    aside.replace(path)
+    with file_aside(path) as aside:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
 
 
 def document(title: str, parts: Iterable[str]) -> str:

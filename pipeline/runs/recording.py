@@ -7,9 +7,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from arcface_common import filesystem
+from arcface_common.aside import file_aside
 from arcface_common.console import noise_to
 from arcface_common.errors import in_short
 from arcface_common.run_log import logged_to, note
@@ -194,9 +196,8 @@ def _free_name(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    """Aside, then renamed."""
-    aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    opened = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(opened, "w", errors="backslashreplace") as file:
-        file.write(text)
-    os.replace(aside, path)
+    """Aside, then renamed; for its owner alone."""
+    with file_aside(Path(path)) as aside:
+        opened = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(opened, "w", errors="backslashreplace") as file:
+            file.write(text)

@@ -119,6 +119,14 @@ def test_the_plans_file_deals_the_order_out(tmp_path):
     assert set(entries["length"].tolist()) == {IMAGE_BYTES}
 
 
+def test_more_shards_than_images_are_refused(tmp_path):
+    selection = select(100, None, IngestSettings())
+    with pytest.raises(DataError, match="ingest.shards=101: expected at most one an image. Received: 100 images"):
+        write_plan(
+            str(tmp_path / "p"), str(tmp_path / "a"), _layout([5] * 20), selection, 9999, IngestSettings(shards=101)
+        )
+
+
 def test_shards_by_size(tmp_path):
     layout = _layout([5] * 2000)
     rec_bytes = 10_000 * IMAGE_BYTES

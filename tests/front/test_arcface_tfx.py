@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import arcface_tfx
+from arcface_common.errors import DataError
 from tests.helpers import ROOT, jpeg, write_pairs, write_records
 
 NOTEBOOK = ROOT / "docs" / "using_a_model.ipynb"
@@ -182,3 +183,19 @@ def test_the_notebook(world, monkeypatch, tmp_path):
     np.testing.assert_allclose(np.diag(shown[2]), 1, atol=0.01)
     assert "FAR 0.01 on lfw: 3 of 300 pairs" in said.getvalue()
     assert "needs 1,000 pairs" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda a: a.load(None), "path: expected a path. Received: None"),
+        (lambda a: a.configure("data", 3), "root: expected a path. Received: 3"),
+        (lambda a: a.configure("data", "root", "demo", train=3), r"train: expected settings by name, .*Received: 3"),
+        (lambda a: a.evaluate("model", "data", sets=[3]), r"sets: expected names. Received: \[3\]"),
+        (lambda a: a.evaluate("model", None), "data: expected a path. Received: None"),
+        (lambda a: a.search([[1, 0]], [[1, 0]], top=1.5), "top as a whole number of at least 1. Received: 1.5"),
+    ],
+)
+def test_wrong_kinds_of_arguments_are_said_in_words(call, message):
+    with pytest.raises(DataError, match=message):
+        call(arcface_tfx)

@@ -131,3 +131,8 @@ def test_a_real_step_takes_what_the_estimate_says(backbone, batch):
     expected = step_bytes(TrainSettings(backbone=backbone, batch_size=batch), 1000, batch)
     # Kernels of other instruction sets keep other copies: what matters is that no factor is off.
     assert 0.6 < (most - imports) / expected < 1.4
+
+
+def test_a_function_of_python_is_no_backbone():
+    with pytest.raises(DataError, match="train.backbone: expected a function of your own. Received: 'os:system'"):
+        check_backbone(TrainSettings(backbone="os:system"), here=True)

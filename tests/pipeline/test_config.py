@@ -63,7 +63,10 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("train.steps.x=1", "train.steps has no entries"),
         ("train.margin=4", r"train.margin must be at least 0 and below 1.5708 \(ArcFace's m, in radians"),
         ("evaluation.sets=lfw,lfw", "evaluation.sets must be different names"),
-        ("evaluation.sets=cfp_fp", r"evaluation.conditions must name sets of \('cfp_fp',\). Received: 'lfw'"),
+        (
+            "evaluation.sets=cfp_fp",
+            r"evaluation.conditions must name sets of evaluation.sets=\('cfp_fp',\); give both. Received: 'lfw'",
+        ),
         ("evaluation.conditions=[]", "evaluation.conditions: expected at least one condition"),
         ("evaluation.conditions=lfw > 1", "evaluation.conditions: expected a condition .* Received: 'lfw > 1'"),
         ("evaluation.conditions=1", "evaluation.conditions: expected a condition .* Received: '1'"),
@@ -288,3 +291,14 @@ def test_aliases_which_multiply_are_refused_at_once():
     bomb = "[&a0 [1,1], " + ", ".join(f"&a{i} [*a{i - 1},*a{i - 1}]" for i in range(1, 34)) + "]"
     with pytest.raises(ConfigError, match=r"backbone_options\.x: expected a value as YAML\. .*\(an alias\)"):
         make_config("data", "root", "demo", [f"train.backbone_options.x={bomb}"])
+
+
+def test_a_root_is_no_file(tmp_path):
+    (tmp_path / "root").write_text("")
+    with pytest.raises(DataError, match="--root .*root: expected a folder, or a path where nothing is yet"):
+        make_config(str(tmp_path), str(tmp_path / "root"), "demo")
+
+
+def test_conditions_and_sets_are_given_together():
+    with pytest.raises(ConfigError, match=r"must name sets of evaluation.sets=\('own',\); give both. Received: 'lfw'"):
+        make_config("data", "root", "demo", ["evaluation.sets=own"])

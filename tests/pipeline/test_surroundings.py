@@ -1,6 +1,8 @@
 """What a shell hands to a command, and the command is not changed by."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -22,3 +24,30 @@ def test_the_working_folder_was_removed(tmp_path):
     result = python(["-c", code, "presets"])
     assert result.returncode == 2
     assert "expected a working folder that exists" in result.stderr
+
+
+@pytest.mark.parametrize("raised", ["KeyError('x')", "DataError('bad input')"])
+def test_an_error_that_ctrl_c_caused_is_an_interruption(raised):
+    """TensorFlow's tracing answers Ctrl-C with a KeyError of its own, in which the interruption isn't to be seen."""
+    code = f"""
+import os, signal, click
+from arcface_common.errors import DataError
+from pipeline.endings import Commands
+
+@click.group(cls=Commands)
+def cli(): pass
+
+@cli.command()
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    raise {raised}
+
+cli(["work"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    said = done.stderr.strip().splitlines()[-1]
+    assert (done.returncode, said) == ((130, "interrupted") if "Key" in raised else (2, "error: bad input"))

@@ -252,3 +252,20 @@ def test_a_function_with_other_shapes_is_refused(monkeypatch):
     backbones.register("wrong")(lambda **_: own_backbone(name="x", embedding_dim=3, dropout=0, norm=""))
     with pytest.raises(ValueError, match=r"must map .* Received: .*\(None, 3\)"):
         backbones.build("wrong")
+
+
+def a_number(*, name, embedding_dim, dropout, norm):
+    """A function that builds no network."""
+    return 7
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("os:system", "'os:system' must take name, embedding_dim, dropout, norm by name"),
+        (f"{__name__}:a_number", "a_number' must give a tf_keras.Model. Received: int"),
+    ],
+)
+def test_a_function_that_builds_no_network_is_named(name, message):
+    with pytest.raises(ValueError, match=message):
+        backbones.build(name)

@@ -7,7 +7,7 @@ from trainer_module.settings import HANDED_OVER, TrainSettings
 
 
 def test_round_trip():
-    settings = TrainSettings(steps=7, colour="bgr", pixel_scale=127.5)
+    settings = TrainSettings(steps=7, warmup_steps=2, colour="bgr", pixel_scale=127.5)
     assert TrainSettings.from_dict(settings.to_dict()) == settings
     assert settings.pixel_format() == PixelFormat("bgr", 127.5, 127.5)
 
@@ -52,6 +52,8 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             r"train.join_cluster must be false with train.workers=1 \(.*\). Received: join_cluster=True",
         ),
         ({"colour": "grey"}, "train.colour must be one of rgb, bgr "),
+        ({"steps": 9}, r"train.warmup_steps must be at most train.steps=9 \(.*\). Received: warmup_steps=100"),
+        ({"margin_warmup_steps": 1001}, "train.margin_warmup_steps must be at most train.steps=1000 "),
         ({"weight_decay": -1.0}, "train.weight_decay must be at least 0 "),
         ({"holdout_every": -1}, r"train.holdout_every must be at least 0 \(.*\). Received: holdout_every=-1"),
     ],

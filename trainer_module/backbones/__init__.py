@@ -7,6 +7,7 @@ float32 [N, D], the last normalisation's output.
 import dataclasses
 import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -132,13 +133,22 @@ def build(
         raise ValueError(f"embedding_dim must be at least 1. Received: embedding_dim={embedding_dim!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: dropout={dropout!r}")
-    model = found.builder(
-        name=name.rpartition(":")[2],
-        embedding_dim=embedding_dim,
-        dropout=dropout,
-        norm=normalization.check(norm),
+    arguments = {
+        "name": name.rpartition(":")[2],
+        "embedding_dim": embedding_dim,
+        "dropout": dropout,
+        "norm": normalization.check(norm),
         **options,
-    )
+    }
+    try:
+        inspect.signature(found.builder).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"The backbone {name!r} must take {', '.join(arguments)} by name. Received: {error}"
+        ) from error
+    model = found.builder(**arguments)
+    if not isinstance(model, tf_keras.Model):
+        raise ValueError(f"The backbone {name!r} must give a tf_keras.Model. Received: {type(model).__name__}")
     expected = ((None, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), (None, embedding_dim))
     received = (tuple(model.input_shape), tuple(model.output_shape))
     if received != expected:

@@ -8,8 +8,8 @@ import time
 
 import tensorflow as tf
 
+from arcface_common.aside import private_folder
 from arcface_common.console import CONSOLE_FD, log_file
-from arcface_common.folders import private_folder
 from trainer_module.settings import TrainSettings
 from trainer_module.workers.cluster import LOOPBACK, TF_CONFIG, Task, past_proxies
 from trainer_module.workers.job import TrainingJob

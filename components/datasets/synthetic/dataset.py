@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from arcface_common.aside import folder_aside
 from arcface_common.console import progress
 from arcface_common.features import VERIFICATION_SETS
-from arcface_common.folders import folder_aside
 from components.datasets.synthetic.condition import Variation
 from components.datasets.synthetic.faces import Condition, Identity, encode
 from components.formats import verification_bin

@@ -23,7 +23,7 @@ def _job(tmp_path, **settings):
         train_patterns=[str(tmp_path / "nothing-*")],
         transform_graph=str(tmp_path / "no_graph"),
         run_dir=str(tmp_path / "run"),
-        settings=TrainSettings(workers=2, batch_size=8, steps=1, **settings),
+        settings=TrainSettings(workers=2, batch_size=8, steps=1, warmup_steps=0, **settings),
     )
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from arcface_common.aside import file_aside, folder_aside, private_folder
 from arcface_common.errors import DataError
-from arcface_common.folders import folder_aside, private_folder
 from tests.helpers import ROOT
 
 _WRITES = """
 import signal, sys, time
 from pathlib import Path
-from arcface_common import folders
+from arcface_common import aside
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-with folders.{maker} as folder:
+with aside.{maker} as folder:
     Path(folder, "face.jpg").write_bytes(b"x")
     print(folder, flush=True)
     time.sleep(60)
@@ -112,3 +112,36 @@ def test_a_folder_aside_has_the_usual_mode(tmp_path):
     usual.mkdir()
     with folder_aside(tmp_path / "below" / "out") as partial:
         assert partial.stat().st_mode == usual.stat().st_mode
+
+
+def test_a_file_aside_takes_its_name_when_it_is_whole(tmp_path):
+    out = tmp_path / "below" / "out.csv"
+    for text in ("first", "second"):
+        with file_aside(out) as aside:
+            assert aside.name == out.name  # a writer may go by the ending
+            aside.write_text(text)
+        assert out.read_text() == text
+    with pytest.raises(KeyError), file_aside(out) as aside:
+        aside.write_text("third")
+        raise KeyError
+    assert out.read_text() == "second"
+    assert os.listdir(out.parent) == ["out.csv"]
+
+
+def test_what_a_killed_writer_left_of_a_file_goes_with_the_next(tmp_path):
+    code = (
+        "import os, pathlib, sys; from arcface_common.aside import file_aside\n"
+        "with file_aside(pathlib.Path(sys.argv[1])) as aside:\n"
+        "    aside.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out.csv")], check=False)
+    assert [name.endswith(".partial") for name in os.listdir(tmp_path)] == [True]
+    with file_aside(tmp_path / "out.csv") as aside:
+        aside.write_text("whole")
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left on device: .*out.csv"), file_aside(tmp_path / "out.csv"):
+        with open("/dev/full", "w", buffering=1) as full:
+            full.write("a line\n")

@@ -1,4 +1,6 @@
-"""Folders that no killed process leaves behind: one that gets its name when it is complete, one for a while alone.
+"""Files and folders that get their name when they are complete, and folders for a while alone.
+
+What a killed process left half-made is removed by the next that makes the same.
 
 Standard library only, but for the errors.
 """
@@ -33,8 +35,6 @@ for _ in range(25):
 def folder_aside(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """A new folder beside `out`, which the body fills; then it takes the name, and goes if the body fails.
 
-    What killed processes left of the same `out` is removed first: who lives holds a lock on its folder.
-
     Args:
       out: the folder that is to be made.
       replace: take the place of a folder that has the name.
@@ -44,7 +44,34 @@ def folder_aside(out: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Raises:
       DataError: without `replace`, there is something of the name by now.
+      OSError: of a full disk too, with the path of `out`.
     """
+    with _partial(out) as partial:
+        yield partial
+        _take_name(partial, out, replace)
+
+
+@contextlib.contextmanager
+def file_aside(out: Path) -> Iterator[Path]:
+    """A path beside `out`, to which the body writes a file; then it takes the name, and goes if the body fails.
+
+    Args:
+      out: the file that is to be made or replaced; the folders that it lies in are made too.
+
+    Yields:
+      The path, of the same name, in a folder of its own, which goes with all else that the body writes there.
+
+    Raises:
+      OSError: of a full disk too, with the path of `out`.
+    """
+    with _partial(out) as partial:
+        yield partial / out.name
+        os.replace(partial / out.name, out)
+
+
+@contextlib.contextmanager
+def _partial(out: Path) -> Iterator[Path]:
+    """A new folder beside `out`, held by a lock while the body runs; those that nobody holds go first."""
     out.parent.mkdir(parents=True, exist_ok=True)
     for name in os.listdir(out.parent):
         if name.startswith(f".{out.name}.") and name.endswith(".partial"):
@@ -57,11 +84,22 @@ def folder_aside(out: Path, *, replace: bool = False) -> Iterator[Path]:
             if not partial.exists():  # another process took it for one that was left, a moment ago
                 continue
             try:
-                yield partial
-                _take_name(partial, out, replace)
+                with named_in_errors(out):
+                    yield partial
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             return
+
+
+@contextlib.contextmanager
+def named_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Gives an OSError of the body that names no file this one: the kernel's "no space left" says not where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None and not isinstance(error, BrokenPipeError):
+            error.filename = os.fspath(path)
+        raise
 
 
 def _take_name(partial: Path, out: Path, replace: bool) -> None:
