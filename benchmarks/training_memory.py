@@ -45,17 +45,18 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
     import tensorflow as tf
 
     from trainer_module.settings import TrainSettings
-    from trainer_module.training import loop
+    from trainer_module.training.state import create_state
+    from trainer_module.training.step import make_train_step
 
     before = memory.resident()
     settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, warmup_steps=0, optimizer=optimizer)  # type: ignore[arg-type]
     strategy = tf.distribute.get_strategy()
-    state = loop.create_state(settings, classes)
+    state = create_state(settings, classes)
     random = np.random.default_rng(1)
     pixels = tf.constant(random.integers(0, 256, (batch, 112, 112, 3), dtype=np.uint8))
     indices = tf.constant(random.integers(0, classes, batch, dtype=np.int64))
     batches = tf.data.Dataset.from_tensors((pixels, indices, tf.zeros([batch], tf.bool))).repeat()
-    step = loop.make_train_step(strategy, state, settings)
+    step = make_train_step(strategy, state, settings)
     iterator = iter(batches)
     for _ in range(3):
         step(iterator)

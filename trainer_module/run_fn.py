@@ -12,6 +12,7 @@ from trainer_module import backbones
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints, loop
 from trainer_module.training.curve import CURVE_FILE
+from trainer_module.training.state import number_of_classes
 from trainer_module.workers import distribution
 from trainer_module.workers.cluster import given_task
 from trainer_module.workers.job import TrainingJob
@@ -45,7 +46,7 @@ def run_fn(fn_args: Any) -> None:
         holdout_patterns=[] if fn_args.eval_files == fn_args.train_files else list(fn_args.eval_files),
         any_size=fn_args.custom_config["any_size"],
     )
-    classes = loop.number_of_classes(job.transform_graph)
+    classes = number_of_classes(job.transform_graph)
     if not settings.steps:
         job = dataclasses.replace(job, run_dir=settings.init_from)  # nothing to train: the checkpoint is there
     elif classes < FEWEST_IDENTITIES:

@@ -13,7 +13,8 @@ import tf_keras
 
 from trainer_module import normalization
 from trainer_module.settings import TrainSettings
-from trainer_module.training import loop
+from trainer_module.training.state import create_state
+from trainer_module.training.step import make_train_step
 
 STEPS, BATCH, CLASSES, DIM, BLOCK, EPSILON = 3, 8, 5, 6, 28, 1e-3
 SETTINGS = TrainSettings(
@@ -80,7 +81,7 @@ def named(state):
 def run_steps(strategy, settings):
     """Trains; returns the metrics of each step and the weights after it, with keys "STEP/NAME"."""
     with strategy.scope():
-        state = loop.create_state(settings, CLASSES)
+        state = create_state(settings, CLASSES)
     variables = named(state)
     for name, value in initial_weights().items():
         variables[name].assign(value.astype(np.float32))
@@ -89,7 +90,7 @@ def run_steps(strategy, settings):
     batches = strategy.distribute_datasets_from_function(
         lambda context: tf.data.Dataset.from_tensor_slices(tuple(examples)).batch(per_replica)
     )
-    step, iterator = loop.make_train_step(strategy, state, settings), iter(batches)
+    step, iterator = make_train_step(strategy, state, settings), iter(batches)
     found = {}
     for i in range(STEPS):
         found |= {f"{i}/{name}": float(value) for name, value in step(iterator).items()}

@@ -10,10 +10,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from arcface_common import filesystem
 from arcface_common.console import progress
 from trainer_module.data.images import to_input
 from trainer_module.data.input_pipeline import holdout_batches, images_that_decode, shards
-from trainer_module.heads.arcface import ArcFace
+from trainer_module.heads import Head
 from trainer_module.workers.job import TrainingJob
 
 HOLDOUT_FILE = "holdout.json"  # beside the checkpoint
@@ -36,10 +37,8 @@ class HoldoutResult:
 
     def write(self, run_dir: str) -> None:
         """Writes `holdout.json` aside, then renames it into place."""
-        aside = os.path.join(run_dir, f".{HOLDOUT_FILE}-{os.getpid()}")
-        with tf.io.gfile.GFile(aside, "w") as file:
-            json.dump(dataclasses.asdict(self), file, indent=2)
-        tf.io.gfile.rename(aside, os.path.join(run_dir, HOLDOUT_FILE), overwrite=True)
+        content = json.dumps(dataclasses.asdict(self), indent=2).encode()
+        filesystem.write_file(os.path.join(run_dir, HOLDOUT_FILE), content, run_dir)
 
 
 class HoldoutEvaluation:
@@ -50,7 +49,7 @@ class HoldoutEvaluation:
     """
 
     def __init__(
-        self, strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: ArcFace, job: TrainingJob
+        self, strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: Head, job: TrainingJob
     ) -> None:
         """Counts the images and builds the input.
 
@@ -95,15 +94,15 @@ class HoldoutEvaluation:
 
 
 def _make_step(
-    strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: ArcFace, job: TrainingJob
+    strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: Head, job: TrainingJob
 ) -> Callable[[Iterator[Any]], tf.Tensor]:
     """A function of a distributed iterator that gives float32 (hits, images), summed over replicas."""
     pixel_format = job.settings.pixel_format()
 
     def one_replica(pixels: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
-        cosines = head.cosines(backbone(to_input(pixels, pixel_format), training=False))
+        nearest = head.nearest(backbone(to_input(pixels, pixel_format), training=False))
         counts = class_index >= 0
-        hits = tf.logical_and(counts, tf.equal(tf.argmax(cosines, axis=1), class_index))
+        hits = tf.logical_and(counts, tf.equal(nearest, class_index))
         # float32 is exact up to 2^24 = 16.8 million images, three times MS1M.
         return tf.reduce_sum(tf.cast(tf.stack([hits, counts]), tf.float32), axis=1)
 

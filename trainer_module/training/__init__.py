@@ -1,1 +1,1 @@
-"""The training loop, its checkpoints and its curve."""
+"""Training: the state, a step, the loop and its hooks, checkpoints and the curve."""

@@ -1,10 +1,13 @@
-"""The curve of a training run, in a small CSV beside the checkpoint and in the exported model; stdlib only."""
+"""The curve of a training run, in a small CSV beside the checkpoint and in the exported model."""
 
 import csv
 import dataclasses
 import io
 import math
+import os
 from collections.abc import Iterable
+
+from arcface_common import filesystem
 
 CURVE_FILE = "curve.csv"
 MAX_CURVE_BYTES = 1 << 20  # 6,000 points of 50 bytes are 0.3 MB
@@ -56,6 +59,10 @@ class Curve:
             step, *values = dataclasses.astuple(point)
             writer.writerow([step, *("" if value is None else f"{value:.6g}" for value in values)])
         return text.getvalue()
+
+    def write(self, run_dir: str) -> None:
+        """Writes `curve.csv` aside, then renames it into place."""
+        filesystem.write_file(os.path.join(run_dir, CURVE_FILE), self.to_csv().encode(), run_dir)
 
 
 def _append(points: list[Point], point: Point) -> None:

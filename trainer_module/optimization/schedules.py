@@ -6,6 +6,13 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from trainer_module.settings import TrainSettings
+
+
+def learning_rate(settings: TrainSettings) -> "WarmupCosine":
+    """The learning rate's schedule."""
+    return WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps)
+
 
 class WarmupCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up from 0 to the peak, then a half cosine to 0 (Loshchilov & Hutter, arXiv:1608.03983)."""

@@ -1,0 +1,1 @@
+"""Optimizers, and what changes from step to step."""

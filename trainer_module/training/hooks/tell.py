@@ -1,0 +1,71 @@
+"""What a training tells while it runs: TensorBoard, the run's log and the progress bar."""
+
+import math
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from arcface_common.run_log import note
+from trainer_module.optimization.schedules import learning_rate, margin_at
+from trainer_module.settings import TrainSettings
+from trainer_module.training.curve import Curve
+from trainer_module.training.hooks import Metrics
+from trainer_module.training.state import TrainState
+
+_SECONDS_BETWEEN_NOTES = 10.0
+
+Show = Callable[[str, str], None]  # a figure's name and value, on the progress bar
+
+
+class Tell:
+    """Tells a step's metrics, and adds them to the curve.
+
+    An image "top-1" is one whose nearest class centre is its own: people that were trained on, and so never called
+    accuracy, which is that of verification.
+    """
+
+    collective = False
+
+    def __init__(self, settings: TrainSettings, curve: Curve, show: Show) -> None:
+        """Tells each `settings.log_every` steps, and writes a line in the log every 10 s."""
+        self.every = settings.log_every
+        self._settings, self._curve, self._show = settings, curve, show
+        self._told, self._noted_at = (0, 0.0), -math.inf
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Tells; images/s is the mean since it told last."""
+        before, seconds_before = self._told
+        self._told = step, metrics.seconds
+        rate = self._settings.batch_size * (step - before) / (metrics.seconds - seconds_before)
+        loss, top_1 = metrics.values["loss"], metrics.values["accuracy"]
+        for name, value in {**metrics.values, **self._schedule(step), "images_per_second": rate}.items():
+            tf.summary.scalar(name, value, step=step)
+        self._curve.batch(step, loss, top_1)
+        self._show("loss", f"{loss:.2f}")
+        self._show("top-1", f"{top_1:.2f}")
+        now = time.monotonic()
+        if now - self._noted_at >= _SECONDS_BETWEEN_NOTES or step == self._settings.steps:
+            self._noted_at = now
+            of = f"step {step:,} of {self._settings.steps:,}"
+            note(f"    {of}: loss {loss:.4g}, top-1 {top_1:.4f}, {rate:,.0f} images/s")
+
+    def _schedule(self, step: int) -> dict[str, float]:
+        """What the step went by: `step` is the number of steps done, this one among them."""
+        settings, before = self._settings, tf.constant(step - 1)  # the optimizer's count while the step ran
+        margin = margin_at(before, settings.margin, settings.margin_warmup_steps)
+        return {"learning_rate": float(learning_rate(settings)(before)), "margin": float(margin)}
+
+
+class SaveCurve:
+    """Writes the curve beside the checkpoint."""
+
+    every, collective = 0, False
+
+    def __init__(self, curve: Curve, run_dir: str) -> None:
+        """Keeps what to write and where."""
+        self._curve, self._run_dir = curve, run_dir
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Writes it."""
+        self._curve.write(self._run_dir)

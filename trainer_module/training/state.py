@@ -1,0 +1,47 @@
+"""The state of a training: what its steps change, and what a checkpoint keeps."""
+
+import dataclasses
+
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras
+
+from arcface_common import features
+from trainer_module import backbones
+from trainer_module.heads import Head
+from trainer_module.heads.full import FullCentres
+from trainer_module.optimization.optimizers import create_optimizer
+from trainer_module.settings import TrainSettings
+from trainer_module.training import checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """The network, the class centres and the optimizer of a training."""
+
+    backbone: tf_keras.Model
+    head: Head
+    optimizer: tf_keras.optimizers.Optimizer
+
+    def trainable_variables(self) -> list[tf.Variable]:
+        """Everything that a step changes by a gradient."""
+        return [*self.backbone.trainable_variables, *self.head.trainable_variables]
+
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """All of it, by the names that `checkpoints` reads."""
+        return tf.train.Checkpoint(backbone=self.backbone, head=self.head, optimizer=self.optimizer)
+
+
+def number_of_classes(transform_graph: str) -> int:
+    """Identities in the training data, as Transform counted them."""
+    return tft.TFTransformOutput(transform_graph).vocabulary_size_by_name(features.IDENTITY_VOCABULARY)
+
+
+def create_state(settings: TrainSettings, classes: int) -> TrainState:
+    """The state that training starts from: seeded weights or those of `settings.init_from`, and empty slots."""
+    tf_keras.utils.set_random_seed(settings.seed)
+    backbone = backbones.build(settings.backbone, **settings.build_options())
+    if settings.init_from:
+        checkpoints.read_backbone(backbone, settings.init_from)
+    head = FullCentres(backbone.output_shape[-1], classes, settings.scale, settings.seed)
+    return TrainState(backbone, head, create_optimizer(settings, backbone, head))
