@@ -23,6 +23,10 @@ class DataError(ValueError):
     """Bad input: names the file, what was expected, and what was received. The command line answers it with exit 2."""
 
 
+class ConfigError(DataError):
+    """A setting that doesn't exist or whose value is not allowed."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What an error about an unknown word ends in: "; did you mean 'lfw'?", or "" where nothing known is like it."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -1,71 +1,155 @@
-"""A setting: a dataclass field at which its default, its range and its words stand.
+"""Sections of settings: dataclasses that pydantic checks, at whose fields default, range and words stand.
 
-Errors, `arcface-tfx settings` and whoever else explains a setting read them from there. Standard library only.
+Errors, `arcface-tfx settings` and whoever else explains a setting read them from there.
 """
 
-import copy
 import dataclasses
-import math
 import typing
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
-_RANGE, _ABOUT = "range", "about"
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
+from arcface_common.errors import ConfigError, did_you_mean
 
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """Numbers between two ends, each None where there is none.
-
-    Attributes:
-      low: the least number.
-      above: all numbers are greater than this one.
-      high: the greatest number.
-      below: all numbers are less than this one.
-    """
-
-    low: float | None = None
-    above: float | None = None
-    high: float | None = None
-    below: float | None = None
-
-    def __contains__(self, value: float) -> bool:
-        return (
-            math.isfinite(value)
-            and (self.low is None or value >= self.low)
-            and (self.above is None or value > self.above)
-            and (self.high is None or value <= self.high)
-            and (self.below is None or value < self.below)
-        )
-
-    def __str__(self) -> str:
-        ends = (("at least", self.low), ("above", self.above), ("at most", self.high), ("below", self.below))
-        return " and ".join(f"{words} {end:,}" for words, end in ends if end is not None) or "a finite number"
+_Section = TypeVar("_Section", bound=type)
+_GREATEST = 2**31 - 1  # TFX's protos hold int32
+_ENDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_LONGEST = 200  # characters of a value in an error
 
 
-def setting(
-    default: Any,
-    about: str,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """A dataclass field. `pipeline.code_version` takes its words for no code.
+def _whole(value: Any) -> Any:
+    """1e3 as a whole number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and abs(value) > _GREATEST:
+        raise ValueError(f"beyond {_GREATEST:,}")
+    return value
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a character that can't be printed")
+    return text
+
+
+def _names(value: Any) -> Any:
+    """A list, or text with commas, as a tuple."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return value
+    return tuple(part.strip() if isinstance(part, str) else part for part in parts)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{type(value).__name__}, expected numbers, text, true, false, null, or lists of them")
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        raise ValueError("not a finite number")
+    return _whole(value) if isinstance(value, int) else value
+
+
+# What a field is beside float, bool and Literal. Pydantic's strict rules hold: neither true nor "3" is a number.
+Whole = Annotated[int, BeforeValidator(_whole)]
+Text = Annotated[str, AfterValidator(_printable)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_names)]
+Options = dict[Text, Annotated[Any, AfterValidator(_plain)]]
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def section(name: str) -> Callable[[_Section], _Section]:
+    """Makes a class a section of settings: a frozen dataclass that checks its fields, after `dataclasses.replace` too.
+
+    >>> @section("train")
+    ... class TrainSettings:
+    ...     steps: Whole = Field(default=1000, ge=0, description="Optimizer steps.")
+    >>> TrainSettings(steps=-1)
+    Traceback (most recent call last):
+    arcface_common.errors.ConfigError: train.steps must be at least 0 (Optimizer steps). Received: steps=-1
 
     Args:
-      default: its value where nobody says otherwise; each instance gets a copy.
-      about: what it means, with units; the first sentence stands in errors.
-      low: see Range.
-      above: see Range.
-      high: see Range.
-      below: see Range.
+      name: of the section, for the errors.
+
+    Returns:
+      The decorator. The class raises ConfigError where a field is unknown or its value not allowed.
     """
-    metadata = {_RANGE: Range(low, above, high, below), _ABOUT: about}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+
+    def decorate(cls: _Section) -> _Section:
+        checked: Any = dataclass(
+            frozen=True,
+            kw_only=True,
+            config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False),
+        )(cls)
+        build = checked.__init__
+
+        def in_words(self: Any, **values: Any) -> None:
+            try:
+                build(self, **values)
+            except ValidationError as error:
+                raise _refusal(checked, values, error) from error
+
+        checked.__init__, checked.section_name = in_words, name
+        return checked
+
+    return decorate
+
+
+def _refusal(kind: Any, values: Mapping[str, Any], error: ValidationError) -> ConfigError:
+    """What pydantic found first, in our words."""
+    found = error.errors(include_url=False)[0]
+    reason = found.get("ctx", {}).get("error")
+    if isinstance(reason, ConfigError):  # of __post_init__
+        return reason
+    name = str(found["loc"][0])
+    if name not in kind.__pydantic_fields__:
+        like = did_you_mean(name, kind.__pydantic_fields__)
+        return ConfigError(f"expected a setting of {kind.section_name}. Received: {name!r}{like}")
+    field = kind.__pydantic_fields__[name]
+    expected = _range(field) if found["type"].startswith(("greater", "less")) else _values(field)
+    return _error(kind, name, expected, values[name], f" ({reason})" if reason else "")
+
+
+def _error(kind: Any, name: str, expected: str, value: Any, reason: str = "") -> ConfigError:
+    about = kind.__pydantic_fields__[name].description.partition(". ")[0].rstrip(".")
+    text = repr(value)
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return ConfigError(f"{kind.section_name}.{name} must be {expected} ({about}). Received: {name}={shown}{reason}")
+
+
+def require(settings: Any, name: str, holds: bool, expected: str) -> None:
+    """Refuses a setting's value unless something holds, and says what the setting means.
+
+    Args:
+      settings: a section.
+      name: of its field.
+      holds: the value is allowed.
+      expected: what it must be, in words.
+
+    Raises:
+      ConfigError: it doesn't hold.
+    """
+    if not holds:
+        raise _error(type(settings), name, expected, getattr(settings, name))
+
+
+def refuse_unused(settings: Any, name: str, why: str) -> None:
+    """Refuses a setting that would be ignored; its default is no wish.
+
+    Args:
+      settings: a section.
+      name: of its field.
+      why: it would be ignored, such as "with train.workers=1".
+
+    Raises:
+      ConfigError: it isn't the default.
+    """
+    default = type(settings).__pydantic_fields__[name].default
+    require(settings, name, getattr(settings, name) == default, f"left at {default!r} {why}, which ignores it")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,62 +170,28 @@ class Described:
 
 
 def described(sections: Mapping[str, type]) -> Iterator[Described]:
-    """All settings of some dataclasses, in their order.
+    """All settings of some sections, in their order.
 
     Args:
-      sections: section -> dataclass, each field of which is a `setting`.
+      sections: name -> class made by `section`.
     """
-    for section, kind in sections.items():
-        defaults, hints = kind(), typing.get_type_hints(kind)
-        for field in dataclasses.fields(kind):
-            values = _values(hints[field.name], field.metadata[_RANGE])
-            yield Described(f"{section}.{field.name}", getattr(defaults, field.name), values, field.metadata[_ABOUT])
+    for name, kind in sections.items():
+        fields: dict[str, FieldInfo] = kind.__pydantic_fields__  # type: ignore[attr-defined]
+        for field, info in fields.items():
+            default = info.get_default(call_default_factory=True)
+            yield Described(f"{name}.{field}", default, _values(info), info.description or "")
 
 
-def _values(kind: Any, numbers: Range) -> str:
-    """The values that a type and a range allow, in words."""
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        return " or ".join(typing.get_args(kind))
-    if kind in (int, float):
-        whole = "a whole number" if kind is int else "a number"
-        return whole if numbers == Range() else f"{whole}, {numbers}"
-    return {bool: "true or false", str: "text", tuple: "a list", dict: "entries"}[origin or kind]
+def _range(field: FieldInfo) -> str:
+    """The range of a number in words, "" where it has none."""
+    ends = {words: getattr(one, end) for end, words in _ENDS.items() for one in field.metadata if hasattr(one, end)}
+    return " and ".join(f"{words} {end:,}" for words, end in ends.items())
 
 
-def check_settings(section: str, settings: Any) -> None:
-    """Checks each setting by itself.
-
-    Args:
-      section: the section's name, for the message.
-      settings: an instance of a dataclass of `setting`s.
-
-    Raises:
-      ValueError: a number out of its range, NaN and infinity among them, or a word that is not among those to choose
-        from.
-    """
-    hints = typing.get_type_hints(type(settings))
-    for field in dataclasses.fields(settings):
-        value, numbers = getattr(settings, field.name), field.metadata[_RANGE]
-        choices = typing.get_args(hints[field.name]) if typing.get_origin(hints[field.name]) is Literal else ()
-        if hints[field.name] in (int, float) and value not in numbers:
-            refuse(section, settings, field.name, str(numbers if math.isfinite(value) else Range()))
-        if choices and value not in choices:
-            refuse(section, settings, field.name, f"one of {', '.join(choices)}")
-
-
-def refuse(section: str, settings: Any, name: str, expected: str) -> typing.NoReturn:
-    """Refuses a setting's value, and says what the setting means.
-
-    Args:
-      section: the section's name.
-      settings: an instance of a dataclass of `setting`s.
-      name: of the field.
-      expected: what its value must be, in words.
-
-    Raises:
-      ValueError: always.
-    """
-    [field] = [field for field in dataclasses.fields(settings) if field.name == name]
-    first = field.metadata[_ABOUT].partition(". ")[0].rstrip(".")
-    raise ValueError(f"{section}.{name} must be {expected} ({first}). Received: {name}={getattr(settings, name)!r}")
+def _values(field: FieldInfo) -> str:
+    """The values that a field takes, in words."""
+    kind = typing.get_origin(field.annotation) or field.annotation
+    if kind is Literal:
+        return " or ".join(typing.get_args(field.annotation))
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list"}
+    return ", ".join(filter(None, (words.get(kind, "entries by name"), _range(field))))  # type: ignore[arg-type]

@@ -135,8 +135,8 @@ def _read(source: bytes, path: str) -> tuple[str, list[ast.Import | ast.ImportFr
             imports.append(node)
         elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setting":
-            del node.args[1:]  # the words of a setting, see `arcface_common.setting`
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [given for given in node.keywords if given.arg != "description"]
     return ast.dump(tree), imports
 
 

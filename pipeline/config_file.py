@@ -7,9 +7,9 @@ from typing import Any, Self
 import yaml
 
 from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
-from arcface_common.errors import did_you_mean
-from pipeline.config import SECTIONS
-from pipeline.overrides import ConfigError, load_yaml
+from arcface_common.errors import ConfigError, did_you_mean
+from pipeline.overrides import load_yaml
+from pipeline.sections import SECTIONS
 
 _NAMES = ("preset", "data")
 # A run's own file has these, too: where it wrote, what it is called, what it found, and where Beam ran.

@@ -1,8 +1,7 @@
-"""Settings as a person writes them, `section.name=value`: names looked up, values converted to their fields' types."""
+"""Settings as a person writes them, `section.name=value`: names looked up, values read as YAML."""
 
 import dataclasses
 import difflib
-import math
 import re
 import typing
 from collections.abc import Mapping
@@ -10,15 +9,7 @@ from typing import Any
 
 import yaml
 
-from arcface_common.errors import DataError, did_you_mean
-
-# TFX's protos hold int32.
-_GREATEST = 2**31 - 1
-
-
-class ConfigError(DataError):
-    """A setting that doesn't exist or whose value is not allowed."""
-
+from arcface_common.errors import ConfigError, did_you_mean
 
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = {
@@ -90,17 +81,17 @@ def _like(name: str, sections: Mapping[str, type]) -> str:
 def assign(
     values: dict[str, dict[str, Any]], sections: Mapping[str, type], name: str, value: Any, *, written: bool = False
 ) -> None:
-    """Puts a value where its dotted name says, converted to the field's type.
+    """Puts a value where its dotted name says; the section itself checks it.
 
     Args:
       values: section -> field -> value; changed.
-      sections: section -> dataclass of its fields.
+      sections: name -> class made by `setting.section`.
       name: "section.field", or "section.field.key" for an entry of a dict.
       value: the value, or its YAML if `written`.
       written: a person wrote it.
 
     Raises:
-      ConfigError: no such setting, or a value that its type doesn't take.
+      ConfigError: no such setting, or no YAML.
     """
     section, _, rest = name.partition(".")
     field, _, key = rest.partition(".")
@@ -109,16 +100,11 @@ def assign(
         raise ConfigError(
             f"expected a setting (`arcface-tfx settings` lists them). Received: {name!r}{_like(name, sections)}"
         )
-    kind = hints[field]
-    if not key:
-        values[section][field] = _read(name, kind, value) if written else converted(name, kind, value)
-        return
-    if typing.get_origin(kind) is not dict:
+    if key and typing.get_origin(hints[field]) is not dict:
         raise ConfigError(f"{section}.{field} has no entries of its own. Received: {name!r}")
-    entry_kind = typing.get_args(kind)[1]
-    entry = _read(name, entry_kind, value) if written else converted(name, entry_kind, value)
-    defaults = {} if field in values[section] else getattr(sections[section](), field)
-    values[section][field] = {**defaults, **values[section].get(field, {}), key: entry}
+    if written:
+        value = _read(name, Any if key else hints[field], value)
+    values[section][field] = {**values[section].get(field, {}), key: value} if key else value
 
 
 def _read(name: str, kind: Any, text: str) -> Any:
@@ -129,72 +115,4 @@ def _read(name: str, kind: Any, text: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 31st of February
         problem = getattr(error, "problem", None) or type(error).__name__
         raise ConfigError(f"{name}: expected a value as YAML. Received: {text!r} ({problem})") from error
-    return converted(name, kind, "" if is_text and value is None else value)
-
-
-def converted(name: str, kind: Any, value: Any) -> Any:
-    """A value in its field's type.
-
-    Raises:
-      ConfigError: a value that the type doesn't take, NaN and infinity among them.
-    """
-    try:
-        return _converted(kind, value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        expected = getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else kind
-        reason = f" ({error})" if str(error) and isinstance(error, _Refused) else ""
-        raise ConfigError(f"{name} expects a value of type {expected}. Received: {_short(value)}{reason}") from error
-
-
-class _Refused(ValueError):
-    """With a reason that a person understands."""
-
-
-def _converted(kind: Any, value: Any) -> Any:
-    origin = typing.get_origin(kind)
-    if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise _Refused
-        return tuple(_converted(str, part).strip() for part in parts)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise _Refused
-        return {_converted(str, key): _converted(typing.get_args(kind)[1], entry) for key, entry in value.items()}
-    if origin is typing.Literal or kind is str:
-        if not isinstance(value, str):
-            raise _Refused
-        if not value.isprintable():
-            raise _Refused("a character that can't be printed")
-        return value
-    if kind is Any:
-        return _plain(value)
-    if isinstance(value, bool) != (kind is bool) or not isinstance(value, bool | int | float | str):
-        raise _Refused
-    number = kind(value)
-    if kind is int and float(value) != number:
-        raise _Refused
-    return _in_range(number)
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON can hold."""
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    if value is not None and not isinstance(value, bool | int | float | str):
-        raise _Refused(f"{type(value).__name__}, expected numbers, text, true, false, null, or lists of them")
-    return _in_range(value)
-
-
-def _in_range(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _Refused("not a finite number")
-    if isinstance(value, int) and abs(value) > _GREATEST:
-        raise _Refused(f"beyond {_GREATEST:,}")
-    return value
-
-
-def _short(value: Any) -> str:
-    """A value as it stands, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return "" if is_text and value is None else value

@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from arcface_common.errors import did_you_mean
-from pipeline.overrides import ConfigError
+from arcface_common.errors import ConfigError, did_you_mean
 
 FINETUNE = "finetune"
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from arcface_common.setting import described
-from pipeline.config import SECTIONS
 from pipeline.data_commands import echo_json
 from pipeline.presets import PRESETS, Preset
 
@@ -41,6 +39,9 @@ def settings(as_json: bool) -> None:
     `run --set NAME=VALUE` changes one. VALUE is YAML: true, 1e-3, [lfw, cfp_fp]. A preset changes several; `presets`
     lists them.
     """
+    from arcface_common.setting import described
+    from pipeline.sections import SECTIONS
+
     known = list(described(SECTIONS))
     if as_json:
         echo_json({s.name: {"default": s.default, "range": s.range, "about": s.about} for s in known})

@@ -5,8 +5,10 @@ import json
 import os
 from typing import Any, Literal, Self
 
+from pydantic import Field
+
 from arcface_common.features import MAX_IMAGE_PIXELS, PixelFormat
-from arcface_common.setting import check_settings, refuse, setting
+from arcface_common.setting import Options, Text, Whole, refuse_unused, require, section
 
 Strategy = Literal["mirrored", "central"]
 
@@ -15,112 +17,129 @@ _WITHOUT_RESULT = ("init_from", "join_cluster", "check_memory", "start_timeout_s
 HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
 
 
-@dataclasses.dataclass(frozen=True)
+@section("train")
 class TrainSettings:
     """Settings of one training run. Sizes that depend on the data (the number of classes) are not among them.
 
     Raises:
-      ValueError: a value out of range, or one that would be silently ignored.
+      ConfigError: a value out of range, or one that would be silently ignored.
     """
 
-    backbone: str = setting(
-        "iresnet_tiny",
-        "The network: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, mobilefacenet_mbf, iresnet_tiny, or "
-        "your own as package.module:function.",
+    backbone: Text = Field(
+        default="iresnet_tiny",
+        description="The network: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, mobilefacenet_mbf, "
+        "iresnet_tiny, or your own as package.module:function.",
     )
-    embedding_dim: int = setting(0, "Width of the embedding; 0 takes the backbone's own.", low=0)
-    norm: str = setting(
-        "batch",
-        "Normalisation layers: batch, sync_batch (over all replicas), batch_renorm (Ioffe, 2017), group (Wu & He, "
-        "2018).",
+    embedding_dim: Whole = Field(default=0, ge=0, description="Width of the embedding; 0 takes the backbone's own.")
+    norm: Text = Field(
+        default="batch",
+        description="Normalisation layers: batch, sync_batch (over all replicas), batch_renorm (Ioffe, 2017), group "
+        "(Wu & He, 2018).",
     )
-    backbone_options: dict[str, Any] = setting(
-        {}, "Further arguments of the backbone, e.g. {dropout: 0.1}; one alone is train.backbone_options.dropout=0.1."
+    backbone_options: Options = Field(
+        default_factory=dict,
+        description="Further arguments of the backbone, e.g. {dropout: 0.1}; one alone is "
+        "train.backbone_options.dropout=0.1.",
     )
-    init_from: str = setting(
-        "",
-        "Folder of a training run or an import, whose backbone training starts from (the head is new), as --init-from "
-        "names it; empty for random weights.",
+    init_from: Text = Field(
+        default="",
+        description="Folder of a training run or an import, whose backbone training starts from (the head is new), "
+        "as --init-from names it; empty for random weights.",
     )
-    batch_size: int = setting(64, "Images per step over all replicas of all workers.", low=1)
-    steps: int = setting(
-        1000,
-        "Optimizer steps; 0, with train.init_from, evaluates and exports that backbone as it is.",
-        low=0,
+    batch_size: Whole = Field(default=64, ge=1, description="Images per step over all replicas of all workers.")
+    steps: Whole = Field(
+        default=1000,
+        ge=0,
+        description="Optimizer steps; 0, with train.init_from, evaluates and exports that backbone as it is.",
     )
-    optimizer: Literal["sgd", "adamw"] = setting(
-        "sgd",
-        "SGD with momentum, as InsightFace trains, or AdamW (Loshchilov & Hutter, arXiv:1711.05101), which gets "
-        "further in a few hundred steps.",
+    optimizer: Literal["sgd", "adamw"] = Field(
+        default="sgd",
+        description="SGD with momentum, as InsightFace trains, or AdamW (Loshchilov & Hutter, arXiv:1711.05101), "
+        "which gets further in a few hundred steps.",
     )
-    learning_rate: float = setting(0.1, "The peak: warmed up linearly from 0, then a cosine to 0.", above=0)
-    warmup_steps: int = setting(100, "Steps of the linear warm-up; the presets take a share of train.steps.", low=0)
-    momentum: float = setting(0.9, "Momentum of SGD.", low=0, below=1)
-    weight_decay: float = setting(
-        5e-4,
-        "Decay of the kernels of convolutions, dense layers and the head: with SGD an L2 penalty (InsightFace: 5e-4), "
-        "with AdamW decoupled from the gradient.",
-        low=0,
+    learning_rate: float = Field(
+        default=0.1, gt=0, description="The peak: warmed up linearly from 0, then a cosine to 0."
     )
-    clip_norm: float = setting(0.0, "Gradients are scaled down to this global norm; 0 leaves them.", low=0)
-    scale: float = setting(64.0, "ArcFace's s, the radius of the hypersphere.", above=0)
-    margin: float = setting(0.5, "ArcFace's m, in radians: below pi/2.", low=0, below=1.5708)
-    margin_warmup_steps: int = setting(
-        0,
-        "The margin grows linearly from 0 over these steps. With the full margin from the first step a small network "
-        "on little data stays at chance: every target logit is pushed below all others at once.",
-        low=0,
+    warmup_steps: Whole = Field(
+        default=100, ge=0, description="Steps of the linear warm-up; the presets take a share of train.steps."
     )
-    flip: bool = setting(True, "Mirror half of the images.")
-    colour: Literal["rgb", "bgr"] = setting("rgb", "Channel order that the network is trained with.")
-    pixel_mean: float = setting(127.5, "Subtracted from each pixel of 0..255.")
-    pixel_scale: float = setting(128.0, "Divides the difference.", above=0)
-    max_image_pixels: int = setting(
-        MAX_IMAGE_PIXELS,
-        "Width times height of an image that the exported model decodes at most. It refuses a larger one by its "
-        "header, before memory is taken. 2^24 pixels are 50 MB.",
-        low=1,
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: float = Field(
+        default=5e-4,
+        ge=0,
+        description="Decay of the kernels of convolutions, dense layers and the head: with SGD an L2 penalty "
+        "(InsightFace: 5e-4), with AdamW decoupled from the gradient.",
     )
-    strategy: Strategy = setting(
-        "mirrored",
-        "Where the variables lie. Mirrored: one replica a GPU, or one on the CPU. Central: variables on the CPU, "
-        "replicas on the GPUs (CentralStorageStrategy), as the original did.",
+    clip_norm: float = Field(
+        default=0.0, ge=0, description="Gradients are scaled down to this global norm; 0 leaves them."
     )
-    workers: int = setting(
-        1, "Worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.", low=1
+    scale: float = Field(default=64.0, gt=0, description="ArcFace's s, the radius of the hypersphere.")
+    margin: float = Field(default=0.5, ge=0, lt=1.5708, description="ArcFace's m, in radians: below pi/2.")
+    margin_warmup_steps: Whole = Field(
+        default=0,
+        ge=0,
+        description="The margin grows linearly from 0 over these steps. With the full margin from the first step a "
+        "small network on little data stays at chance: every target logit is pushed below all others at "
+        "once.",
     )
-    join_cluster: bool = setting(
-        False,
-        "With several workers, be the one of them that the environment's TF_CONFIG names, and wait for the others on "
-        "its other hosts, in place of starting all of them here. Without it a TF_CONFIG is refused.",
+    flip: bool = Field(default=True, description="Mirror half of the images.")
+    colour: Literal["rgb", "bgr"] = Field(default="rgb", description="Channel order that the network is trained with.")
+    pixel_mean: float = Field(default=127.5, description="Subtracted from each pixel of 0..255.")
+    pixel_scale: float = Field(default=128.0, gt=0, description="Divides the difference.")
+    max_image_pixels: Whole = Field(
+        default=MAX_IMAGE_PIXELS,
+        ge=1,
+        description="Width times height of an image that the exported model decodes at most. It refuses a larger "
+        "one by its header, before memory is taken. 2^24 pixels are 50 MB.",
     )
-    check_memory: bool = setting(True, "Refuse to begin where this machine's memory surely doesn't hold the training.")
-    start_timeout_s: float = setting(
-        300.0, "Seconds that the workers may take to find each other before all are stopped.", above=0
+    strategy: Strategy = Field(
+        default="mirrored",
+        description="Where the variables lie. Mirrored: one replica a GPU, or one on the CPU. Central: variables on "
+        "the CPU, replicas on the GPUs (CentralStorageStrategy), as the original did.",
     )
-    shuffle_buffer: int = setting(4096, "Encoded records that are shuffled; 4,096 of 7 KB are 29 MB.", low=1)
-    log_every: int = setting(20, "Steps between two points in TensorBoard.", low=1)
-    holdout_every: int = setting(
-        2000,
-        "Steps between two passes over the hold-out split, if there is one (ingest.holdout); 0 makes only the one at "
-        "the end. At 1% of MS1M, 58,000 images, every 2,000 steps of 512 costs 2% of the time.",
-        low=0,
+    workers: Whole = Field(
+        default=1,
+        ge=1,
+        description="Worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.",
     )
-    seed: int = setting(1, "Seed of weights, data order and flips.", low=0)
+    join_cluster: bool = Field(
+        default=False,
+        description="With several workers, be the one of them that the environment's TF_CONFIG names, and wait for "
+        "the others on its other hosts, in place of starting all of them here. Without it a TF_CONFIG "
+        "is refused.",
+    )
+    check_memory: bool = Field(
+        default=True, description="Refuse to begin where this machine's memory surely doesn't hold the training."
+    )
+    start_timeout_s: float = Field(
+        default=300.0, gt=0, description="Seconds that the workers may take to find each other before all are stopped."
+    )
+    shuffle_buffer: Whole = Field(
+        default=4096, ge=1, description="Encoded records that are shuffled; 4,096 of 7 KB are 29 MB."
+    )
+    log_every: Whole = Field(default=20, ge=1, description="Steps between two points in TensorBoard.")
+    holdout_every: Whole = Field(
+        default=2000,
+        ge=0,
+        description="Steps between two passes over the hold-out split, if there is one (ingest.holdout); 0 makes "
+        "only the one at the end. At 1% of MS1M, 58,000 images, every 2,000 steps of 512 costs 2% of "
+        "the time.",
+    )
+    seed: Whole = Field(default=1, ge=0, description="Seed of weights, data order and flips.")
 
     def __post_init__(self) -> None:
-        check_settings("train", self)
-        self._require("steps", self.steps > 0 or bool(self.init_from), "positive, or train.init_from be given")
+        require(self, "steps", self.steps > 0 or bool(self.init_from), "positive, or train.init_from be given")
         for name in ("warmup_steps", "margin_warmup_steps") if self.steps else ():
-            self._require(name, getattr(self, name) <= self.steps, f"at most train.steps={self.steps}")
-        self._require("join_cluster", self.workers > 1 or not self.join_cluster, "false with train.workers=1")
-        if self.workers > 1:
-            self._require("strategy", self.strategy == "mirrored", f"mirrored with workers={self.workers}")
-            self._require("batch_size", self.batch_size % self.workers == 0, f"a multiple of workers={self.workers}")
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            refuse("train", self, name, expected)
+            require(self, name, getattr(self, name) <= self.steps, f"at most train.steps={self.steps}")
+        if self.optimizer == "adamw":
+            refuse_unused(self, "momentum", "with train.optimizer=adamw")
+        if self.workers == 1:
+            refuse_unused(self, "join_cluster", "with train.workers=1")
+            refuse_unused(self, "start_timeout_s", "with train.workers=1")
+        else:
+            refuse_unused(self, "strategy", f"with train.workers={self.workers}")
+            whole = self.batch_size % self.workers == 0
+            require(self, "batch_size", whole, f"a multiple of train.workers={self.workers}")
 
     def pixel_format(self) -> PixelFormat:
         """The colour order and value range that the network is trained with."""

@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from arcface_common.errors import DataError
+from arcface_common.errors import ConfigError, DataError
 from arcface_common.features import VERIFICATION_SETS
 from arcface_common.setting import described
-from pipeline.config import SECTIONS, make_config
-from pipeline.overrides import ConfigError
+from pipeline.config import make_config
 from pipeline.presets import PRESETS
+from pipeline.sections import SECTIONS
 
 
 def _model(**changed):
@@ -57,9 +57,12 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
             r"expected a setting \(`arcface-tfx settings`.*Received: 'train.stepz'; did you mean 'train.steps'",
         ),
         ("train.steps", "--set expects section.name=value"),
-        ("train.steps=many", "train.steps expects a value of type .*int.* Received: 'many'"),
-        ("train.steps=1.5", "train.steps expects"),
-        ("train.flip=1", "train.flip expects"),
+        (
+            "train.steps=many",
+            r"steps must be a whole number, at least 0 \(Optimizer steps; .*\). Received: steps='many'",
+        ),
+        ("train.steps=1.5", "train.steps must be a whole number, .* Received: steps=1.5"),
+        ("train.flip=1", "train.flip must be true or false .* Received: flip=1"),
         ("train.steps.x=1", "train.steps has no entries"),
         ("train.margin=4", r"train.margin must be at least 0 and below 1.5708 \(ArcFace's m, in radians"),
         ("evaluation.sets=lfw,lfw", "evaluation.sets must be different names"),
@@ -70,8 +73,8 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("evaluation.conditions=[]", "evaluation.conditions: expected at least one condition"),
         ("evaluation.conditions=lfw > 1", "evaluation.conditions: expected a condition .* Received: 'lfw > 1'"),
         ("evaluation.conditions=1", "evaluation.conditions: expected a condition .* Received: '1'"),
-        ("evaluation.conditions={a: b}", "evaluation.conditions expects a value of type"),
-        ("evaluation.conditions=[[a]]", "evaluation.conditions expects a value of type"),
+        ("evaluation.conditions={a: b}", "evaluation.conditions must be a list .* Received: conditions={'a': 'b'}"),
+        ("evaluation.conditions=[[a]]", "evaluation.conditions must be a list .* Received: "),
         ("evaluation.sets=lwf", "evaluation.sets: did you mean 'lfw'. Received: 'lwf'"),
         ("evaluation.sets=../lfw", "evaluation.sets must be names of <set>.bin files. Received: '../lfw'"),
         ("evaluation.sets=", "evaluation.sets must be names of <set>.bin files. Received: ''"),
@@ -80,30 +83,43 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("train.batch_sise=8", "did you mean 'train.batch_size'"),
         ("train.backbone_options={dropout: 0.1", "train.backbone_options: expected a value as YAML. Received: "),
         ("train.backbone_options=" + "[" * 5000, "train.backbone_options: expected a value as YAML. Received: "),
-        ("train.backbone_options=[1, 2]", "train.backbone_options expects a value of type"),
-        ("train.backbone_options={when: 2026-01-01}", "train.backbone_options expects .*date, expected numbers, text"),
+        (
+            "train.backbone_options=[1, 2]",
+            r"must be entries by name .* Received: backbone_options=\[1, 2\]",
+        ),
+        ("train.backbone_options={when: 2026-01-01}", "train.backbone_options must be .*date, expected numbers, text"),
         ("train.backbone_options={when: 2026-02-31}", "train.backbone_options: expected a value as YAML"),
         ("train.backbone_options={epsilon: .nan}", "not a finite number"),
-        ("train.backbone_options.epsilon={a: b}", "train.backbone_options.epsilon expects .*dict, expected numbers"),
-        ("train.backbone=[iresnet50]", "train.backbone expects a value of type str. Received: "),
-        ('train.init_from="a\\0b"', "train.init_from expects .*a character that can't be printed"),
-        ("train.learning_rate=nan", "train.learning_rate expects a value of type float. .*not a finite number"),
-        ("train.learning_rate=.inf", "not a finite number"),
-        ("train.learning_rate=1e999", "not a finite number"),
-        ("train.learning_rate=true", "train.learning_rate expects a value of type float. Received: True"),
-        ("train.learning_rate=null", "train.learning_rate expects a value of type float. Received: None"),
-        ("train.learning_rate=2026-01-01", "train.learning_rate expects a value of type float. Received: datetime"),
-        ("train.steps=inf", "train.steps expects a value of type int. Received: 'inf'"),
-        ("train.steps=99999999999", "train.steps expects a value of type int. .*beyond 2,147,483,647"),
-        ("train.steps=true", "train.steps expects a value of type int. Received: True"),
-        ("ingest.holdout=nan", "ingest.holdout expects .*not a finite number"),
-        ("ingest.max_bad_share=nan", "ingest.max_bad_share expects .*not a finite number"),
-        ("ingest.seed=" + "9" * 4000, "ingest.seed expects a value of type int"),
+        ("train.backbone_options.epsilon={a: b}", "train.backbone_options must be .*dict, expected numbers"),
+        ("train.backbone=[iresnet50]", "train.backbone must be text .* Received: backbone="),
+        ('train.init_from="a\\0b"', "train.init_from must be text .*a character that can't be printed"),
+        ("train.learning_rate=nan", "train.learning_rate must be a number, above 0 .* Received: learning_rate='nan'"),
+        ("train.learning_rate=.inf", "Received: learning_rate=inf"),
+        ("train.learning_rate=.nan", "Received: learning_rate=nan"),
+        ("train.learning_rate=1e999", "Received: learning_rate=inf"),
+        ("train.learning_rate=true", "train.learning_rate must be a number, above 0 .* Received: learning_rate=True"),
+        ("train.learning_rate=null", "train.learning_rate must be a number, above 0 .* Received: learning_rate=None"),
+        ("train.learning_rate=2026-01-01", "train.learning_rate must be a number, .* Received: learning_rate=datetime"),
+        ("train.steps=inf", "train.steps must be a whole number, .* Received: steps='inf'"),
+        ("train.steps=99999999999", "train.steps must be a whole number, .*beyond 2,147,483,647"),
+        ("train.steps=true", "train.steps must be a whole number, .* Received: steps=True"),
+        (
+            "ingest.holdout=nan",
+            "holdout must be a number, at least 0 and at most 0.5 .* Received: holdout='nan'",
+        ),
+        ("ingest.max_bad_share=nan", "ingest.max_bad_share must be a number, .* Received: max_bad_share='nan'"),
+        ("ingest.seed=" + "9" * 4000, "ingest.seed must be a whole number, .*beyond 2,147,483,647"),
         ("=1", r"expected a setting \(.* Received: ''$"),
         ("steps=1", "Received: 'steps'; did you mean 'train.steps'"),
         ("train.holdout=0.1", "Received: 'train.holdout'; did you mean 'ingest.holdout'"),
         ("warmup=1", "Received: 'warmup'; did you mean 'train.warmup_steps'"),
         ("quite.different=1", "Received: 'quite.different'$"),
+        ('train.steps="3"', r"train.steps must be a whole number, .* Received: steps='3'"),
+        (
+            "train.holdout_every=10",
+            r"train.holdout_every must be left at 2000 with ingest.holdout=0, which ignores it \(.*\). Received: ",
+        ),
+        ("ingest.max_bad_share=0.1", "must be left at 0.001 with ingest.on_bad_record=fail, which ignores it"),
     ],
 )
 def test_wrong_overrides_are_named(override, message):
@@ -147,12 +163,12 @@ def test_entries_of_a_dict_add_up():
         ('{"options": 3, "pixel_format": {}}', r"model\.json: expected objects as options and pixel_format"),
         (
             _model(backbone=None),
-            "expected the model.json of a training run: train.backbone expects .* str",
+            "expected the model.json of a training run: train.backbone must be text",
         ),
-        (_model(embedding_dim="x"), "train.embedding_dim expects a value of type int. Received: 'x'"),
-        (_model(pixel_format={"colour": "rgb", "mean": float("nan"), "scale": 1}), "train.pixel_mean expects"),
+        (_model(embedding_dim="x"), "train.embedding_dim must be a whole number, .* Received: embedding_dim='x'"),
+        (_model(pixel_format={"colour": "rgb", "mean": float("nan"), "scale": 1}), "train.pixel_mean must be a number"),
         (_model(pixel_format={"colour": "rgb", "mean": 1}), "expected an entry 'scale'"),
-        (_model(options={"a": {"b": 1}}), "train.backbone_options expects"),
+        (_model(options={"a": {"b": 1}}), "train.backbone_options must be entries by name"),
     ],
 )
 def test_a_broken_model_json_is_named(tmp_path, content, message):
@@ -283,7 +299,7 @@ def test_names_of_sets_are_no_patterns_and_no_paths(name):
 
 @pytest.mark.parametrize("value", ["1:30", "0o17", "0x10", "2001-12-14"])
 def test_what_only_some_call_a_number_is_none(value):
-    with pytest.raises(ConfigError, match=r"train\.steps expects a value of type int"):
+    with pytest.raises(ConfigError, match=r"train\.steps must be a whole number"):
         make_config("data", "root", "demo", [f"train.steps={value}"])
 
 

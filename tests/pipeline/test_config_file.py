@@ -3,10 +3,10 @@
 import pytest
 from click.testing import CliRunner
 
+from arcface_common.errors import ConfigError
 from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.config_file import ConfigFile
-from pipeline.overrides import ConfigError
 from pipeline.runs import settings
 
 

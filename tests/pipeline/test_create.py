@@ -61,7 +61,8 @@ def test_what_training_starts_from_is_in_the_trainers_key(usual):
 
 @pytest.mark.parametrize("setting", ["train.log_every=1", "train.start_timeout_s=1", "train.holdout_every=1"])
 def test_what_changes_no_result_is_in_no_key(setting):
-    config, other = make_config("data", "root", "demo"), make_config("data", "root", "demo", [setting])
+    used = ["train.workers=2", "ingest.holdout=0.1"]
+    config, other = make_config("data", "root", "demo", used), make_config("data", "root", "demo", [*used, setting])
     assert config != other
     assert _differing(config, other) == set()
     assert _differing(config, other, local=False) == {"Trainer"}  # a container is told all by its properties

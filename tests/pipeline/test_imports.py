@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from arcface_common.errors import DataError
+from arcface_common.errors import ConfigError, DataError
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
 from components.formats import verification_bin
-from pipeline.config import ConfigError, make_config
+from pipeline.config import make_config
 from pipeline.imports import write_import
 from serving import local, signatures
 from tests.closeness import assert_close

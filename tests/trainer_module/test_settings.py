@@ -1,7 +1,11 @@
 """Settings: what is refused, and that nothing is silently ignored."""
 
+import dataclasses
+import json
+
 import pytest
 
+from arcface_common.errors import ConfigError
 from arcface_common.features import PixelFormat
 from trainer_module.settings import HANDED_OVER, TrainSettings
 
@@ -13,10 +17,10 @@ def test_round_trip():
 
 
 def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch):
-    settings = TrainSettings(steps=0, init_from="/a/run", log_every=3, start_timeout_s=9.0, holdout_every=0)
+    settings = TrainSettings(steps=0, init_from="/a/run", log_every=3, start_timeout_s=9.0, holdout_every=0, workers=2)
     result = settings.result_settings()
     assert not {"init_from", "log_every", "start_timeout_s", "holdout_every"} & set(result)
-    assert result == TrainSettings(steps=0, init_from="/elsewhere").result_settings()
+    assert result == TrainSettings(steps=0, init_from="/elsewhere", workers=2).result_settings()
     monkeypatch.setenv(HANDED_OVER, settings.hand_over())
     assert TrainSettings.from_dict(result) == settings
     assert TrainSettings.from_dict(TrainSettings().to_dict()) == TrainSettings()
@@ -34,30 +38,58 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             r"train.margin must be at least 0 and below 1.5708 \(ArcFace's m, in radians: below pi/2\). Received: ",
         ),
         ({"momentum": 1.0}, r"train.momentum must be at least 0 and below 1 \(Momentum of SGD\)"),
-        ({"strategy": "tpu"}, "train.strategy must be one of mirrored, central "),
-        ({"workers": 2, "strategy": "central"}, "train.strategy must be mirrored with workers=2"),
+        ({"strategy": "tpu"}, "train.strategy must be mirrored or central "),
+        (
+            {"workers": 2, "strategy": "central"},
+            "strategy must be left at 'mirrored' with train.workers=2",
+        ),
         (
             {"workers": 3, "batch_size": 64},
-            r"train.batch_size must be a multiple of workers=3 \(.*\). Received: batch_size=64",
+            r"train.batch_size must be a multiple of train.workers=3 \(.*\). Received: batch_size=64",
         ),
         (
             {"learning_rate": float("nan")},
-            r"train.learning_rate must be a finite number \(The peak: .*\). Received: learning_rate=nan",
+            r"train.learning_rate must be a number, above 0 \(The peak: .*\). Received: learning_rate=nan",
         ),
-        ({"weight_decay": float("nan")}, "train.weight_decay must be a finite number"),
-        ({"scale": float("inf")}, "train.scale must be a finite number"),
-        ({"pixel_mean": float("nan")}, "train.pixel_mean must be a finite number"),
+        ({"weight_decay": float("nan")}, "train.weight_decay must be a number, .* Received: weight_decay=nan"),
+        ({"scale": float("inf")}, "train.scale must be a number, .* Received: scale=inf"),
+        ({"pixel_mean": float("nan")}, "train.pixel_mean must be a number .* Received: pixel_mean=nan"),
         (
             {"join_cluster": True},
-            r"train.join_cluster must be false with train.workers=1 \(.*\). Received: join_cluster=True",
+            r"join_cluster must be left at False with train.workers=1, which ignores it .* Received: join_cluster=True",
         ),
-        ({"colour": "grey"}, "train.colour must be one of rgb, bgr "),
+        ({"colour": "grey"}, "train.colour must be rgb or bgr "),
         ({"steps": 9}, r"train.warmup_steps must be at most train.steps=9 \(.*\). Received: warmup_steps=100"),
         ({"margin_warmup_steps": 1001}, "train.margin_warmup_steps must be at most train.steps=1000 "),
+        ({"momentum": 0.5, "optimizer": "adamw"}, "momentum must be left at 0.9 with train.optimizer=adamw"),
+        ({"start_timeout_s": 9}, "start_timeout_s must be left at 300.0 with train.workers=1"),
+        ({"flip": 1}, "train.flip must be true or false "),
+        (
+            {"batch_size": True},
+            r"batch_size must be a whole number, at least 1 \(.*\). Received: batch_size=True",
+        ),
+        ({"batch_size": "8"}, r"train.batch_size must be a whole number, at least 1 \(.*\). Received: batch_size='8'"),
+        ({"scale": "8"}, r"train.scale must be a number, above 0 \(.*\). Received: scale='8'"),
+        ({"stepz": 8}, "expected a setting of train. Received: 'stepz'; did you mean 'steps'?"),
         ({"weight_decay": -1.0}, "train.weight_decay must be at least 0 "),
         ({"holdout_every": -1}, r"train.holdout_every must be at least 0 \(.*\). Received: holdout_every=-1"),
     ],
 )
 def test_refusals_name_the_setting(values, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         TrainSettings(**values)
+
+
+def test_a_changed_copy_is_checked_and_no_field_is_changed():
+    settings = TrainSettings()
+    with pytest.raises(ConfigError, match=r"train.steps must be at least 0 \(.*\). Received: steps=-1"):
+        dataclasses.replace(settings, steps=-1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.steps = 3
+
+
+def test_equal_values_make_an_equal_cache_key():
+    """A whole float is the same number of steps, and a whole rate the same rate: JSON tells 1 from 1.0."""
+    written = json.dumps(TrainSettings(steps=1000.0, scale=64).result_settings())
+    assert written == json.dumps(TrainSettings().result_settings())
+    assert '"steps": 1000,' in written and '"scale": 64.0,' in written
