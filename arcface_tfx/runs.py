@@ -31,7 +31,8 @@ def configure(
     Args:
       data: folder as InsightFace publishes it.
       root: folder of everything that the run writes.
-      preset: a name that `arcface-tfx presets` lists; None with `init_from` takes `finetune`.
+      preset: a name that `arcface-tfx presets` lists; None with `init_from` takes `finetune`, and none
+        with a backbone in `train`.
       init_from: folder of a training run or an import to start from.
       beam_runner: where Beam's jobs run, see the README.
       beam_args: Beam's options, "--NAME=VALUE" each.
@@ -88,4 +89,4 @@ def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configu
         settle()
         from pipeline.local_runner import run_local
 
-        return run_local(config, wait, configuration.get("preset") or "")
+        return run_local(config, wait)

@@ -25,7 +25,7 @@ from pipeline.gc_command import gc
 from pipeline.hints import own_command
 from pipeline.model_commands import import_mxnet, import_onnx, verify
 from pipeline.paths import InputFile, InputFolder, Number, OneOf, OutputFile, OutputFolder
-from pipeline.presets import FINETUNE, PRESETS
+from pipeline.presets import PRESETS, about
 from pipeline.quiet import quiet
 from pipeline.runs.command import runs
 from pipeline.settings_commands import presets, settings
@@ -105,9 +105,9 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--preset",
-            type=OneOf(sorted(PRESETS)),
+            type=OneOf(PRESETS),
             help="Begin with the settings of this name, which `arcface-tfx presets` lists. It must be given, unless "
-            "training starts from a backbone: then it is finetune.",
+            "train.backbone is, or training starts from a backbone: then it is finetune.",
         ),
         click.option(
             "--beam-arg",
@@ -165,11 +165,11 @@ def run(
     config = prepare(
         configure(data, root, preset, overrides, init_from, beam_runner=beam_runner, beam_given=beam_given)
     )
-    preset = preset or FINETUNE
-    say(f"preset {preset}: {PRESETS[preset].about}")
+    if config.preset:
+        say(f"preset {config.preset}: {about(config.preset)}")
     from pipeline.runs.recording import recorded_run
 
-    with recorded_run(config, preset, wait) as recording, ends_in_words(recording.log):
+    with recorded_run(config, wait) as recording, ends_in_words(recording.log):
         from pipeline.local_runner import run_nodes
 
         summary = run_nodes(config, recording)

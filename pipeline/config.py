@@ -15,12 +15,15 @@ from arcface_common.filesystem import files_below
 from arcface_common.setting import refuse_unused
 from components.record_example_gen.settings import IngestSettings
 from pipeline.beam_runners import beam_args
+from pipeline.config_file import ConfigFile
 from pipeline.overrides import assign, parse_override
 from pipeline.places import check_places
-from pipeline.presets import choose_preset
+from pipeline.presets import choose_preset, preset_file
 from pipeline.secrets import refuse_secret_path
 from pipeline.sections import SECTIONS, EvaluationConfig
 from trainer_module.settings import TrainSettings
+
+_WARM_UPS = {"warmup_steps", "margin_warmup_steps"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,7 @@ class PipelineConfig:
       ingest: see IngestSettings.
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
+      preset: name of the preset that the settings came from, for the run's record; "" for none.
       init_digest: digest of the checkpoint that `train.init_from` names: it stands for that folder in the cache key.
       beam_args: Beam's options, see `beam_runners`. They are part of a node's cache key: another spelling re-runs it.
     """
@@ -44,6 +48,7 @@ class PipelineConfig:
     ingest: IngestSettings = dataclasses.field(default_factory=IngestSettings)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    preset: str = ""
     init_digest: str = ""
     beam_args: tuple[str, ...] = beam_args()
 
@@ -86,7 +91,8 @@ def make_config(
     Args:
       data: folder of the data set.
       root: folder of everything the pipeline writes.
-      preset: a name in PRESETS; None takes `finetune` where training starts from a backbone, and is an error elsewhere.
+      preset: a name in PRESETS, or None: then it is `finetune` where training starts from a backbone, none where
+        `train.backbone` is given, and an error elsewhere.
       overrides: "section.name=value" each, the value as YAML; a dict's entry is "section.name.key=value".
       init_from: folder of a training run or an import to start from; it decides the backbone and its pixels. The
         override `train.init_from` is the same.
@@ -107,10 +113,11 @@ def make_config(
         raise DataError(f"--root {root}: expected a folder, or a path where nothing is yet. Received: a file")
     given = [parse_override(text) for text in overrides]
     start, others = _one_init_from(init_from, given)
-    chosen = choose_preset(preset, bool(start))
+    chosen = choose_preset(preset, starts_from_a_backbone=bool(start), names_a_backbone="train.backbone" in dict(given))
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for name, value in chosen.settings.items():
-        assign(values, SECTIONS, name, value)
+    for text in ConfigFile.read(preset_file(chosen)).overrides if chosen else ():
+        assign(values, SECTIONS, *parse_override(text), written=True)
+    usual = dict(values["train"])
     initial = initial_settings(start) if start and here else {}
     values["train"] |= initial
     named = others if here else given
@@ -120,13 +127,13 @@ def make_config(
         section, field = name.split(".")[:2]
         if section == "train" and field in initial and values[section][field] != initial[field]:
             raise ConfigError(f"expected no setting that --init-from decides. Received: {name}")
-    steps = values["train"]["steps"]
-    for name, share in chosen.shares.items() if is_number(steps) else ():
-        if name not in dict(named):
-            assign(values, SECTIONS, name, round(share * steps))
+    for field in _WARM_UPS & usual.keys():  # a preset's are shares of its steps
+        if f"train.{field}" not in dict(named) and is_number(values["train"]["steps"]):
+            values["train"][field] = round(usual[field] / usual["steps"] * values["train"]["steps"])
     return PipelineConfig(
         data=data,
         root=root,
+        preset=chosen,
         init_digest=_checkpoint_digest(start) if start and here else "",
         ingest=IngestSettings(**values["ingest"]),
         train=TrainSettings(**values["train"]),

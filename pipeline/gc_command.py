@@ -8,7 +8,6 @@ import click
 
 from arcface_common.console import say
 from arcface_common.errors import DataError
-from pipeline.config import PipelineConfig
 from pipeline.paths import InputFolder
 from pipeline.run_lock import run_lock
 
@@ -32,6 +31,8 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
     """
     if yes and dry_run:
         raise click.UsageError("give one of --yes and --dry-run")
+    from pipeline.config import PipelineConfig
+
     config = PipelineConfig("", os.path.abspath(root))
     if not os.path.isfile(config.metadata_path):
         raise DataError(f"{config.metadata_path}: expected the root of runs. Received: no such file")

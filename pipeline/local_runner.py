@@ -63,13 +63,12 @@ def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
             yield
 
 
-def run_local(config: PipelineConfig, wait: bool = False, preset: str = "") -> RunSummary:
+def run_local(config: PipelineConfig, wait: bool = False) -> RunSummary:
     """Runs every node whose inputs, settings or code have changed since they last ran, or whose outputs are gone.
 
     Args:
       config: the configuration.
       wait: wait for another run in the same root, instead of raising.
-      preset: name of the preset that it came from, for the run's record.
 
     Returns:
       What the run came to.
@@ -77,7 +76,7 @@ def run_local(config: PipelineConfig, wait: bool = False, preset: str = "") -> R
     Raises:
       DataError: the data set is not what its format says, another run holds the root, or ML Metadata is damaged.
     """
-    with recorded_run(config, preset, wait) as recording:
+    with recorded_run(config, wait) as recording:
         return run_nodes(config, recording)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipeline.data_commands import echo_json
-from pipeline.presets import PRESETS, Preset
+from pipeline.presets import PRESETS, about, preset_file
 
 _WIDEST = 100  # columns: longer lines are hard to read
 
@@ -15,20 +15,20 @@ _WIDEST = 100  # columns: longer lines are hard to read
 @click.command(epilog="Example: arcface-tfx presets")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def presets(as_json: bool) -> None:
-    """List the presets, what each is for, and its settings."""
+    """Print the presets, files that `run --config` takes, too."""
+    from pipeline.overrides import load_yaml
+    from pipeline.runs.settings import flat
+
+    found = {}
+    for name in PRESETS:
+        with open(preset_file(name), "rb") as file:
+            text = file.read()
+        found[name] = {"file": preset_file(name), "about": about(name), **flat(load_yaml(text))}
+        if not as_json:
+            click.echo(f"{name}: {preset_file(name)}")
+            click.echo(textwrap.indent(text.decode(), "    "))
     if as_json:
-        echo_json({name: {"about": preset.about, **_all(preset)} for name, preset in PRESETS.items()})
-        return
-    for name, preset in PRESETS.items():
-        click.echo(f"{name}: {preset.about}")
-        for setting, value in _all(preset).items():
-            share = f"  # {preset.shares[setting]:.0%} of train.steps" if preset.shares.get(setting) else ""
-            click.echo(f"    {setting}={_as_yaml(value)}{share}")
-
-
-def _all(preset: Preset) -> dict[str, Any]:
-    """A preset's settings, with those that are a share of its own steps."""
-    return {**preset.settings, **preset.shared_steps(preset.settings["train.steps"])}
+        echo_json(found)
 
 
 @click.command(epilog="Example: arcface-tfx settings")

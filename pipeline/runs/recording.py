@@ -45,12 +45,11 @@ class Recording:
     `seconds`, `made`: folders below `pipeline/`) and, in the end, `result` (`RunSummary.to_dict()`).
     """
 
-    def __init__(self, config: PipelineConfig, preset: str = "") -> None:
+    def __init__(self, config: PipelineConfig) -> None:
         """Makes the folder, aside, then renamed; its owner alone reads it.
 
         Args:
           config: of the run.
-          preset: its name; "" for none.
         """
         self._config = config
         self._began = time.monotonic()
@@ -61,7 +60,7 @@ class Recording:
             "began_unix": time.time(),
             "seconds": 0.0,
             "error": None,
-            "preset": preset,
+            "preset": config.preset,
             "process": host.this_process(),
             "versions": host.versions(),
             "hardware": host.hardware(),
@@ -76,7 +75,7 @@ class Recording:
             if name.startswith("."):  # of a run that was killed while it made its folder: this one holds the root
                 shutil.rmtree(os.path.join(runs, name))
         aside = tempfile.mkdtemp(prefix=".", dir=runs)
-        _write(os.path.join(aside, SETTINGS_FILE), settings.dump(settings.effective(config, preset)))
+        _write(os.path.join(aside, SETTINGS_FILE), settings.dump(settings.effective(config)))
         _write(os.path.join(aside, SUMMARY_FILE), json.dumps(self._summary, indent=2))
         self.folder = _free_name(os.path.join(runs, time.strftime("%Y%m%dT%H%M%S")))
         os.rename(aside, self.folder)
@@ -161,12 +160,11 @@ class Recording:
 
 
 @contextlib.contextmanager
-def recorded_run(config: PipelineConfig, preset: str = "", wait: bool = False) -> Iterator[Recording]:
+def recorded_run(config: PipelineConfig, wait: bool = False) -> Iterator[Recording]:
     """Holds the root for a run, makes its folder, and sends the libraries' noise and the log there.
 
     Args:
       config: of the run.
-      preset: its name; "" for none.
       wait: wait for another run in the same root, instead of raising.
 
     Raises:
@@ -175,7 +173,7 @@ def recorded_run(config: PipelineConfig, preset: str = "", wait: bool = False) -
     with run_lock(config.root, wait):
         for folder in (config.pipeline_root, config.work_dir):  # they hold faces
             make_private(folder)
-        recording = Recording(config, preset)
+        recording = Recording(config)
         with noise_to(recording.noise), logged_to(recording.log):
             recording.head()
             try:

@@ -10,14 +10,9 @@ from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
 
 
-def effective(config: PipelineConfig, preset: str) -> dict[str, Any]:
-    """All settings, after the preset, `--init-from` and `--set`, in types that YAML knows.
-
-    Args:
-      config: of the run.
-      preset: its name; "" for none.
-    """
-    return {"preset": preset, **_plain(dataclasses.asdict(config))}
+def effective(config: PipelineConfig) -> dict[str, Any]:
+    """All settings, after the preset, `--init-from` and `--set`, in types that YAML knows."""
+    return {"preset": config.preset, **_plain(dataclasses.asdict(config))}
 
 
 def dump(settings: Mapping[str, Any]) -> str:

@@ -92,6 +92,15 @@ def test_docstrings_of_all_kinds_are_left_out_and_other_texts_are_not(package):
     assert versions[0] == versions[1] != versions[2]
 
 
+def test_a_settings_words_are_left_out_and_its_range_is_not(package):
+    versions = []
+    for words, least in (("one", 0), ("two", 0), ("one", 1)):
+        field = f"from pydantic import Field\n\nX: int = Field(default=3, ge={least}, description={words!r})\n"
+        _write(package / "inner", used=field)
+        versions.append(code_version.code_version("made_up.node"))
+    assert versions[0] == versions[1] != versions[2]
+
+
 def test_data_beside_a_module_that_reads_resources_counts(package):
     _write(package / "inner", used="import importlib.resources\n")
     (package / "inner" / "page.html").write_text("one")

@@ -9,7 +9,8 @@ from arcface_common.errors import ConfigError, DataError
 from arcface_common.features import VERIFICATION_SETS
 from arcface_common.setting import described
 from pipeline.config import make_config
-from pipeline.presets import PRESETS
+from pipeline.overrides import load_yaml
+from pipeline.presets import PRESETS, about, preset_file
 from pipeline.sections import SECTIONS
 
 
@@ -20,12 +21,21 @@ def _model(**changed):
     return json.dumps(sound | changed)
 
 
-def test_every_preset_is_valid():
-    for name in PRESETS.keys() - {"finetune"}:
-        config = make_config("data", "root", name)
-        for setting, value in PRESETS[name].settings.items():
-            section, field = setting.split(".")
-            assert getattr(getattr(config, section), field) == value
+def test_every_preset_is_what_its_file_says(tmp_path):
+    for name in PRESETS:
+        config = make_config("data", "root", name, (), _training_run(tmp_path / "run") if name == "finetune" else None)
+        with open(preset_file(name), "rb") as file:
+            text = file.read()
+        for section, settings in load_yaml(text).items():
+            made = dataclasses.asdict(getattr(config, section))
+            assert {field: made[field] for field in settings} == {
+                field: tuple(value) if isinstance(value, list) else value for field, value in settings.items()
+            }
+        assert config.preset == name
+        begin = "--init-from IMPORT" if name == "finetune" else f"--preset {name}"
+        assert f"# Command: arcface-tfx run {begin} ".encode() in text
+        assert b"# Cost: " in text and b"# Result: " in text
+        assert about(name)[0].isupper() and about(name).endswith(".") and "Command" not in about(name)
 
 
 def test_overrides_come_after_the_preset_in_the_fields_type():
@@ -189,7 +199,9 @@ def test_no_sets_means_the_usual_ones_and_those_of_conditions():
 
 
 def test_unknown_preset():
-    with pytest.raises(ConfigError, match="expected a preset of .*demo.* Received: preset='r5O'; did you mean 'r50'"):
+    with pytest.raises(
+        ConfigError, match="a preset of demo, finetune, r50. Received: preset='r5O'; did you mean 'r50'"
+    ):
         make_config("data", "root", "r5O")
 
 
@@ -208,7 +220,7 @@ def test_every_setting_has_words_a_range_and_a_default_that_it_takes():
 
 
 def test_a_run_begins_with_a_preset_that_is_named():
-    with pytest.raises(ConfigError, match="expected --preset, or --init-from .* demo: A network of .* r50: ResNet50"):
+    with pytest.raises(ConfigError, match="--preset, train.backbone .*, or --init-from .* demo: A network .* r50: Res"):
         make_config("data", "root", None)
     with pytest.raises(ConfigError, match="expected --init-from, which names the network that finetune trains further"):
         make_config("data", "root", "finetune")

@@ -1,5 +1,7 @@
 """Settings in a file: what `--set` takes, by section, and what a run wrote of its own."""
 
+import dataclasses
+
 import pytest
 from click.testing import CliRunner
 
@@ -7,6 +9,7 @@ from arcface_common.errors import ConfigError
 from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.config_file import ConfigFile
+from pipeline.presets import preset_file
 from pipeline.runs import settings
 
 
@@ -33,9 +36,18 @@ def test_it_means_what_set_means(tmp_path):
 @pytest.mark.parametrize("preset", ["demo", "r50"])
 def test_a_run_s_own_file_repeats_it(tmp_path, preset):
     config = make_config("/faces", "/root", preset, ("train.steps=300", "ingest.holdout=0.1", "train.norm=group"))
-    file = _read(tmp_path, settings.dump(settings.effective(config, preset)))
+    file = _read(tmp_path, settings.dump(settings.effective(config)))
     assert make_config(file.data, "/root", file.preset, file.overrides) == config
     assert make_config(file.data, "/root", file.preset, (*file.overrides, "train.steps=250")).train.steps == 250
+
+
+def test_a_file_that_names_its_network_needs_no_preset(tmp_path):
+    file = ConfigFile.read(preset_file("demo"))
+    own, demo = make_config("/faces", "/root", None, file.overrides), make_config("/faces", "/root", "demo")
+    assert (own.preset, demo.preset) == ("", "demo")
+    assert own == dataclasses.replace(demo, preset="")
+    again = _read(tmp_path, settings.dump(settings.effective(own)))
+    assert make_config(again.data, "/root", again.preset, again.overrides) == own
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def root(tmp_path):
     write_records(tmp_path / "data", [0, 0, 1])
     write_pairs(tmp_path / "data", "lfw", 10)
     config = _config(tmp_path)
-    with recorded_run(config, "demo") as recording:
+    with recorded_run(config) as recording:
         recording.read_data()
         say("WARNING of something")
         recording.node("Trainer", "ran", 3.25, [os.path.join(config.pipeline_root, "Trainer", "model", "7")])
@@ -60,10 +60,10 @@ def root(tmp_path):
         }
         result = {"verification": verification, "pushed": str(tmp_path / "root" / "serving" / "arcface" / "17")}
         recording.end(result, ["the summary"])
-    with pytest.raises(RuntimeError), recorded_run(_config(tmp_path, "train.steps=7"), "demo") as recording:
+    with pytest.raises(RuntimeError), recorded_run(_config(tmp_path, "train.steps=7")) as recording:
         recording.read_data()
         raise RuntimeError("no memory")
-    with recorded_run(_config(tmp_path, "train.steps=7"), "demo") as recording:
+    with recorded_run(_config(tmp_path, "train.steps=7")) as recording:
         recording.read_data()
         summary = json.loads(_file(recording.folder, "summary.json"))
     ended = subprocess.Popen([sys.executable, "-c", ""])

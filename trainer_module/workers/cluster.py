@@ -8,10 +8,12 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, MutableMapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from arcface_common.errors import DataError
-from trainer_module.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from trainer_module.settings import TrainSettings
 
 TF_CONFIG = "TF_CONFIG"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -51,7 +53,7 @@ class Task:
         return json.dumps({"cluster": self.cluster, "task": {"type": self.role, "index": self.index}})
 
 
-def given_task(settings: TrainSettings) -> Task | None:
+def given_task(settings: "TrainSettings") -> Task | None:
     """What the environment's TF_CONFIG has this run do.
 
     Args:
