@@ -40,7 +40,7 @@ def evaluate(
       DataError: no such folder or set, or a broken one.
     """
     from evaluator_custom.protocol.conditions import CUTS
-    from pipeline.evaluation_sets import find_sets
+    from pipeline.evaluation.set_files import find_sets
 
     if folds not in CUTS:
         raise DataError(f"folds: expected one of {', '.join(CUTS)}. Received: {folds!r}")
@@ -53,7 +53,7 @@ def evaluate(
     paths = find_sets(os.fspath(data), sets if sets is None or isinstance(sets, str) else ",".join(sets))
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
     from evaluator_custom.networks.embedder import PairEmbedder
-    from pipeline.evaluate import evaluate_set
+    from pipeline.evaluation.verification import evaluate_set
     from serving.local import LocalModel
 
     if not isinstance(loaded, LocalModel):

@@ -87,6 +87,6 @@ def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configu
     config = prepare(configure(**configuration) if config is None else config)
     with kept_environment():  # the caller's
         settle()
-        from pipeline.local_runner import run_local
+        from pipeline.runners.local import run_local
 
         return run_local(config, wait)

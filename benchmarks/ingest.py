@@ -70,7 +70,7 @@ def ours(data: Path, out: Path) -> int:
 
     from components.content_digest import content_digest, memo_path
     from components.record_example_gen.executor import RecordExampleGenExecutor
-    from pipeline.beam_runners import beam_args
+    from pipeline.beam import beam_args
 
     work = out.with_name("work")
     begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Peak memory of a training step, against what `pipeline.memory` expects before a run begins.
+"""Peak memory of a training step, against what `pipeline.checks.memory` expects before a run begins.
 
 `python -m benchmarks.training_memory` writes benchmarks/results/training_memory.csv. Each case is a process of its own
 that makes the network, the head and the optimizer as the Trainer does, and takes three steps on random pixels.

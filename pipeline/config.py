@@ -14,12 +14,12 @@ from arcface_common.errors import ConfigError, DataError, is_number, parse_json_
 from arcface_common.filesystem import files_below
 from arcface_common.setting import refuse_unused
 from components.record_example_gen.settings import IngestSettings
-from pipeline.beam_runners import beam_args
+from pipeline.beam import beam_args
+from pipeline.checks.places import check_places
+from pipeline.checks.secrets import refuse_secret_path
 from pipeline.config_file import ConfigFile
 from pipeline.overrides import assign, parse_override
-from pipeline.places import check_places
 from pipeline.presets import choose_preset, preset_file
-from pipeline.secrets import refuse_secret_path
 from pipeline.sections import SECTIONS, EvaluationConfig
 from trainer_module.settings import TrainSettings
 
@@ -39,7 +39,7 @@ class PipelineConfig:
       evaluation: see EvaluationConfig.
       preset: name of the preset that the settings came from, for the run's record; "" for none.
       init_digest: digest of the checkpoint that `train.init_from` names: it stands for that folder in the cache key.
-      beam_args: Beam's options, see `beam_runners`. They are part of a node's cache key: another spelling re-runs it.
+      beam_args: Beam's options, see `beam`. They are part of a node's cache key: another spelling re-runs it.
     """
 
     data: str

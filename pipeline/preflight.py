@@ -10,10 +10,10 @@ from arcface_common.features import FEWEST_IDENTITIES
 from components.formats import recordio
 from components.formats.pair_attributes import attributes_file, read_columns
 from evaluator_custom.protocol.conditions import Condition
-from pipeline.backbone_check import check_backbone
+from pipeline.checks.backbone import check_backbone
+from pipeline.checks.files import check_data_files
+from pipeline.checks.memory import check_memory
 from pipeline.config import PipelineConfig
-from pipeline.memory import check_memory
-from pipeline.paths import check_data_files
 from trainer_module.workers.cluster import given_task
 
 

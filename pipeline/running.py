@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from arcface_common.filesystem import is_local
-from pipeline.beam_runners import beam_args, check_with_beam
+from pipeline.beam import beam_args, check_with_beam
 from pipeline.config import PipelineConfig, make_config
 
 
@@ -27,7 +27,7 @@ def configure(
       preset: see `make_config`.
       overrides: see `make_config`.
       init_from: see `make_config`.
-      beam_runner: a name in `beam_runners.RUNNERS`.
+      beam_runner: a name in `beam.RUNNERS`.
       beam_given: Beam's options, "--NAME=VALUE" each.
 
     Raises:

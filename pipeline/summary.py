@@ -10,7 +10,7 @@ from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.errors import parse_json_object
 from components.record_example_gen.shards import QUARANTINE, QUARANTINE_LIST
 from pipeline.config import PipelineConfig
-from pipeline.local_artifacts import MODEL_FOLDER, open_store
+from pipeline.runs.artifacts import MODEL_FOLDER, open_store
 
 _TRAIN_EXAMPLES = "TrainExamples"  # RecordExampleGen's, told from PairExampleGen's by what it counts
 RESOLVER = "tfx.dsl.components.common.resolver.Resolver"

@@ -17,7 +17,7 @@ MODULES = (
     "evaluator_custom.executor",
     "evaluator_custom.report",
     "pipeline.create",
-    "pipeline.evaluate",
+    "pipeline.evaluation.verification",
     "serving.local",
     "trainer_module.run_fn",
 )

@@ -49,7 +49,7 @@ ENVIRONMENTS = {
 # What a run imports, cut into two parts that take about as long to compile.
 IMPORTED = (
     "tensorflow, tf_keras, keras, pipeline.cli, pipeline.create, trainer_module.run_fn, serving.export, "
-    "evaluator_custom.executor, evaluator_custom.report, pipeline.local_runner",
+    "evaluator_custom.executor, evaluator_custom.report, pipeline.runners.local",
     "kubernetes, scipy.stats, pandas, sklearn.decomposition, matplotlib.pyplot, nltk, beartype, IPython, apache_beam, "
     "botocore.session, pymongo, apache_beam.runners.portability.fn_api_runner, google.cloud.bigquery",
 )

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from pipeline.memory import gpus
+from pipeline.checks.memory import gpus
 
 _PACKAGES = ("arcface-tfx", "tensorflow", "tfx", "apache-beam", "numpy")
 _STARTED = 19  # field 22 of /proc/PID/stat, counted behind the name in brackets, which is the second

@@ -18,10 +18,9 @@ from arcface_common.run_log import logged_to, note
 from components.content_digest import content_digest, memo_path
 from components.formats.pair_attributes import attributes_file
 from components.formats.recordio import IDX_FILE, REC_FILE
+from pipeline.checks.files import make_private
 from pipeline.config import PipelineConfig
 from pipeline.node_code import NODE_MODULES, node_code
-from pipeline.paths import make_private
-from pipeline.run_lock import run_lock, typed_command
 from pipeline.runs import host, settings
 from pipeline.runs.folder import (
     ENDED,
@@ -34,6 +33,7 @@ from pipeline.runs.folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
 )
+from pipeline.runs.lock import run_lock, typed_command
 
 
 class Recording:

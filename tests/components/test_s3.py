@@ -16,7 +16,7 @@ from components.formats import recordio
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen import stores
 from components.record_example_gen.executor import RecordExampleGenExecutor
-from pipeline.beam_runners import beam_args
+from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.preflight import check_dataset
 from tests.helpers import write_pairs, write_records

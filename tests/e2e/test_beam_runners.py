@@ -28,7 +28,7 @@ from components.record_example_gen.executor import RecordExampleGenExecutor
 from evaluator_custom.component import VerificationEvaluator
 from evaluator_custom.executor import VerificationEvaluatorExecutor
 from evaluator_custom.protocol.conditions import parse_all
-from pipeline.beam_runners import beam_args
+from pipeline.beam import beam_args
 from pipeline.create import schema_text
 from serving import export
 from tests.helpers import write_pairs, write_records

@@ -28,7 +28,7 @@ from evaluator_custom.protocol.conditions import FIGURES, parse_all
 from evaluator_custom.protocol.pair_table import Judgements, PairTable, change
 from evaluator_custom.tfma_bridge import metrics
 from pipeline.create import schema_text
-from pipeline.tables import verdict_lines
+from pipeline.runs.tables import verdict_lines
 from serving import export, signatures
 from tests.helpers import jpeg
 from trainer_module import backbones

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.cli import _print_summary
+from pipeline.cli.run import print_summary
 from pipeline.config import PipelineConfig
-from pipeline.local_artifacts import open_store
+from pipeline.runs.artifacts import open_store
+from pipeline.runs.tables import tensorboard_command
 from pipeline.summary import RunSummary, summarize
-from pipeline.tables import tensorboard_command
 
 FIGURES = {
     "pairs": 600.0,
@@ -59,7 +59,7 @@ def printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def lines(**changes):
-        _print_summary(_summary(tmp_path, **changes), str(tmp_path / "runs" / "1"), str(tmp_path / "run.log"))
+        print_summary(_summary(tmp_path, **changes), str(tmp_path / "runs" / "1"), str(tmp_path / "run.log"))
         return capsys.readouterr().out.splitlines()
 
     lines.folder = tmp_path

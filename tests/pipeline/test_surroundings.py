@@ -32,7 +32,7 @@ def test_an_error_that_ctrl_c_caused_is_an_interruption(raised):
     code = f"""
 import os, signal, click
 from arcface_common.errors import DataError
-from pipeline.endings import Commands
+from pipeline.cli.endings import Commands
 
 @click.group(cls=Commands)
 def cli(): pass

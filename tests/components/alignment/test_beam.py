@@ -6,7 +6,7 @@ from arcface_common.errors import DataError
 from components.alignment import folder
 from components.alignment.folder import align_folder
 from components.alignment.settings import AlignSettings
-from pipeline.beam_runners import beam_args
+from pipeline.beam import beam_args
 from tests.components.alignment.marks import photo
 
 MARKS = AlignSettings(detector="tests.components.alignment.marks:load")

@@ -16,7 +16,7 @@ from components.datasets.inspection import inspect
 from components.datasets.kept_out import KeepOut
 from components.formats import recordio, verification_bin
 from components.formats.pair_attributes import read_pair_attributes
-from pipeline.hints import own_command
+from pipeline.cli.hints import own_command
 from tests.helpers import ROOT, jpeg
 
 IDENTITIES, IMAGES = 60, 4

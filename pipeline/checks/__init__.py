@@ -1,0 +1,1 @@
+"""What is checked before TFX is imported: the backbone, memory, places and secrets."""

@@ -1,0 +1,115 @@
+"""Paths: what is there, what can be read or written; the checks leave no trace."""
+
+import contextlib
+import os
+import stat
+import tempfile
+
+from arcface_common.errors import DataError
+
+_KINDS = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_file(path: str) -> None:
+    """Checks that a path is a regular file that can be read: a pipe would be waited for, without end.
+
+    Raises:
+      DataError: something else, or nothing.
+      OSError: it can't be read.
+    """
+    expect(path, "a file")
+    with open(path, "rb"):
+        pass
+
+
+def expect(path: str, expected: str) -> None:
+    """Checks what a path leads to.
+
+    Raises:
+      DataError: something else than `expected`, or nothing.
+      OSError: a name that the file system doesn't take.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        received = "a link to nothing" if os.path.islink(path) else f"no such {expected.removeprefix('a ')}"
+        raise DataError(f"{shown(path)}: expected {expected}. Received: {received}") from error
+    received = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+    if received != expected:
+        raise DataError(f"{shown(path)}: expected {expected}. Received: {received}")
+
+
+def check_data_files(folder: str) -> None:
+    """Checks that what has a data file's name is a file: a pipe would be waited for, without end.
+
+    Args:
+      folder: a local data set; its `train.rec`, `train.idx`, `property`, `<set>.bin` and `<set>.csv` are looked at.
+
+    Raises:
+      DataError: names the first that is something else, or leads nowhere.
+      OSError: one that can't be read.
+    """
+    for name in sorted(os.listdir(folder)):
+        if not name.startswith(".") and name.endswith(("train.rec", "train.idx", "property", ".bin", ".csv")):
+            check_file(os.path.join(folder, name))
+
+
+def check_writable(folder: str) -> None:
+    """Checks, without a trace, that a folder can be made and written into.
+
+    Args:
+      folder: a local path; it need not exist.
+
+    Raises:
+      DataError: it is no folder, lies below a file, or the file system takes no new file there.
+      OSError: a name that the file system doesn't take.
+    """
+    above = os.path.abspath(folder)
+    while not is_there(above):
+        above = os.path.dirname(above)
+    expect(above, "a folder")
+    try:
+        # A real file: `os.access` tells root that it may write to /proc. This one has no name where Linux can.
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        received = "" if above == folder else f"{shown(above)}: "
+        raise DataError(
+            f"{shown(folder)}: expected a folder that can be written to. Received: {received}{error.strerror}"
+        ) from error
+
+
+def is_there(path: str) -> bool:
+    """Whether there is something of that name; unlike `os.path.lexists`, a name that can't be is an error.
+
+    Raises:
+      OSError: a name that the file system doesn't take.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def make_private(folder: str) -> None:
+    """Makes a folder that its owner alone can enter; one that is there stays as it is.
+
+    Raises:
+      OSError: it can't be made.
+    """
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+
+
+def shown(path: str) -> str:
+    """A path as it stands, or quoted where it is empty or holds what a terminal doesn't show."""
+    return path if path and path.isprintable() else repr(path)

@@ -1,0 +1,192 @@
+"""The commands that run the pipeline here, and compile it for Kubeflow."""
+
+import dataclasses
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from arcface_common.console import say, tinted, waiting
+from pipeline.beam import RUNNERS, beam_args, check_with_beam
+from pipeline.cli.echo import echo_json
+from pipeline.cli.endings import ends_in_words
+from pipeline.cli.hints import own_command
+from pipeline.cli.paths import InputFile, InputFolder, Number, OneOf, OutputFile, OutputFolder
+from pipeline.cli.quiet import quiet
+from pipeline.presets import PRESETS, about
+
+_DEFAULT_ROOT = os.path.join("build", "run")
+
+
+_INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout")
+
+
+def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `run` and `compile` share; settings of ingest that have a flag of their own become `--set`s."""
+
+    @functools.wraps(command)
+    def with_settings(*, overrides: tuple[str, ...], **given: Any) -> None:
+        from pipeline.config_file import ConfigFile
+
+        flags = {name: given.pop(name) for name in _INGEST_FLAGS}
+        settings = tuple(f"ingest.{name}={value}" for name, value in flags.items() if value is not None)
+        path = given.pop("config")
+        file = ConfigFile.read(path) if path else ConfigFile()
+        given["preset"] = given["preset"] or file.preset
+        given["data"] = given["data"] or file.data
+        if not given["data"]:
+            raise click.UsageError("Missing option '--data'.")
+        command(overrides=(*file.overrides, *settings, *overrides), **given)
+
+    decorated: Callable[..., Any] = with_settings
+    for option in (
+        click.option("--holdout", type=Number(0, 0.5), help="Keep this share of all images out of training."),
+        click.option(
+            "--min-images-per-identity", type=click.IntRange(min=1), help="Leave out identities with fewer images."
+        ),
+        click.option(
+            "--on-bad-record",
+            type=OneOf(["fail", "quarantine"]),
+            help="End at a bad record of train.rec, which is the default, or write it aside with the reason and go on.",
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Change a setting, e.g. train.steps=200. `arcface-tfx settings` lists them.",
+        ),
+        click.option(
+            "--config",
+            type=InputFile(),
+            help="Take settings, preset and data from this YAML file, such as a run's settings.yaml; --preset, --data "
+            "and --set go before it.",
+        ),
+        click.option(
+            "--preset",
+            type=OneOf(PRESETS),
+            help="Begin with the settings of this name, which `arcface-tfx presets` lists. It must be given, unless "
+            "train.backbone is, or training starts from a backbone: then it is finetune.",
+        ),
+        click.option(
+            "--beam-arg",
+            "beam_given",
+            multiple=True,
+            metavar="--NAME=VALUE",
+            help="Pass an option to Beam; it can be given any number of times.",
+        ),
+        click.option(
+            "--beam-runner",
+            type=OneOf(list(RUNNERS)),
+            default="local",
+            show_default=True,
+            help="Run ingest, statistics, Transform's analysis and evaluation there.",
+        ),
+        click.option(
+            "--data",
+            type=click.Path(),
+            help="Train on this folder of train.rec, train.idx and the .bin sets; for `compile`, as the pods see it.",
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+@click.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
+@click.option(
+    "--root", default=_DEFAULT_ROOT, show_default=True, type=OutputFolder(), help="Write all results to this folder."
+)
+@click.option(
+    "--init-from",
+    type=InputFolder(),
+    help="Start from the backbone of a training run or an import. With --set train.steps=0 it is judged as it is.",
+)
+@pipeline_options
+@click.option("--wait", is_flag=True, help="Wait for another run in the same root, instead of ending.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def run(
+    data: str,
+    root: str,
+    init_from: str | None,
+    preset: str | None,
+    overrides: tuple[str, ...],
+    beam_runner: str,
+    beam_given: tuple[str, ...],
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Train, judge and push a model on this machine.
+
+    It runs the whole pipeline; what has not changed since the last run comes from the cache.
+    """
+    from pipeline.running import configure, prepare
+
+    config = prepare(
+        configure(data, root, preset, overrides, init_from, beam_runner=beam_runner, beam_given=beam_given)
+    )
+    if config.preset:
+        say(f"preset {config.preset}: {about(config.preset)}")
+    from pipeline.runs.recording import recorded_run
+
+    with recorded_run(config, wait) as recording, ends_in_words(recording.log):
+        from pipeline.runners.local import run_nodes
+
+        summary = run_nodes(config, recording)
+    if as_json:
+        files = {"run": recording.name, "folder": recording.folder, "log": recording.log, "noise": recording.noise}
+        echo_json({**summary.to_dict(), **files})
+    else:
+        print_summary(summary, recording.folder, recording.log)
+
+
+def print_summary(summary: Any, folder: str, log: str) -> None:
+    """Prints what a run came to, and how to ask the model.
+
+    Args:
+      summary: a RunSummary.
+      folder: of the run.
+      log: its file.
+    """
+    from pipeline.runs.tables import summary_lines
+
+    for line in ["", *summary_lines(summary, folder, log)]:
+        click.echo(tinted(line, sys.stdout))
+    place = os.path.abspath(summary.pushed or summary.model)
+    click.echo(f"\nask it:      {own_command()} embed {shlex.quote(place)} IMAGE.jpg")
+
+
+@click.command(
+    "compile", epilog="Example: arcface-tfx compile --data gs://b/ms1m --root gs://b/runs --image repo/arcface"
+)
+@click.option("--output", required=True, type=OutputFile(), help="Write the pipeline to this YAML file.")
+@click.option("--root", required=True, help="Name the folder of results as the pods see it.")
+@click.option("--image", required=True, help="Name the container image that holds this project (see the Dockerfile).")
+@pipeline_options
+def compile_(
+    output: str,
+    data: str,
+    root: str,
+    image: str,
+    preset: str | None,
+    overrides: tuple[str, ...],
+    beam_runner: str,
+    beam_given: tuple[str, ...],
+) -> None:
+    """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
+    from pipeline.checks.backbone import check_backbone
+    from pipeline.config import make_config
+
+    config = make_config(data, root, preset, overrides, here=False)
+    check_backbone(config.train, here=False)
+    config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
+    check_with_beam(config.beam_args, here=False)
+    with quiet():
+        with waiting("loading TFX"):
+            from pipeline.runners.kubeflow import compile_pipeline
+
+        compile_pipeline(config, image, output)
+    click.echo(f"{output}: written")

@@ -1,0 +1,1 @@
+"""Evaluating a model outside the pipeline: verification sets, folders of faces, searches."""

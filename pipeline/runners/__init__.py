@@ -1,0 +1,1 @@
+"""One thin runner per platform."""

@@ -1,0 +1,172 @@
+"""Holds ML Metadata to what lies on the disk, before a local run: TFX's cache believes what it says.
+
+Folders may have been removed, emptied, moved or copied since the last run. What is gone is marked so, and runs again; a
+moved root's artifacts get their new places; a blessed model that is gone is taken from where it was pushed.
+"""
+
+import collections
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import PurePath
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.console import say
+from arcface_common.errors import DataError
+from arcface_common.filesystem import folders_in
+from pipeline.config import PipelineConfig
+from pipeline.runs.artifacts import MODEL_FOLDER, holds_a_model, is_whole, open_store, served_from
+
+_PARTS_BELOW_ROOT = 4  # pipeline/<node>/<output>/<execution>
+
+
+def reconcile(config: PipelineConfig) -> None:
+    """Brings ML Metadata and the root's folders together; nobody else may be running in the root.
+
+    Args:
+      config: of the run that is about to begin.
+
+    Raises:
+      DataError: `metadata.sqlite` is damaged.
+    """
+    if not os.path.exists(config.metadata_path):
+        _set_aside_unknown(config, 0)
+        return
+    check_metadata(config.metadata_path)
+    records = _Records(open_store(config.metadata_path))
+    _set_aside_unknown(config, records.last_execution)
+    records.move(config.root)
+    records.restore_baseline()
+    records.mark_gone()
+
+
+def check_metadata(path: str) -> None:
+    """Checks that a file is a whole SQLite database.
+
+    Raises:
+      DataError: it isn't.
+    """
+    try:
+        connection = sqlite3.connect(path)
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise DataError(
+            f"{path}: expected ML Metadata's SQLite file. Move it away, or put a backup in its place: without it "
+            f"everything runs again, and the next model is a first one. Received: {found}"
+        )
+
+
+def _set_aside_unknown(config: PipelineConfig, last_execution: int) -> None:
+    """Moves output folders away whose numbers will be given again: an old `metadata.sqlite` or none counts from there.
+
+    New shards beside old ones of another number would be read together.
+    """
+    aside = os.path.join(config.root, time.strftime("unknown-%Y%m%dT%H%M%S"))
+    unknown = [
+        os.path.join(node, output, execution)
+        for node in folders_in(config.pipeline_root)
+        for output in folders_in(os.path.join(config.pipeline_root, node))
+        for execution in folders_in(os.path.join(config.pipeline_root, node, output))
+        if execution.isdecimal() and int(execution) > last_execution
+    ]
+    for folder in unknown:
+        os.makedirs(os.path.dirname(os.path.join(aside, folder)), exist_ok=True)
+        os.rename(os.path.join(config.pipeline_root, folder), os.path.join(aside, folder))
+    if unknown:
+        say(f"{config.metadata_path} knows nothing of {len(unknown)} outputs of earlier runs: moved to {aside}")
+
+
+class _Records:
+    """The artifacts in ML Metadata."""
+
+    def __init__(self, store: MetadataStore) -> None:
+        self._store = store
+        self._types = {kind.id: kind.name for kind in store.get_artifact_types()}
+        self._artifacts = store.get_artifacts()
+        self.last_execution = max((execution.id for execution in store.get_executions()), default=0)
+
+    def _of(self, kind: str) -> list[mlmd.Artifact]:
+        return [artifact for artifact in self._artifacts if self._types[artifact.type_id] == kind]
+
+    def move(self, root: str) -> None:
+        """Gives the artifacts of a root that was moved or copied the place where it is now."""
+        old_roots = set()
+        for artifact in self._artifacts:
+            old = str(PurePath(artifact.uri).parents[_PARTS_BELOW_ROOT - 1])
+            if old == root:
+                continue
+            old_roots.add(old)
+            artifact.uri = _moved(artifact.uri, old, root)
+            for value in artifact.custom_properties.values():
+                if value.string_value:
+                    value.string_value = _moved(value.string_value, old, root)
+            self._store.put_artifacts([artifact])
+        for old in sorted(old_roots):
+            say(f"{root} was {old} when it was last used: its models and examples are looked for here")
+
+    def restore_baseline(self) -> None:
+        """Puts the latest blessed model back where the evaluator looks for it, from where it was pushed."""
+        blessed = {
+            blessing.custom_properties["current_model_id"].int_value
+            for blessing in self._of("ModelBlessing")
+            if "blessed" in blessing.custom_properties and blessing.custom_properties["blessed"].int_value
+        }
+        for model in sorted(self._of("Model"), key=lambda a: a.id, reverse=True):
+            if model.id not in blessed or model.state != mlmd.Artifact.LIVE:
+                continue
+            if is_whole("Model", model):
+                return
+            source = next(filter(holds_a_model, map(served_from, self._pushed(model))), None)
+            if source:
+                target = os.path.join(model.uri, MODEL_FOLDER)
+                aside = f"{target}.restoring"
+                for folder in (target, aside):
+                    shutil.rmtree(folder, ignore_errors=True)
+                shutil.copytree(source, aside, ignore=shutil.ignore_patterns(VERIFICATION_FILE))
+                os.rename(aside, target)
+                say(f"the blessed model {target} is gone: taken from {source}, where it was pushed")
+                return
+            say(f"the blessed model {model.uri} is gone, and where it was pushed, too: nothing is compared with it")
+
+    def _pushed(self, model: mlmd.Artifact) -> list[mlmd.Artifact]:
+        """What a model was pushed as; the latest first."""
+        used = self._store.get_events_by_artifact_ids([model.id])
+        executions = [event.execution_id for event in used if event.type == mlmd.Event.INPUT]
+        events = self._store.get_events_by_execution_ids(executions) if executions else []
+        made = {event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT}
+        pushed = [artifact for artifact in self._of("PushedModel") if artifact.id in made]
+        return sorted(pushed, key=lambda a: a.id, reverse=True)
+
+    def mark_gone(self) -> None:
+        """Marks artifacts as deleted that are gone from the disk, so that TFX makes them again.
+
+        A verdict stays given, though its folder be gone: it says which model is the baseline. TFX runs the evaluator
+        again for want of the folder.
+        """
+        gone: dict[str, list[str]] = collections.defaultdict(list)
+        for artifact in self._artifacts:
+            kind = self._types[artifact.type_id]
+            if artifact.state != mlmd.Artifact.LIVE or is_whole(kind, artifact):
+                continue
+            node, output, execution = PurePath(artifact.uri).parts[-3:]
+            gone[node].append(f"{output} {execution}")
+            if kind == "ModelBlessing":
+                shutil.rmtree(artifact.uri, ignore_errors=True)
+            else:
+                artifact.state = mlmd.Artifact.DELETED
+                self._store.put_artifacts([artifact])
+        for node, outputs in gone.items():
+            say(f"{node}: what it wrote is gone ({', '.join(outputs)}): it runs again where that is needed")
+
+
+def _moved(path: str, old: str, root: str) -> str:
+    return root + path[len(old) :] if path.startswith(f"{old}{os.sep}") else path

@@ -1,0 +1,270 @@
+"""ML Metadata after folders were removed, emptied, moved, copied: what is marked, and what is put back."""
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from arcface_common.errors import DataError
+from pipeline.config import PipelineConfig
+from pipeline.runs.artifacts import open_store
+from pipeline.runs.reconcile import reconcile
+
+MODEL = ("saved_model.pb", "variables/variables.index", "assets.extra/verification.json")
+LIVE, DELETED = mlmd.Artifact.LIVE, mlmd.Artifact.DELETED
+
+
+@dataclasses.dataclass
+class Root:
+    """A root as runs leave it: real folders, and what TFX writes of them into ML Metadata."""
+
+    path: Path
+
+    @property
+    def config(self):
+        return PipelineConfig("data", str(self.path))
+
+    @property
+    def store(self):
+        return open_store(str(self.path / "metadata.sqlite"))
+
+    def add(self, execution, node, output, kind, files, split_names="", **custom):
+        """An artifact with these files in its folder; returns its number."""
+        folder = self.path / "pipeline" / node / output / str(execution)
+        folder.mkdir(parents=True)
+        for file in files:
+            _write(folder / file)
+        store = self.store
+        type_ = mlmd.ArtifactType(name=kind, properties={"split_names": mlmd.STRING})
+        artifact = mlmd.Artifact(
+            type_id=store.put_artifact_type(type_, can_add_fields=True), uri=str(folder), state=LIVE
+        )
+        if split_names:
+            artifact.properties["split_names"].string_value = split_names
+        for name, value in custom.items():
+            field = "int_value" if isinstance(value, int) else "string_value"
+            setattr(artifact.custom_properties[name], field, value)
+        (artifact.id,) = store.put_artifacts([artifact])
+        _event(store, execution, artifact.id, mlmd.Event.OUTPUT)
+        return artifact.id
+
+    def execution(self, node, *inputs):
+        """An execution that read these artifacts; returns its number."""
+        store = self.store
+        (number,) = store.put_executions(
+            [mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name=node)))]
+        )
+        for artifact in inputs:
+            _event(store, number, artifact, mlmd.Event.INPUT)
+        return number
+
+    def trained_and_pushed(self, version):
+        """A blessed model, and its push; returns the numbers of model, blessing and pushed model."""
+        execution = self.execution("Trainer")
+        model = self.add(execution, "Trainer", "model", "Model", [f"Format-Serving/{file}" for file in MODEL[:2]])
+        self.add(execution, "Trainer", "model_run", "ModelRun", [])
+        evaluation = self.execution("VerificationEvaluator", model)
+        verdict = {"blessed": 1, "current_model_id": model}
+        files = ["BLESSED", "verification.json"]
+        blessing = self.add(evaluation, "VerificationEvaluator", "blessing", "ModelBlessing", files, **verdict)
+        destination = self.path / "serving" / "arcface" / version
+        for file in MODEL:
+            _write(destination / file, f"{version} {file}")
+        push = self.execution("Pusher", model, blessing)
+        properties = {"pushed": 1, "pushed_destination": str(destination)}
+        return model, blessing, self.add(push, "Pusher", "pushed_model", "PushedModel", MODEL, **properties)
+
+    def states(self):
+        return {artifact.id: artifact.state for artifact in self.store.get_artifacts()}
+
+    def uri(self, number):
+        (artifact,) = self.store.get_artifacts_by_id([number])
+        return Path(artifact.uri)
+
+
+def _write(path, content="content"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def _event(store, execution, artifact, kind):
+    store.put_events([mlmd.Event(execution_id=execution, artifact_id=artifact, type=kind)])
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / "root"
+    path.mkdir()
+    return Root(path)
+
+
+def test_what_is_whole_stays_as_it_is(root, capsys):
+    root.trained_and_pushed("100")
+    before = root.store.get_artifacts()
+    reconcile(root.config)
+    assert root.store.get_artifacts() == before
+    assert capsys.readouterr().err == ""
+
+
+KINDS = {
+    "Examples": ("examples", ["Split-train/data-00000-of-00002.tfrecord", "Split-train/data-00001-of-00002.tfrecord"]),
+    "ExampleStatistics": ("statistics", ["Split-train/FeatureStats.pb"]),
+    "ExampleAnomalies": ("anomalies", ["Split-train/SchemaDiff.pb"]),
+    "Schema": ("schema", ["schema.pbtxt"]),
+    "TransformGraph": ("transform_graph", ["transform_fn/saved_model.pb", "transformed_metadata/schema.pbtxt"]),
+    "TransformCache": ("updated_analyzer_cache", ["cache/MANIFEST"]),
+    "Model": ("model", ["Format-Serving/saved_model.pb", "Format-Serving/variables/variables.index"]),
+    "ModelEvaluation": ("evaluation", ["verification.json", "report.html"]),
+}
+
+
+@pytest.mark.parametrize("loss", ["folder", "content", "file"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_gone_is_marked_so_once(root, capsys, kind, loss):
+    output, files = KINDS[kind]
+    splits = '["train"]' if files[0].startswith("Split-") else ""
+    lost, kept = (root.add(root.execution("Node"), "Node", output, kind, files, splits) for _ in range(2))
+    folder = root.uri(lost)
+    if loss == "file":
+        (folder / files[0]).unlink()
+    else:
+        shutil.rmtree(folder)
+        if loss == "content":
+            folder.mkdir()
+    reconcile(root.config)
+    assert root.states() == {lost: DELETED, kept: LIVE}
+    said = capsys.readouterr().err
+    assert said == f"Node: what it wrote is gone ({output} {folder.name}): it runs again where that is needed\n"
+    reconcile(root.config)
+    assert capsys.readouterr().err == ""
+
+
+def test_empty_folders_that_were_empty_are_whole(root):
+    run = root.add(root.execution("Trainer"), "Trainer", "model_run", "ModelRun", [])  # train.steps=0
+    unblessed = root.add(root.execution("Pusher"), "Pusher", "pushed_model", "PushedModel", [], pushed=0)
+    reconcile(root.config)
+    assert root.states() == {run: LIVE, unblessed: LIVE}
+    shutil.rmtree(root.uri(run))
+    reconcile(root.config)
+    assert root.states() == {run: DELETED, unblessed: LIVE}
+
+
+@pytest.mark.parametrize("loss", ["folder", "content", "file"])
+def test_a_version_that_is_gone_is_pushed_again(root, loss):
+    model, blessing, pushed = root.trained_and_pushed("100")
+    version = root.path / "serving" / "arcface" / "100"
+    if loss == "file":
+        (version / "variables" / "variables.index").unlink()
+    else:
+        shutil.rmtree(version)
+        if loss == "content":
+            version.mkdir()
+    reconcile(root.config)
+    states = root.states()
+    assert states.pop(pushed) == DELETED
+    assert set(states.values()) == {LIVE}
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_the_blessed_model_is_taken_from_where_it_was_pushed(root, capsys, served):
+    model, _, pushed = root.trained_and_pushed("100")
+    source = root.path / "serving" / "arcface" / "100"
+    if not served:
+        shutil.rmtree(source)
+        source = root.uri(pushed)
+    shutil.rmtree(root.path / "pipeline" / "Trainer")
+    reconcile(root.config)
+    restored = root.uri(model) / "Format-Serving"
+    assert sorted(path.name for path in restored.rglob("*") if path.is_file()) == ["saved_model.pb", "variables.index"]
+    assert (restored / "saved_model.pb").read_text() == (source / "saved_model.pb").read_text()
+    assert root.states()[model] == LIVE
+    assert f"the blessed model {restored} is gone: taken from {source}, where it was pushed" in capsys.readouterr().err
+
+
+def test_a_blessed_model_that_is_gone_for_good_is_no_baseline_and_the_one_before_is(root, capsys):
+    older, *_ = root.trained_and_pushed("100")
+    newer, blessing, pushed = root.trained_and_pushed("200")
+    for folder in (root.uri(older), root.uri(newer), root.uri(pushed), root.path / "serving" / "arcface" / "200"):
+        shutil.rmtree(folder)
+    reconcile(root.config)
+    states = root.states()
+    assert (states[older], states[newer], states[blessing]) == (LIVE, DELETED, LIVE)
+    assert (root.uri(older) / "Format-Serving" / "saved_model.pb").read_text().startswith("100")
+    said = capsys.readouterr().err
+    assert f"the blessed model {root.uri(newer)} is gone, and where it was pushed, too" in said
+
+
+def test_a_verdict_stays_given_and_its_emptied_folder_makes_the_evaluator_run_again(root):
+    model, blessing, _ = root.trained_and_pushed("100")
+    for path in root.uri(blessing).iterdir():
+        path.unlink()
+    reconcile(root.config)
+    assert root.states()[blessing] == LIVE  # or the next model would be a first one
+    assert not root.uri(blessing).exists()  # TFX looks for the folder, not into it
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_moved_or_copied_root_finds_its_artifacts_and_leaves_the_old_one_alone(root, capsys, copied):
+    numbers = root.trained_and_pushed("100")
+    old, new = root.path, root.path.with_name("new")
+    (shutil.copytree if copied else shutil.move)(old, new)
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    moved = Root(new)
+    reconcile(moved.config)
+    assert set(moved.states().values()) == {LIVE}
+    assert {moved.uri(number).relative_to(new).parts[0] for number in numbers} == {"pipeline"}
+    (pushed,) = moved.store.get_artifacts_by_id(numbers[2:])
+    assert pushed.custom_properties["pushed_destination"].string_value == str(new / "serving" / "arcface" / "100")
+    assert (
+        capsys.readouterr().err
+        == f"{new} was {old} when it was last used: its models and examples are looked for here\n"
+    )
+    shutil.rmtree(moved.uri(numbers[0]))
+    reconcile(moved.config)
+    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("damage", [b"SQLite format 3\0" + b"x" * 5000, b"not a database at all" * 100])
+def test_a_damaged_metadata_file_is_named_with_what_to_do(root, damage):
+    (root.path / "metadata.sqlite").write_bytes(damage)
+    with pytest.raises(DataError, match=r"metadata\.sqlite: expected ML Metadata's SQLite file\. Move it away"):
+        reconcile(root.config)
+    assert (root.path / "metadata.sqlite").read_bytes() == damage
+
+
+def test_a_torn_metadata_file_is_named(root):
+    root.trained_and_pushed("100")
+    path = root.path / "metadata.sqlite"
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(DataError, match=r"metadata\.sqlite: expected ML Metadata's SQLite file"):
+        reconcile(root.config)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_outputs_that_metadata_knows_nothing_of_are_set_aside(root, capsys, old):
+    """Their numbers are given again: new shards would come to lie beside old ones."""
+    path = root.path / "metadata.sqlite"
+    if old:
+        known = root.add(root.execution("Node"), "Node", "schema", "Schema", ["schema.pbtxt"])
+        shutil.copy(path, root.path / "backup")
+    _write(root.path / "pipeline" / "Node" / "examples" / "7" / "Split-train" / "data-00000-of-00002.tfrecord")
+    _write(root.path / "pipeline" / "Node" / ".system" / "executor_execution" / "log")
+    if not old:
+        assert not path.exists()
+    reconcile(root.config)
+    (aside,) = root.path.glob("unknown-*")
+    shards = [file.relative_to(aside) for file in aside.rglob("*.tfrecord")]
+    assert shards == [Path("Node/examples/7/Split-train/data-00000-of-00002.tfrecord")]
+    assert not (root.path / "pipeline" / "Node" / "examples" / "7").exists()
+    assert f"knows nothing of 1 outputs of earlier runs: moved to {aside}" in capsys.readouterr().err
+    if old:
+        assert root.states() == {known: LIVE}
+
+
+def test_a_new_root_has_nothing_to_reconcile(root, capsys):
+    reconcile(root.config)
+    assert list(root.path.iterdir()) == []
+    assert capsys.readouterr().err == ""
