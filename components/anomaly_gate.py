@@ -13,6 +13,7 @@ from tfx.types.standard_component_specs import ANOMALIES_KEY, ExampleValidatorSp
 from tfx.utils import io_utils, json_utils
 
 from arcface_common.errors import DataError
+from arcface_common.source_digest import source_digest
 
 
 class AnomalyGateExecutor(executor.Executor):
@@ -59,19 +60,18 @@ class AnomalyGate(component.ExampleValidator):
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(AnomalyGateExecutor)
 
-    def __init__(self, statistics: types.BaseChannel, schema: types.BaseChannel, code_version: str) -> None:
+    def __init__(self, statistics: types.BaseChannel, schema: types.BaseChannel) -> None:
         """Makes the component.
 
         Args:
           statistics: of the examples.
           schema: what they should be like.
-          code_version: digest of the source files behind the executor.
         """
         spec = AnomalyGateSpec(
             statistics=statistics,
             schema=schema,
             exclude_splits=json_utils.dumps([]),
-            code_version=code_version,
+            code_version=source_digest(__name__),
             anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
         )
         # ExampleValidator's own initializer would build the stock spec, which has no room for our parameter.

@@ -8,8 +8,11 @@ import os
 
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
+
+from arcface_common.source_digest import source_digest
 
 
 @component
@@ -24,3 +27,12 @@ def CuratedSchema(  # noqa: N802 - a component is named like a class
       code_version: digest of this module's source, for the cache key alone.
     """
     io_utils.write_string_file(os.path.join(schema.uri, "schema.pbtxt"), text)
+
+
+def curated_schema(text: str) -> BaseNode:
+    """The node that writes a schema's text.
+
+    Args:
+      text: see CuratedSchema.
+    """
+    return CuratedSchema(text=text, code_version=source_digest(__name__))

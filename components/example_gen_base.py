@@ -16,6 +16,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from arcface_common import filesystem
+from arcface_common.source_digest import source_digest
 from components import content_driver
 from components.content_digest import content_digest, memo_path
 
@@ -47,9 +48,7 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
     SPEC_CLASS = FolderExampleGenSpec
     DRIVER_CLASS = content_driver.ContentDriver
 
-    def __init__(
-        self, input_base: str, files: Sequence[str], options: dict[str, Any], *, work: str, code_version: str
-    ) -> None:
+    def __init__(self, input_base: str, files: Sequence[str], options: dict[str, Any], *, work: str) -> None:
         """Makes the spec.
 
         Args:
@@ -57,7 +56,6 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
           files: names of the files in `input_base` that the cache key stands for; one that isn't there is left out.
           options: JSON-ready values for the executor.
           work: folder that outlives a run; "" for none.
-          code_version: digest of the source files behind the executor.
         """
         splits = [example_gen_pb2.Input.Split(name=name, pattern=name) for name in files]
         spec = FolderExampleGenSpec(
@@ -66,7 +64,7 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
             output_config=example_gen_pb2.Output(),
             options=json.dumps(options, sort_keys=True),
             work=work,
-            code_version=code_version,
+            code_version=source_digest(type(self).EXECUTOR_SPEC.executor_class.__module__),
             examples=types.Channel(type=standard_artifacts.Examples),
         )
         # FileBasedExampleGen's own initializer would build the stock spec, which has no room for our parameters.

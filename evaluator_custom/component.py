@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
+from arcface_common.source_digest import source_digest
 from evaluator_custom.executor import (
     CONDITIONS_KEY,
     FOLDS_KEY,
@@ -18,6 +19,8 @@ from evaluator_custom.executor import (
 )
 from evaluator_custom.protocol.conditions import Condition, Cut
 from evaluator_custom.tfma_bridge.metrics import make_eval_config
+
+_MODULE = "evaluator_custom.tfma_bridge.embed_pairs"  # TFMA imports it by this name
 
 
 class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
@@ -65,7 +68,6 @@ class VerificationEvaluator(component.Evaluator):
         baseline_model: types.BaseChannel | None = None,
         latest_blessing: types.BaseChannel | None = None,
         training_examples: types.BaseChannel | None = None,
-        code_version: str = "",
     ) -> None:
         """Makes the component.
 
@@ -79,7 +81,6 @@ class VerificationEvaluator(component.Evaluator):
           baseline_model: the latest blessed model.
           latest_blessing: its blessing, which keeps what the best blessed model so far made of the pairs.
           training_examples: of RecordExampleGen, to say which images and people the sets share with it.
-          code_version: digest of the source files behind the executor.
         """
         spec = VerificationEvaluatorSpec(
             examples=examples,
@@ -91,10 +92,10 @@ class VerificationEvaluator(component.Evaluator):
             example_splits=json.dumps(list(sets)),
             eval_config=make_eval_config(conditions, folds),
             schema=schema,
-            module_path="evaluator_custom.tfma_bridge.embed_pairs",
+            module_path=_MODULE,
             conditions=json.dumps([str(condition) for condition in conditions]),
             folds=folds,
-            code_version=code_version,
+            code_version=source_digest(__name__, _MODULE),
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )

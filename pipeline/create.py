@@ -17,7 +17,7 @@ from tfx.types import Channel, standard_artifacts
 
 from arcface_common import features
 from components.anomaly_gate import AnomalyGate
-from components.curated_schema import CuratedSchema
+from components.curated_schema import curated_schema
 from components.pair_example_gen.component import PairExampleGen
 from components.record_example_gen.component import RecordExampleGen
 from evaluator_custom.component import VerificationEvaluator
@@ -34,7 +34,7 @@ def schema_text(name: str) -> str:
 def _schema(name: str) -> BaseNode:
     """The node that holds a curated schema."""
     node = {"examples": "ExampleSchema", "statistics": "StatisticsSchema", "pairs": "PairSchema"}[name]
-    return CuratedSchema(text=schema_text(name), code_version=node_code(node)).with_id(node)
+    return curated_schema(schema_text(name)).with_id(node)
 
 
 def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) -> pipeline.Pipeline:
@@ -48,12 +48,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
       A TFX pipeline.
     """
     # train.rec to shuffled, sharded Examples; the JPEG bytes stay as they are from here to the accelerator's host.
-    record_examples = RecordExampleGen(
-        config.data,
-        config.ingest,
-        work=config.work_dir,
-        code_version=node_code("RecordExampleGen"),
-    )
+    record_examples = RecordExampleGen(config.data, config.ingest, work=config.work_dir)
     # The verification sets, one split each.
     pair_examples = PairExampleGen(
         config.data,
@@ -61,7 +56,6 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         max_image_pixels=config.ingest.max_image_pixels,
         max_set_mb=config.evaluation.max_set_mb,
         work=config.work_dir,
-        code_version=node_code("PairExampleGen"),
     )
     # Label and key alone: statistics of image bytes would cost more than the training input.
     statistics = StatisticsGen(
@@ -76,7 +70,6 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     gate = AnomalyGate(
         statistics=statistics.outputs["statistics"],
         schema=statistics_schema.outputs["schema"],
-        code_version=node_code("ExampleValidator"),
     ).with_id("ExampleValidator")
     # Counts the identities and maps each to a class index; images pass through undecoded and are not materialized.
     transform = Transform(
@@ -125,7 +118,6 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         sets=config.evaluation.evaluated_sets,
         conditions=config.evaluation.parsed_conditions,
         folds=config.evaluation.folds,
-        code_version=node_code("VerificationEvaluator"),
     )
     # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.
     pusher = Pusher(

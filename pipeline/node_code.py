@@ -1,6 +1,6 @@
-"""Which modules each node of ours runs, and the digest of their code that is part of its cache key."""
+"""Which modules each node of ours runs, and the digest of their code, as the node asks for it itself."""
 
-from pipeline.code_version import code_version
+from arcface_common.source_digest import source_digest
 
 _SCHEMA = ("components.curated_schema",)
 NODE_MODULES = {
@@ -27,4 +27,4 @@ def node_code(node: str, backbone: str = "") -> str:
     Raises:
       DataError: a module of an own backbone is no Python.
     """
-    return code_version(*NODE_MODULES[node], backbone=backbone if node == "Trainer" else "")
+    return source_digest(*NODE_MODULES[node], backbone=backbone if node == "Trainer" else "")

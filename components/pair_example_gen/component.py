@@ -31,7 +31,6 @@ class PairExampleGen(FolderExampleGen):
         max_image_pixels: int = features.MAX_IMAGE_PIXELS,
         max_set_mb: int = features.MAX_SET_MB,
         work: str = "",
-        code_version: str = "",
     ) -> None:
         """Makes the component.
 
@@ -41,8 +40,7 @@ class PairExampleGen(FolderExampleGen):
           max_image_pixels: width times height of an image at most, known before it is decoded.
           max_set_mb: MiB of images that a set may become, whose pairs are each written with their own.
           work: folder that outlives a run, for digests of files that have not changed; "" keeps none.
-          code_version: digest of the source files behind the executor.
         """
         files = [file for name in sets for file in (f"{name}.bin", attributes_file(name))]
         options = {"sets": list(sets), "max_image_pixels": max_image_pixels, "max_set_mb": max_set_mb}
-        super().__init__(input_base, files, options, work=work, code_version=code_version)
+        super().__init__(input_base, files, options, work=work)

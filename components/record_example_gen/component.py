@@ -23,17 +23,14 @@ class RecordExampleGen(FolderExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(RecordExampleGenExecutor)
 
-    def __init__(
-        self, input_base: str, settings: IngestSettings | None = None, *, work: str = "", code_version: str = ""
-    ) -> None:
+    def __init__(self, input_base: str, settings: IngestSettings | None = None, *, work: str = "") -> None:
         """Makes the component.
 
         Args:
           input_base: folder with `train.rec` and, unless it is to be rebuilt by a scan, `train.idx`.
           settings: order, shards, and what to do about bad records.
           work: folder that outlives a run, for shards of a run that was interrupted; "" keeps none.
-          code_version: digest of the source files behind the executor.
         """
         options = (settings or IngestSettings()).to_dict()
         files = [recordio.REC_FILE, recordio.IDX_FILE]
-        super().__init__(input_base, files, options, work=work, code_version=code_version)
+        super().__init__(input_base, files, options, work=work)

@@ -1,4 +1,4 @@
-"""The page's style sheet. In Python, so that a node's digest of its source (`pipeline.code_version`) holds it."""
+"""The page's style sheet. In Python, so that `source_digest` holds it."""
 
 # Ink on white has a contrast of 16:1, muted text of 7:1 (WCAG asks for 4.5:1).
 STYLE = """

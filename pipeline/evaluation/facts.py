@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.code_version import code_version
+from arcface_common.source_digest import source_digest
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.networks.embedder import Embedder
@@ -24,5 +24,5 @@ def model_facts(embedder: "Embedder", model: str, data: Mapping[str, str], evalu
         "date": datetime.date.today().isoformat(),
         **embedder.facts(),
         **data,
-        "code of the evaluation": code_version(evaluation),
+        "code of the evaluation": source_digest(evaluation),
     }

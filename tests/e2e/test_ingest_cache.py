@@ -24,7 +24,7 @@ def _run(data, root):
         pipeline.Pipeline(
             pipeline_name="ingest",
             pipeline_root=str(root / "pipeline"),
-            components=[RecordExampleGen(str(data), work=str(root / "ingest"), code_version="1")],
+            components=[RecordExampleGen(str(data), work=str(root / "ingest"))],
             enable_cache=True,
             metadata_connection_config=connection,
             beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"],

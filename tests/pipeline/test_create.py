@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from pipeline.code_version import code_version
+from arcface_common.source_digest import source_digest
 from pipeline.config import make_config
+from pipeline.node_code import node_code
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,7 @@ def usual():
 def test_every_node_of_ours_carries_the_digest_of_its_code(usual):
     assert set(usual) == set(OURS) | NOT_OURS
     for node, modules in OURS.items():
-        assert usual[node]["code_version"] == code_version(*modules), node
+        assert usual[node]["code_version"] == source_digest(*modules) == node_code(node), node
 
 
 def _differing(config, other, local=True):

@@ -1,16 +1,17 @@
 """The digest changes with what a node runs, and with nothing else."""
 
 import importlib
+import importlib.util
 import sys
 
 import pytest
 
+from arcface_common import source_digest
 from arcface_common.errors import DataError
-from pipeline import code_version
 
 
 def test_closure_follows_imports_of_this_project_only():
-    files = code_version.source_files("trainer_module.run_fn", "trainer_module.workers.worker")
+    files = source_digest.source_files("trainer_module.run_fn", "trainer_module.workers.worker")
     assert {
         "trainer_module.training.loop",
         "trainer_module.data.images",
@@ -21,7 +22,7 @@ def test_closure_follows_imports_of_this_project_only():
 
 
 def test_evaluator_depends_on_protocol_and_metrics_but_not_on_training():
-    files = code_version.source_files("evaluator_custom.component", "evaluator_custom.tfma_bridge.embed_pairs")
+    files = source_digest.source_files("evaluator_custom.component", "evaluator_custom.tfma_bridge.embed_pairs")
     assert {
         "evaluator_custom.protocol.insightface",
         "evaluator_custom.tfma_bridge.metrics",
@@ -33,7 +34,7 @@ def test_evaluator_depends_on_protocol_and_metrics_but_not_on_training():
 
 def test_unknown_module():
     with pytest.raises(ModuleNotFoundError, match="Received: 'trainer_module.nothing'"):
-        code_version.code_version("trainer_module.nothing")
+        source_digest.source_digest("trainer_module.nothing")
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def package(tmp_path, monkeypatch):
     _write(folder / "inner", **{"__init__": "Z = 1\n", "used": '"""Words."""\nX = 1  # one\n'})
     _write(folder, **{"__init__": "W = 1\n", "node": "from made_up.inner import used\n", "unused": "Y = 1\n"})
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(code_version, "PACKAGES", ("made_up",))
+    monkeypatch.setattr(source_digest, "PACKAGES", ("made_up",))
     importlib.invalidate_caches()
     return folder
 
@@ -64,9 +65,9 @@ def _write(folder, **modules):
     ],
 )
 def test_digest_follows_the_code(package, module, source):
-    first = code_version.code_version("made_up.node")
+    first = source_digest.source_digest("made_up.node")
     (package / f"{module}.py").write_text(source)
-    assert code_version.code_version("made_up.node") != first
+    assert source_digest.source_digest("made_up.node") != first
     assert "made_up.inner.used" not in sys.modules
 
 
@@ -75,9 +76,9 @@ def test_digest_follows_the_code(package, module, source):
     [("unused", "Y = 2\n"), ("inner/used", '"""Other\nwords."""\n\nX = (1)  # the same\n'), ("node.txt", "data")],
 )
 def test_digest_follows_nothing_else(package, module, source):
-    first = code_version.code_version("made_up.node")
+    first = source_digest.source_digest("made_up.node")
     (package / f"{module}.py").write_text(source)
-    assert code_version.code_version("made_up.node") == first
+    assert source_digest.source_digest("made_up.node") == first
 
 
 def test_docstrings_of_all_kinds_are_left_out_and_other_texts_are_not(package):
@@ -88,7 +89,7 @@ def test_docstrings_of_all_kinds_are_left_out_and_other_texts_are_not(package):
     versions = []
     for words, value in (("one", "a"), ("two", "a"), ("one", "b")):
         _write(package / "inner", used=source.format(words, value))
-        versions.append(code_version.code_version("made_up.node"))
+        versions.append(source_digest.source_digest("made_up.node"))
     assert versions[0] == versions[1] != versions[2]
 
 
@@ -97,25 +98,47 @@ def test_a_settings_words_are_left_out_and_its_range_is_not(package):
     for words, least in (("one", 0), ("two", 0), ("one", 1)):
         field = f"from pydantic import Field\n\nX: int = Field(default=3, ge={least}, description={words!r})\n"
         _write(package / "inner", used=field)
-        versions.append(code_version.code_version("made_up.node"))
+        versions.append(source_digest.source_digest("made_up.node"))
     assert versions[0] == versions[1] != versions[2]
+
+
+def test_what_a_person_reads_is_left_out_and_what_is_counted_is_not(package):
+    source = (
+        "from arcface_common.console import progress, say as tell\n"
+        "def read(files):\n"
+        "    tell(f'{0} {{len(files)}}')\n"
+        "    if not files: raise ValueError(f'{0}', {1})\n"
+        "    return [x for x in progress(files, total={1}, description='{0}')]\n"
+    )
+    versions = []
+    for words, value in (("one", 1), ("two", 1), ("one", 2)):
+        _write(package / "inner", used=source.format(words, value))
+        versions.append(source_digest.source_digest("made_up.node"))
+    assert versions[0] == versions[1] != versions[2]
+    # A function of that name which is no console's counts with all that it is told.
+    for words in ("one", "two"):
+        _write(package / "inner", used=f"from made_up.inner.own import say\nsay({words!r})\n")
+        versions.append(source_digest.source_digest("made_up.node"))
+    assert versions[-2] != versions[-1]
 
 
 def test_data_beside_a_module_that_reads_resources_counts(package):
     _write(package / "inner", used="import importlib.resources\n")
     (package / "inner" / "page.html").write_text("one")
     (package / "else.html").write_text("one")
-    first = code_version.code_version("made_up.node")
+    first = source_digest.source_digest("made_up.node")
     (package / "else.html").write_text("two")
-    assert code_version.code_version("made_up.node") == first
+    assert source_digest.source_digest("made_up.node") == first
     (package / "inner" / "page.html").write_text("two")
-    assert code_version.code_version("made_up.node") != first
+    assert source_digest.source_digest("made_up.node") != first
 
 
 def test_what_only_talks_is_in_no_digest():
     for modules in (["trainer_module.run_fn"], ["components.record_example_gen.executor"], ["serving.pusher"]):
-        files = code_version.source_files(*modules)
+        files = source_digest.source_files(*modules)
         assert not {"arcface_common.console", "arcface_common.errors"} & set(files)
+    for module in source_digest._WITHOUT_RESULT:
+        assert importlib.util.find_spec(module), module
 
 
 def test_an_own_backbone_counts_with_what_it_imports_from_its_package(tmp_path, monkeypatch):
@@ -126,9 +149,9 @@ def test_an_own_backbone_counts_with_what_it_imports_from_its_package(tmp_path, 
     importlib.invalidate_caches()
 
     def version(backbone="own_faces.net:build"):
-        return code_version.code_version("trainer_module.workers.worker", backbone=backbone)
+        return source_digest.source_digest("trainer_module.workers.worker", backbone=backbone)
 
-    assert set(code_version.source_files("own_faces.net", own="own_faces.net")) == {
+    assert set(source_digest.source_files("own_faces.net", own="own_faces.net")) == {
         "own_faces",
         "own_faces.net",
         "own_faces.layers",
@@ -149,15 +172,15 @@ def test_an_own_backbone_in_no_package_counts_with_its_folder(tmp_path, monkeypa
         _write(tmp_path / folder, **{name: "import layers_beside\nimport yaml\n", "layers_beside": "A = 1\n"})
         monkeypatch.syspath_prepend(tmp_path / folder)
     importlib.invalidate_caches()
-    assert set(code_version.source_files("net_in_mine", own="net_in_mine")) == {"net_in_mine", "layers_beside"}
-    assert set(code_version.source_files("net_in_site", own="net_in_site")) == {"net_in_site"}
+    assert set(source_digest.source_files("net_in_mine", own="net_in_mine")) == {"net_in_mine", "layers_beside"}
+    assert set(source_digest.source_files("net_in_site", own="net_in_site")) == {"net_in_site"}
 
 
 def test_an_own_backbone_that_is_not_here_or_no_python(tmp_path, monkeypatch):
-    plain = code_version.code_version("trainer_module.workers.worker")
-    assert code_version.code_version("trainer_module.workers.worker", backbone="nowhere.net:build") == plain
+    plain = source_digest.source_digest("trainer_module.workers.worker")
+    assert source_digest.source_digest("trainer_module.workers.worker", backbone="nowhere.net:build") == plain
     (tmp_path / "torn_net.py").write_text("def build(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     with pytest.raises(DataError, match=r"torn_net\.py: expected a Python module. Received: invalid syntax"):
-        code_version.code_version("trainer_module.workers.worker", backbone="torn_net:build")
+        source_digest.source_digest("trainer_module.workers.worker", backbone="torn_net:build")

@@ -1,8 +1,8 @@
 """A digest of the source code behind a node.
 
 TFX keys its cache by a node's properties, not by the code that runs: an edited `run_fn` would stay cached, and the old
-model would be pushed. So each node of ours carries this digest as a property. It is made of syntax trees, so that a
-reworded docstring, comment or setting doesn't train a model again.
+model would be pushed. So each node of ours carries this digest as a property. It is made of syntax trees without what
+a person reads, so that a reworded docstring, comment, setting, error or line of progress trains no model again.
 """
 
 import ast
@@ -15,14 +15,15 @@ from collections.abc import Iterator
 from arcface_common.errors import DataError
 from arcface_common.packages import PACKAGES
 
-# They show how work goes, say what is wrong and end processes: no result of a node depends on them.
+# They show how work goes, say what is wrong, end processes or make keys: no result of a node depends on them.
+_TALK = ("arcface_common.console", "arcface_common.run_log")
 _WITHOUT_RESULT = frozenset(
-    f"arcface_common.{name}" for name in ("console", "errors", "folders", "name_text", "processes", "run_log")
+    (*_TALK, *(f"arcface_common.{name}" for name in ("errors", "name_text", "processes", "setting", "source_digest")))
 )
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def code_version(*modules: str, backbone: str = "") -> str:
+def source_digest(*modules: str, backbone: str = "") -> str:
     """Digest of some modules' code and of every module of this project that they import, directly or not.
 
     A module that asks `importlib.resources` counts with the data files in its folder.
@@ -120,7 +121,7 @@ def _own_places(own: str, package: str = "") -> list[pathlib.Path]:
 
 @functools.cache
 def _read(source: bytes, path: str) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
-    """A module's syntax tree without docstrings and words of settings, as text, and its imports, all of them.
+    """A module's syntax tree without what a person reads, as text, and its imports, all of them.
 
     Raises:
       DataError: it's no Python.
@@ -129,15 +130,35 @@ def _read(source: bytes, path: str) -> tuple[str, list[ast.Import | ast.ImportFr
         tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:
         raise DataError(f"{path}: expected a Python module. Received: {error}") from error
-    imports = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            imports.append(node)
-        elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+    nodes = list(ast.walk(tree))
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    talk = {
+        alias.asname or alias.name
+        for node in imports
+        if isinstance(node, ast.ImportFrom) and node.module in _TALK
+        for alias in node.names
+    }
+    for node in nodes:
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
-            node.keywords = [given for given in node.keywords if given.arg != "description"]
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            _drop_texts(node.exc)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in talk:
+                _drop_texts(node)
+            elif node.func.id == "Field":
+                node.keywords = [given for given in node.keywords if given.arg != "description"]
     return ast.dump(tree), imports
+
+
+def _drop_texts(call: ast.Call) -> None:
+    """Takes the texts out of a call's arguments; what else it is given, such as what progress is made over, stays."""
+    call.args = [given for given in call.args if not _is_text(given)]
+    call.keywords = [given for given in call.keywords if not _is_text(given.value)]
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _imports(path: pathlib.Path, name: str) -> Iterator[str]:
