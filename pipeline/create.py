@@ -5,14 +5,13 @@ import importlib.resources
 import tensorflow_data_validation as tfdv
 from tfx.components.pusher.component import Pusher
 from tfx.components.statistics_gen.component import StatisticsGen
-from tfx.components.trainer.component import Trainer
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata, pipeline
-from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 
 from arcface_common import features
@@ -20,9 +19,11 @@ from components.anomaly_gate import AnomalyGate
 from components.curated_schema import curated_schema
 from components.pair_example_gen.component import PairExampleGen
 from components.record_example_gen.component import RecordExampleGen
+from components.trainer.component import Trainer
 from evaluator_custom.component import VerificationEvaluator
 from pipeline.config import PipelineConfig
 from pipeline.node_code import node_code
+from serving.exporter.component import Exporter
 from serving.pusher import CheckedPusherExecutor
 
 
@@ -62,8 +63,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         examples=record_examples.outputs["examples"],
         stats_options=tfdv.StatsOptions(feature_allowlist=[features.LABEL, features.KEY]),
     )
-    example_schema = _schema("examples")
-    # A second schema, without the image: the first one would report it as dropped.
+    # A schema without the image: the one for training would report it as dropped.
     statistics_schema = _schema("statistics")
     pair_schema = _schema("pairs")
     # Anomalies stop the pipeline here, before an hour of training.
@@ -71,36 +71,17 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         statistics=statistics.outputs["statistics"],
         schema=statistics_schema.outputs["schema"],
     ).with_id("ExampleValidator")
-    # Counts the identities and maps each to a class index; images pass through undecoded and are not materialized.
-    transform = Transform(
-        examples=record_examples.outputs["examples"],
-        schema=example_schema.outputs["schema"],
-        preprocessing_fn="trainer_module.preprocessing.preprocessing_fn",
-        custom_config={"code_version": node_code("Transform")},
-        materialize=False,
-        disable_statistics=True,
+    # A checkpoint, trained or given, as the SavedModel that is evaluated and served.
+    training = _training(config, record_examples, gate, metadata_path) if config.train.steps else []
+    exporter = Exporter(
+        max_image_pixels=config.train.max_image_pixels,
+        code_version=node_code("Exporter", config.train.backbone),
+        model_run=training[-1].outputs["model_run"] if training else None,
+        # A local run hands the folder over by the environment: its digest stands for it in the key.
+        start="" if training or metadata_path else config.train.init_from,
+        start_digest="" if training else config.init_digest,
     )
-    transform.add_upstream_node(gate)
-    # Trains on one worker or many and exports the SavedModel.
-    trainer = Trainer(
-        examples=record_examples.outputs["examples"],
-        schema=example_schema.outputs["schema"],
-        transform_graph=transform.outputs["transform_graph"],
-        run_fn="trainer_module.run_fn.run_fn",
-        # The hold-out split only shows how training goes: what a model is judged by are identities that it never saw.
-        # Without one, TFX still wants the name of a split that is there; `run_fn` evaluates nothing on it then.
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT], num_steps=config.train.steps),
-        eval_args=trainer_pb2.EvalArgs(
-            splits=[features.HOLDOUT_SPLIT if config.ingest.holdout else features.TRAIN_SPLIT]
-        ),
-        custom_config={
-            # A local run hands the other settings over by the environment; a container has its properties alone.
-            "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),
-            "any_size": config.ingest.any_size,
-            "init_digest": config.init_digest,
-            "code_version": node_code("Trainer", config.train.backbone),
-        },
-    )
+    exporter.add_upstream_node(gate)
     # What the candidate is compared with; the blessing remembers the best model so far.
     latest_blessed = Resolver(
         strategy_class=LatestBlessedModelStrategy,
@@ -110,7 +91,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     # 10-fold verification; blesses a model that fulfils every condition.
     evaluator = VerificationEvaluator(
         examples=pair_examples.outputs["examples"],
-        model=trainer.outputs["model"],
+        model=exporter.outputs["model"],
         baseline_model=latest_blessed.outputs["model"],
         latest_blessing=latest_blessed.outputs["model_blessing"],
         training_examples=record_examples.outputs["examples"],
@@ -121,7 +102,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     )
     # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.
     pusher = Pusher(
-        model=trainer.outputs["model"],
+        model=exporter.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
@@ -136,12 +117,11 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
             record_examples,
             pair_examples,
             statistics,
-            example_schema,
             statistics_schema,
             pair_schema,
             gate,
-            transform,
-            trainer,
+            *training,
+            exporter,
             latest_blessed,
             evaluator,
             pusher,
@@ -150,3 +130,33 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         metadata_connection_config=metadata.sqlite_metadata_connection_config(metadata_path) if metadata_path else None,
         beam_pipeline_args=list(config.beam_args),
     )
+
+
+def _training(config: PipelineConfig, examples: BaseNode, gate: BaseNode, metadata_path: str | None) -> list[BaseNode]:
+    """The nodes of a training, which wait for the gate; the Trainer is the last one."""
+    schema = _schema("examples")
+    # Counts the identities and maps each to a class index; images pass through undecoded and are not materialized.
+    transform = Transform(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="trainer_module.preprocessing.preprocessing_fn",
+        custom_config={"code_version": node_code("Transform")},
+        materialize=False,
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(gate)
+    # Trains on one worker or many.
+    trainer = Trainer(
+        examples=examples.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        steps=config.train.steps,
+        holdout=bool(config.ingest.holdout),
+        custom_config={
+            # A local run hands the other settings over by the environment; a container has its properties alone.
+            "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),
+            "any_size": config.ingest.any_size,
+            "init_digest": config.init_digest,
+            "code_version": node_code("Trainer", config.train.backbone),
+        },
+    )
+    return [schema, transform, trainer]

@@ -13,7 +13,15 @@ from arcface_common.setting import Options, Text, Whole, refuse_unused, require,
 Strategy = Literal["mirrored", "central"]
 
 # Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
-_WITHOUT_RESULT = ("init_from", "join_cluster", "check_memory", "start_timeout_s", "log_every", "holdout_every")
+_WITHOUT_RESULT = (
+    "init_from",
+    "join_cluster",
+    "check_memory",
+    "start_timeout_s",
+    "log_every",
+    "holdout_every",
+    "max_image_pixels",  # the Exporter's
+)
 HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
 
 
@@ -166,5 +174,11 @@ class TrainSettings:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `to_dict`; of `result_settings` too, where HANDED_OVER tells the other fields."""
         missing = [name for name in _WITHOUT_RESULT if name not in values]
-        told = json.loads(os.environ[HANDED_OVER]) if missing else {}
+        told = handed_over() if missing else {}
         return cls(**{name: told[name] for name in missing}, **values)
+
+
+def handed_over() -> dict[str, Any]:
+    """The fields that `TrainSettings.hand_over` told this process by the environment."""
+    told: dict[str, Any] = json.loads(os.environ[HANDED_OVER])
+    return told

@@ -7,15 +7,15 @@ import re
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from arcface_common.artifacts import SAVED_MODEL_FILE, VERIFICATION_FILE
+from arcface_common.artifacts import METADATA_FILE, SAVED_MODEL_FILE, VERIFICATION_FILE
 
 MODEL_FOLDER = "Format-Serving"  # TFX's name
 _SHARD = re.compile(r".*-\d{5}-of-(?P<shards>\d{5})\b.*")
 _SAVED_MODEL = (SAVED_MODEL_FILE, os.path.join("variables", "variables.index"))
-# Files without which an artifact is of no use. One that isn't named must hold a file; a ModelRun may be: nothing is
-# trained where a model is only judged.
+# Files without which an artifact is of no use. One that isn't named must hold a file.
 _FILES = {
     "Model": tuple(os.path.join(MODEL_FOLDER, file) for file in _SAVED_MODEL),
+    "ModelRun": (METADATA_FILE, os.path.join("checkpoint", "model.index")),
     "ModelEvaluation": (VERIFICATION_FILE,),
     "ModelBlessing": (VERIFICATION_FILE,),
     "Schema": ("schema.pbtxt",),
@@ -37,7 +37,7 @@ def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:
       kind: its type's name.
       artifact: with its local folder as `uri`.
     """
-    if kind == "ModelRun" or (kind == "PushedModel" and not _pushed_to(artifact)):
+    if kind == "PushedModel" and not _pushed_to(artifact):
         return os.path.isdir(artifact.uri)
     if kind == "PushedModel":
         return holds_a_model(artifact.uri) and holds_a_model(_pushed_to(artifact))

@@ -57,7 +57,7 @@ def test_a_root_survives_what_happens_to_roots(tmp_path):
         out, seen = run.communicate()
         assert run.returncode == 0, seen
     first = json.loads(out)
-    assert len(_ran(first)) == 11
+    assert len(_ran(first)) == 12
     version = Path(first["pushed"])
     assert version.parent == root / "serving" / "arcface"
 
@@ -76,9 +76,10 @@ def test_a_root_survives_what_happens_to_roots(tmp_path):
 
     # What is served is removed, and the blessed model with its training run: it comes back from the pusher's own copy.
     shutil.rmtree(moved / "serving")
-    shutil.rmtree(moved / "pipeline" / "Trainer")
+    for node in ("Trainer", "Exporter"):
+        shutil.rmtree(moved / "pipeline" / node)
     last, seen = _run(data, moved)
-    assert _ran(last) == {"Trainer", "VerificationEvaluator", "Pusher"}, seen
+    assert _ran(last) == {"Trainer", "Exporter", "VerificationEvaluator", "Pusher"}, seen
     assert "Pusher: what it wrote is gone" in seen
     assert "the blessed model" in seen
     assert set(last["verification"]["baseline"]) == {"lfw"}

@@ -19,7 +19,8 @@ OURS = {
     "PairSchema": ("components.curated_schema",),
     "ExampleValidator": ("components.anomaly_gate",),
     "Transform": ("trainer_module.preprocessing",),
-    "Trainer": ("trainer_module.run_fn", "trainer_module.workers.worker"),
+    "Trainer": ("components.trainer.executor", "trainer_module.workers.worker"),
+    "Exporter": ("serving.exporter.executor",),
     "VerificationEvaluator": ("evaluator_custom.component", "evaluator_custom.tfma_bridge.embed_pairs"),
     "Pusher": ("serving.pusher",),
 }
@@ -60,6 +61,16 @@ def test_what_training_starts_from_is_in_the_trainers_key(usual):
     assert _differing(config, dataclasses.replace(config, init_digest="c0ffee")) == {"Trainer"}
 
 
+def test_a_checkpoint_that_is_not_trained_is_exported_without_training(usual):
+    config = make_config("data", "root", "finetune", ["train.steps=0", "train.init_from=/imported"], here=False)
+    config = dataclasses.replace(config, init_digest="c0ffee")
+    local, container = _properties(config), _properties(config, local=False)
+    assert set(usual) - set(local) == {"ExampleSchema", "Transform", "Trainer"}
+    # The folder's digest stands for it in a local run's key; a container is told all by its properties.
+    assert (local["Exporter"]["start"], local["Exporter"]["start_digest"]) == ("", "c0ffee")
+    assert container["Exporter"]["start"] == "/imported"
+
+
 @pytest.mark.parametrize("setting", ["train.log_every=1", "train.start_timeout_s=1", "train.holdout_every=1"])
 def test_what_changes_no_result_is_in_no_key(setting):
     used = ["train.workers=2", "ingest.holdout=0.1"]
@@ -76,6 +87,7 @@ def test_what_changes_no_result_is_in_no_key(setting):
         ("train.steps=7", {"Trainer"}),
         ("train.shuffle_buffer=7", {"Trainer"}),
         ("train.workers=2", {"Trainer"}),
+        ("train.max_image_pixels=9999", {"Exporter"}),
         ("ingest.seed=2", {"RecordExampleGen"}),
         ("ingest.decode=true", {"RecordExampleGen"}),
         ("evaluation.conditions=[lfw.tar >= 0]", {"VerificationEvaluator"}),
@@ -93,7 +105,7 @@ def test_an_own_backbones_code_is_in_the_trainers_key(tmp_path, monkeypatch):
     one = _properties(config)
     (tmp_path / "net_of_mine.py").write_text("WIDTH = 2\n")
     two = _properties(config)
-    assert {node for node in one if one[node] != two[node]} == {"Trainer"}
+    assert {node for node in one if one[node] != two[node]} == {"Trainer", "Exporter"}
 
 
 def test_an_edited_schema_is_in_its_nodes_key(usual, monkeypatch):

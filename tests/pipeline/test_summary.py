@@ -153,7 +153,7 @@ def _a_run(runs, run, records, accuracy, **pushed):
     runs.add(run, "RecordExampleGen", cached, "Examples", {"x": ""}, records=records, identities=3)
     runs.add(run, "PairExampleGen", cached, "Examples", {"y": ""}, pairs=3)
     runs.add(run, "LatestBlessedModel", complete, type_="tfx.dsl.components.common.resolver.Resolver")
-    runs.add(run, "Trainer", complete, "Model", {"Format-Serving/saved_model.pb": ""})
+    runs.add(run, "Exporter", complete, "Model", {"Format-Serving/saved_model.pb": ""})
     runs.add(run, "VerificationEvaluator", complete, "ModelEvaluation", {"verification.json": figures})
     runs.add(run, "Pusher", complete, "PushedModel", **pushed)
 
@@ -168,12 +168,12 @@ def test_a_summary_is_of_the_run_that_is_asked_for(tmp_path):
     assert (one.ingest["records"], two.ingest["records"]) == (10, 20)
     assert (one.pushed, one.already_served) == (destination, True)
     assert (two.pushed, two.already_served) == (None, False)
-    assert Path(one.model).parts[-4:-2] == ("one", "Trainer")
+    assert Path(one.model).parts[-4:-2] == ("one", "Exporter")
     assert one.nodes == {
         "RecordExampleGen": "cached",
         "PairExampleGen": "cached",
         "LatestBlessedModel": "resolved",
-        "Trainer": "ran",
+        "Exporter": "ran",
         "VerificationEvaluator": "ran",
         "Pusher": "ran",
     }

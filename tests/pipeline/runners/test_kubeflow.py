@@ -15,6 +15,7 @@ NODES = {
     "ExampleValidator",
     "Transform",
     "Trainer",
+    "Exporter",
     "VerificationEvaluator",
     "Pusher",
 }
@@ -52,3 +53,4 @@ def test_containers_run_our_image_and_training_waits_for_the_gate(compiled):
     tasks = spec["root"]["dag"]["tasks"]
     assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
     assert "Transform" in tasks["Trainer"]["dependentTasks"]
+    assert "Trainer" in tasks["Exporter"]["dependentTasks"]

@@ -1,0 +1,1 @@
+"""The node that trains: Examples and Transform's graph to a checkpoint."""
