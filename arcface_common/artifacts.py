@@ -9,6 +9,9 @@ REFERENCE_FILE = "reference_embeddings.npy"
 VERIFICATION_FILE = "verification.json"  # figures and thresholds, added when the model is pushed
 IMPORTED_MODEL = "saved_model"  # an import's SavedModel, beside its checkpoint
 
+# Beside the splits of train Examples: "Split-train/<shard>" -> records.
+RECORD_COUNTS_FILE = "record_counts.json"
+
 # Beside folders of faces.
 FACES_FILE = "faces.csv"  # `align`: what became of each photo
 SHEET_FILE = "rejected.html"  # `align`: those that gave no crop

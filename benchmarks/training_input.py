@@ -103,6 +103,7 @@ def datasets(jpegs: list[bytes], patterns: list[str], graph: str) -> dict[str, S
     import tensorflow as tf
 
     from trainer_module.data.input_pipeline import decode_batch, training_batches
+    from trainer_module.data.split import Split
     from trainer_module.settings import TrainSettings
 
     def default_dct(image_bytes: tf.Tensor) -> tf.Tensor:
@@ -117,7 +118,7 @@ def datasets(jpegs: list[bytes], patterns: list[str], graph: str) -> dict[str, S
 
     in_memory = tf.data.Dataset.from_tensor_slices(jpegs).cache().repeat().batch(BATCH, drop_remainder=True)
     return {
-        "input": side(training_batches(patterns, graph, TrainSettings(batch_size=BATCH))),
+        "input": side(training_batches(Split(patterns, graph), TrainSettings(batch_size=BATCH))),
         "decoding": side(in_memory.map(lambda image_bytes: decode_batch(image_bytes, BATCH))),
         "default DCT": side(in_memory.map(default_dct)),
     }
@@ -159,10 +160,11 @@ def sustained(turns: dict[str, list[float]]) -> list[tuple[str, str, str]]:
 def first_batch_seconds(patterns: list[str], graph: str, batch_size: int) -> float:
     """From calling `training_batches` to its first batch, imports done, in a process that never called it before."""
     from trainer_module.data.input_pipeline import training_batches
+    from trainer_module.data.split import Split
     from trainer_module.settings import TrainSettings
 
     begin = time.perf_counter()
-    next(iter(training_batches(patterns, graph, TrainSettings(batch_size=batch_size))))
+    next(iter(training_batches(Split(patterns, graph), TrainSettings(batch_size=batch_size))))
     return time.perf_counter() - begin
 
 

@@ -72,6 +72,11 @@ class PipelineConfig:
         return os.path.join(self.root, "ingest")
 
     @property
+    def training_dir(self) -> str:
+        """Folder of the Trainer that outlives a run: what a training that was stopped goes on from."""
+        return os.path.join(self.root, "training")
+
+    @property
     def metadata_path(self) -> str:
         """ML Metadata's SQLite file of a local run."""
         return os.path.join(self.root, "metadata.sqlite")

@@ -151,6 +151,7 @@ def _training(config: PipelineConfig, examples: BaseNode, gate: BaseNode, metada
         transform_graph=transform.outputs["transform_graph"],
         steps=config.train.steps,
         holdout=bool(config.ingest.holdout),
+        work=config.training_dir if metadata_path else "",
         custom_config={
             # A local run hands the other settings over by the environment; a container has its properties alone.
             "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),

@@ -6,8 +6,9 @@ from arcface_common.errors import DataError
 from arcface_common.features import FEWEST_IDENTITIES
 from arcface_common.model_metadata import ModelMetadata
 from trainer_module import backbones
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
-from trainer_module.training import loop
+from trainer_module.training import loop, resumption
 from trainer_module.training.state import number_of_classes
 from trainer_module.workers import distribution
 from trainer_module.workers.cluster import given_task
@@ -22,7 +23,8 @@ def run_fn(fn_args: Any) -> None:
         decide the result: the environment tells the others), `["any_size"]` whether
         images may have other sizes than 112x112; `train_files` are globs of the train split, `eval_files` of the
         hold-out split, or the same again if there is none; `model_run_dir` receives checkpoint, `model.json`,
-        TensorBoard, curve and `holdout.json`.
+        TensorBoard, curve and `holdout.json`; `working_dir`, if there is one, keeps what a training that is stopped
+        goes on from, and goes when it ends.
 
     Raises:
       DataError: TF_CONFIG names a cluster that the settings don't, or there are images of one identity alone.
@@ -30,23 +32,28 @@ def run_fn(fn_args: Any) -> None:
     """
     settings = TrainSettings.from_dict(fn_args.custom_config["settings"])
     joined = given_task(settings)  # before TensorFlow starts a server for whatever stands there
+    train, evaluated = (
+        Split(list(files), fn_args.transform_graph_path, fn_args.custom_config["any_size"])
+        for files in (fn_args.train_files, fn_args.eval_files)
+    )
+    classes = number_of_classes(fn_args.transform_graph_path)
+    if classes < FEWEST_IDENTITIES:
+        raise DataError(f"training: expected images of two identities or more to tell apart. Received: of {classes}")
     job = TrainingJob(
-        train_patterns=list(fn_args.train_files),
-        transform_graph=fn_args.transform_graph_path,
+        train=train,
         run_dir=fn_args.model_run_dir,
         settings=settings,
         # TFX insists on a split to evaluate on; where there is no hold-out split, it is told the train split.
-        holdout_patterns=[] if fn_args.eval_files == fn_args.train_files else list(fn_args.eval_files),
-        any_size=fn_args.custom_config["any_size"],
+        holdout=None if evaluated == train else evaluated,
+        # The hosts of a cluster that was joined share no folder, and so don't know where the others would go on.
+        work_dir="" if joined else fn_args.working_dir or "",
     )
-    classes = number_of_classes(job.transform_graph)
-    if classes < FEWEST_IDENTITIES:
-        raise DataError(f"training: expected images of two identities or more to tell apart. Received: of {classes}")
     if settings.workers > 1:
         distribution.run_workers(job, joined)
     else:
         loop.train(job)
     _metadata(settings, classes).write(job.run_dir)
+    resumption.finish(job.work_dir, job.run_dir)
 
 
 def _metadata(settings: TrainSettings, classes: int) -> ModelMetadata:

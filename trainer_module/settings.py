@@ -20,6 +20,7 @@ _WITHOUT_RESULT = (
     "start_timeout_s",
     "log_every",
     "holdout_every",
+    "checkpoint_every",
     "max_image_pixels",  # the Exporter's
 )
 HANDED_OVER = "ARCFACE_TFX_TRAIN"  # the environment variable by which a local run tells them to `run_fn`
@@ -123,7 +124,10 @@ class TrainSettings:
         default=300.0, gt=0, description="Seconds that the workers may take to find each other before all are stopped."
     )
     shuffle_buffer: Whole = Field(
-        default=4096, ge=1, description="Encoded records that are shuffled; 4,096 of 7 KB are 29 MB."
+        default=4096,
+        ge=1,
+        description="Encoded records that are shuffled at a time; 4,096 of 7 KB are 29 MB, and three times as much is "
+        "held.",
     )
     log_every: Whole = Field(default=20, ge=1, description="Steps between two points in TensorBoard.")
     holdout_every: Whole = Field(
@@ -132,6 +136,12 @@ class TrainSettings:
         description="Steps between two passes over the hold-out split, if there is one (ingest.holdout); 0 makes "
         "only the one at the end. At 1% of MS1M, 58,000 images, every 2,000 steps of 512 costs 2% of "
         "the time.",
+    )
+    checkpoint_every: Whole = Field(
+        default=0,
+        ge=0,
+        description="Steps between two checkpoints of a local run, from the last of which a training that was stopped "
+        "goes on. 0 takes one every ten minutes.",
     )
     seed: Whole = Field(default=1, ge=0, description="Seed of weights, data order and flips.")
 

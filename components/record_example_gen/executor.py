@@ -11,6 +11,7 @@ from tfx import types
 from tfx.types import artifact_utils
 
 from arcface_common import filesystem
+from arcface_common.artifacts import RECORD_COUNTS_FILE
 from arcface_common.console import say
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
 from arcface_common.errors import DataError
@@ -144,6 +145,8 @@ def _publish(
     identities = np.unique(np.concatenate([np.unique(content.labels) for content in contents])).astype(np.int64)
     save(IDENTITIES_FILE, identities)
     save(IMAGE_DIGESTS_FILE, np.unique(np.concatenate([content.digests for content in contents])))
+    counts = {task.name: len(content.keys) for task, content in zip(tasks, contents, strict=True)}
+    filesystem.write_file(os.path.join(examples.uri, RECORD_COUNTS_FILE), json.dumps(counts).encode(), store.aside)
     bad = sorted(entry for content in contents for entry in content.bad)
     in_split = dict.fromkeys((TRAIN_SPLIT, HOLDOUT_SPLIT), 0)
     for task, content in zip(tasks, contents, strict=True):

@@ -7,18 +7,19 @@ from tfx.components.trainer import component
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import trainer_pb2
 from tfx.types import standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ChannelParameter
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import json_utils
 
 from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
-from components.trainer.executor import TrainerExecutor
+from components.trainer.executor import WORK_KEY, TrainerExecutor
 
 RUN_FN = "trainer_module.run_fn.run_fn"
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
-    """The Trainer's spec without a model: the Exporter makes that."""
+    """The Trainer's spec without a model, which the Exporter makes, and with a folder that outlives a run."""
 
+    PARAMETERS = {**standard_component_specs.TrainerSpec.PARAMETERS, WORK_KEY: ExecutionParameter(type=str)}
     OUTPUTS = {standard_component_specs.MODEL_RUN_KEY: ChannelParameter(type=standard_artifacts.ModelRun)}
 
 
@@ -42,6 +43,7 @@ class Trainer(component.Trainer):
         custom_config: dict[str, Any],
         *,
         holdout: bool = False,
+        work: str = "",
     ) -> None:
         """Makes the component.
 
@@ -52,6 +54,7 @@ class Trainer(component.Trainer):
           custom_config: JSON-ready; what `run_fn` reads, and what else belongs to the cache key.
           holdout: there is a hold-out split, which only shows how training goes. A model is judged by identities that
             it never saw.
+          work: folder in which a training that was stopped finds where it was; empty begins anew.
         """
         # Without one, TFX still wants the name of a split that is there; `run_fn` evaluates nothing on it then.
         evaluated = HOLDOUT_SPLIT if holdout else TRAIN_SPLIT
@@ -62,6 +65,7 @@ class Trainer(component.Trainer):
             eval_args=trainer_pb2.EvalArgs(splits=[evaluated]),
             run_fn=RUN_FN,
             custom_config=json_utils.dumps(custom_config),
+            work=work,
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )
         # Trainer's own initializer would build the stock spec, which insists on a model.

@@ -1,17 +1,32 @@
 """Executor of the Trainer."""
 
+import hashlib
+import json
+import os
 from typing import Any
 
 from tfx import types
 from tfx.components.trainer import executor, fn_args_utils
 from tfx.types import artifact_utils
-from tfx.types.standard_component_specs import MODEL_RUN_KEY
+from tfx.types.standard_component_specs import (
+    CUSTOM_CONFIG_KEY,
+    EVAL_ARGS_KEY,
+    EXAMPLES_KEY,
+    MODEL_RUN_KEY,
+    TRAIN_ARGS_KEY,
+    TRANSFORM_GRAPH_KEY,
+)
 
 from trainer_module.run_fn import run_fn
 
+WORK_KEY = "work"
+
 
 class TrainerExecutor(executor.GenericExecutor):
-    """Runs `run_fn`; TFX's own insists on a SavedModel."""
+    """Runs `run_fn`; TFX's own insists on a SavedModel.
+
+    In the folder `work` a training that was stopped finds where it was, if all is as it was.
+    """
 
     def Do(  # noqa: N802 - TFX's name
         self,
@@ -27,4 +42,13 @@ class TrainerExecutor(executor.GenericExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties)
         fn_args.model_run_dir = artifact_utils.get_single_uri(output_dict[MODEL_RUN_KEY])
+        if exec_properties[WORK_KEY]:
+            fn_args.working_dir = os.path.join(exec_properties[WORK_KEY], _name(input_dict, exec_properties))
         run_fn(fn_args)
+
+
+def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> str:
+    """A name that goes by all that decides what training comes to, as TFX's cache key does."""
+    inputs = [artifact.id for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY) for artifact in input_dict[key]]
+    parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY, CUSTOM_CONFIG_KEY))]
+    return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

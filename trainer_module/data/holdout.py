@@ -12,10 +12,12 @@ import tf_keras
 
 from arcface_common import filesystem
 from arcface_common.console import progress
+from arcface_common.features import PixelFormat
 from trainer_module.data.images import to_input
-from trainer_module.data.input_pipeline import holdout_batches, images_that_decode, shards
+from trainer_module.data.input_pipeline import holdout_batches, images_that_decode
+from trainer_module.data.split import Split
 from trainer_module.heads import Head
-from trainer_module.workers.job import TrainingJob
+from trainer_module.settings import TrainSettings
 
 HOLDOUT_FILE = "holdout.json"  # beside the checkpoint
 
@@ -49,7 +51,12 @@ class HoldoutEvaluation:
     """
 
     def __init__(
-        self, strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: Head, job: TrainingJob
+        self,
+        strategy: tf.distribute.Strategy,
+        backbone: tf_keras.Model,
+        head: Head,
+        split: Split,
+        settings: TrainSettings,
     ) -> None:
         """Counts the images and builds the input.
 
@@ -57,22 +64,17 @@ class HoldoutEvaluation:
           strategy: what the variables were made under.
           backbone: float32 [N, 112, 112, 3] -> float32 [N, D].
           head: the class centres.
-          job: with `holdout_patterns`.
+          split: the hold-out split.
+          settings: batch size and pixels.
 
         Raises:
           FileNotFoundError: no shard matches.
         """
-        files = shards(job.holdout_patterns)
-        count = tf.data.TFRecordDataset(files).reduce(tf.constant(0, tf.int64), lambda n, _: n + 1)
-        self._steps = math.ceil(int(count) / job.settings.batch_size)
-        self._batch_size = job.settings.batch_size
-        batches = strategy.distribute_datasets_from_function(
-            lambda context: holdout_batches(
-                job.holdout_patterns, job.transform_graph, job.settings, context, job.any_size
-            )
-        )
+        self._steps = math.ceil(sum(split.record_counts()) / settings.batch_size)
+        self._batch_size = settings.batch_size
+        batches = strategy.distribute_datasets_from_function(lambda context: holdout_batches(split, settings, context))
         self._iterator = iter(batches)
-        self._step = _make_step(strategy, backbone, head, job)
+        self._step = _make_step(strategy, backbone, head, settings.pixel_format())
 
     def evaluate(self, step: int, show: bool) -> HoldoutResult:
         """One pass over the split.
@@ -94,10 +96,9 @@ class HoldoutEvaluation:
 
 
 def _make_step(
-    strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: Head, job: TrainingJob
+    strategy: tf.distribute.Strategy, backbone: tf_keras.Model, head: Head, pixel_format: PixelFormat
 ) -> Callable[[Iterator[Any]], tf.Tensor]:
     """A function of a distributed iterator that gives float32 (hits, images), summed over replicas."""
-    pixel_format = job.settings.pixel_format()
 
     def one_replica(pixels: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
         nearest = head.nearest(backbone(to_input(pixels, pixel_format), training=False))

@@ -12,37 +12,37 @@ import tensorflow_transform as tft
 from arcface_common import features
 from arcface_common.errors import DataError, in_short
 from arcface_common.features import CHANNELS, IMAGE_SIZE
+from trainer_module.data import order
 from trainer_module.data.images import decode_stored, fit, over_batch
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 
 
-def shards(file_patterns: list[str]) -> list[str]:
-    """The files of a split, sorted.
+def _serialized(split: Split, settings: TrainSettings, first_record: int) -> tf.data.Dataset:
+    """All epochs of encoded records in their order, from a record on.
 
-    Raises:
-      FileNotFoundError: no shard matches.
+    Only encoded records are ever held for shuffling: a decoded image takes 37 KB, an encoded one 7 KB.
     """
-    files = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
-    if not files:
-        raise FileNotFoundError(f"expected TFRecord shards of a split. Received: patterns={file_patterns!r}")
-    return files
+    files = split.shards()
+    # Where nothing is behind, nobody need know how many records there are.
+    place = order.place_of(first_record, split.record_counts(), settings.seed) if first_record else order.Place(0, 0, 0)
+    paths = tf.constant(files)
 
+    def one_shard(epoch: tf.Tensor, shard: tf.Tensor) -> tf.data.Dataset:
+        def shuffled(window: tf.Tensor, records: tf.Tensor) -> tf.Tensor:
+            taken = order.window_order(tf.size(records, tf.int64), settings.seed, epoch, shard, window)
+            return tf.gather(records, taken)
 
-def _serialized(files: list[str], settings: TrainSettings) -> tf.data.Dataset:
-    """All epochs of encoded records, each in an order of its own: shards first, then a bounded window of records.
-
-    The shards are a global permutation already (RecordExampleGen), so that the window need not be large. Only encoded
-    records are ever shuffled: a decoded image takes 37 KB, an encoded one 7 KB.
-    """
+        windows = tf.data.TFRecordDataset(paths[shard]).batch(settings.shuffle_buffer).enumerate()
+        return windows.map(shuffled)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        seed = epoch + settings.seed
-        order = tf.data.Dataset.from_tensor_slices(files)
-        order = order.shuffle(len(files), seed=seed, reshuffle_each_iteration=False)
-        records = tf.data.TFRecordDataset(order)
-        return records.shuffle(settings.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+        shards = order.shard_order(len(files), settings.seed, epoch)
+        shards = shards[tf.where(epoch == place.epoch, place.shards, 0) :]
+        return tf.data.Dataset.from_tensor_slices(shards).flat_map(lambda shard: one_shard(epoch, shard))
 
-    return tf.data.Dataset.range(tf.int64.max).flat_map(one_epoch)
+    windows = tf.data.Dataset.range(place.epoch, tf.int64.max).flat_map(one_epoch)
+    return windows.prefetch(1).unbatch().skip(place.records)
 
 
 def _parser(transform_graph: str) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
@@ -123,25 +123,21 @@ def mirror(pixels: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
 
 
 def training_batches(
-    file_patterns: list[str],
-    transform_graph: str,
+    split: Split,
     settings: TrainSettings,
     context: tf.distribute.InputContext | None = None,
     first_step: int = 0,
-    any_size: bool = False,
 ) -> tf.data.Dataset:
     """Batches of one replica, without end.
 
-    Global batch k holds records k*B .. (k+1)*B-1 of the order that the seed determines; pipeline i of n takes every
-    n-th of them. So the images of a step are the same on one worker or many, and resuming is skipping.
+    Global batch k holds records k*B .. (k+1)*B-1 of the order that the seed determines (see `order`); pipeline i of n
+    takes every n-th of them. So the images of a step are the same on one worker or many, and after a resumption.
 
     Args:
-      file_patterns: globs of the train split's shards.
-      transform_graph: path of Transform's output.
+      split: what is trained on.
       settings: batch size, seed, flips and window size.
       context: which input pipeline of how many this is; None is the only one.
       first_step: steps that were trained already.
-      any_size: images may have other sizes than 112x112, and are resized.
 
     Returns:
       (uint8 [B, 112, 112, 3] RGB, int64 [B] class index, bool [B] to be mirrored), B = batch size / replicas. The step
@@ -150,8 +146,7 @@ def training_batches(
     Raises:
       FileNotFoundError: no shard matches.
     """
-    files = shards(file_patterns)
-    parse = _parser(transform_graph)
+    parse = _parser(split.transform_graph)
     pipelines, pipeline, per_replica = _share(settings, context)
     replicas = settings.batch_size // (per_replica * pipelines)  # of this pipeline
 
@@ -166,31 +161,25 @@ def training_batches(
 
     def load(index: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image_bytes, class_index = parse(records)
-        return decode_batch(image_bytes, per_replica, any_size), class_index, mirrored(index)
+        return decode_batch(image_bytes, per_replica, split.any_size), class_index, mirrored(index)
 
-    records = _serialized(files, settings).skip(first_step * settings.batch_size).shard(pipelines, pipeline)
+    records = _serialized(split, settings, first_step * settings.batch_size).shard(pipelines, pipeline)
     batches = records.batch(per_replica, drop_remainder=True).enumerate()
     batches = batches.map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
     return batches.with_options(_options())
 
 
 def holdout_batches(
-    file_patterns: list[str],
-    transform_graph: str,
-    settings: TrainSettings,
-    context: tf.distribute.InputContext | None = None,
-    any_size: bool = False,
+    split: Split, settings: TrainSettings, context: tf.distribute.InputContext | None = None
 ) -> tf.data.Dataset:
     """Batches of one replica over the hold-out split in file order, again and again.
 
     The last global batch is filled up, so that every replica gets equally many batches: ceil(images / batch size).
 
     Args:
-      file_patterns: globs of the hold-out split's shards.
-      transform_graph: path of Transform's output.
+      split: the hold-out split.
       settings: batch size.
       context: which input pipeline of how many this is; None is the only one.
-      any_size: images may have other sizes than 112x112, and are resized.
 
     Returns:
       (uint8 [B, 112, 112, 3] RGB, int64 [B] class index), B = batch size / replicas. The class is -1 where an image
@@ -199,8 +188,7 @@ def holdout_batches(
     Raises:
       FileNotFoundError: no shard matches.
     """
-    files = shards(file_patterns)
-    parse = _parser(transform_graph)
+    parse = _parser(split.transform_graph)
     pipelines, pipeline, per_replica = _share(settings, context)
 
     def parse_full(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -211,10 +199,10 @@ def holdout_batches(
         unknown = tf.constant(-1, tf.int64)
         return tf.gather(image_bytes, taken), tf.where(places < images, tf.gather(class_index, taken), unknown)
 
-    examples = tf.data.TFRecordDataset(files).batch(settings.batch_size).map(parse_full).unbatch()
+    examples = tf.data.TFRecordDataset(split.shards()).batch(settings.batch_size).map(parse_full).unbatch()
     batches = examples.shard(pipelines, pipeline).batch(per_replica, drop_remainder=True).repeat()
     batches = batches.map(
-        lambda image_bytes, class_index: (decode_batch(image_bytes, per_replica, any_size), class_index),
+        lambda image_bytes, class_index: (decode_batch(image_bytes, per_replica, split.any_size), class_index),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return batches.prefetch(2).with_options(_options())

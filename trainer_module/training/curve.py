@@ -37,10 +37,11 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Point))
 class Curve:
     """Collects points; of a longer training, every second, fourth ... is kept, and always the last one."""
 
-    def __init__(self) -> None:
-        """An empty curve."""
-        self._batches: list[Point] = []
-        self._holdout: list[Point] = []
+    def __init__(self, points: Iterable[Point] = ()) -> None:
+        """A curve of points, or an empty one."""
+        self._batches, self._holdout = list[Point](), list[Point]()
+        for point in points:
+            (self._batches if point.holdout_top_1 is None else self._holdout).append(point)
 
     def batch(self, step: int, loss: float, top_1: float) -> None:
         """Adds what a step's batch came to."""

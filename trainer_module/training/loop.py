@@ -4,29 +4,33 @@ tf_keras layers with an own loop, since Keras 3's `fit` fails under MultiWorkerM
 """
 
 import contextlib
-import os
 import time
 
 import tensorflow as tf
 import tqdm
 
-from arcface_common.console import progress
+from arcface_common.console import progress, say
 from trainer_module.data.holdout import HoldoutEvaluation
 from trainer_module.data.input_pipeline import images_that_decode, training_batches
+from trainer_module.training import resumption
 from trainer_module.training.curve import Curve
 from trainer_module.training.hooks import Hook, Metrics, is_due
 from trainer_module.training.hooks.finite import FiniteLoss
 from trainer_module.training.hooks.judge import JudgeHoldout
-from trainer_module.training.hooks.keep import KeepCheckpoint
+from trainer_module.training.hooks.keep import KeepProgress, KeepResult
 from trainer_module.training.hooks.tell import SaveCurve, Tell
 from trainer_module.training.state import TrainState, create_state, number_of_classes
 from trainer_module.training.step import make_train_step
+from trainer_module.training.stopping import stop_asked
 from trainer_module.workers import distribution
 from trainer_module.workers.job import TrainingJob
 
 
 def train(job: TrainingJob) -> None:
-    """Trains; writes `checkpoint`, `tensorboard`, `curve.csv` and, with a hold-out split, `holdout.json` to `run_dir`.
+    """Trains, or goes on with a training that was stopped.
+
+    Writes `checkpoint/`, `curve.csv` and, with a hold-out split, `holdout.json` to `run_dir`; `tensorboard/` too, or to
+    `work_dir` if there is one.
 
     Deterministic by seed on one CPU process up to the order of floating-point sums in multi-threaded kernels.
 
@@ -36,60 +40,74 @@ def train(job: TrainingJob) -> None:
     settings = job.settings
     strategy = distribution.make_strategy(settings)
     with strategy.scope():
-        state = create_state(settings, number_of_classes(job.transform_graph))
+        state = create_state(settings, number_of_classes(job.train.transform_graph))
+        begun, curve = resumption.resume(state, job.work_dir)
     batches = strategy.distribute_datasets_from_function(
-        lambda context: training_batches(
-            job.train_patterns, job.transform_graph, settings, context, any_size=job.any_size
-        )
+        lambda context: training_batches(job.train, settings, context, first_step=begun)
     )
     step, iterator = make_train_step(strategy, state, settings), iter(batches)
     # Who joined a cluster has a run of its own on each host, and each keeps the model.
     is_chief = settings.join_cluster or distribution.is_chief(strategy)
+    if begun and is_chief:
+        say(f"  training goes on from step {begun:,} of {settings.steps:,}")
     images = settings.steps * settings.batch_size
-    bar = progress(total=images, description="training", unit="img", leave=True, disable=not is_chief)
-    with _summaries(job.run_dir, is_chief), bar:
-        hooks = _hooks(job, strategy, state, bar, is_chief)
-        hooks_seconds, began = 0.0, time.monotonic()
-        for done in range(1, settings.steps + 1):
+    bar = progress(
+        total=images,
+        initial=begun * settings.batch_size,
+        description="training",
+        unit="img",
+        leave=True,
+        disable=not is_chief,
+    )
+    # Several workers would stop at different steps, and wait for each other.
+    stopping = stop_asked(listen=bool(job.work_dir) and settings.workers == 1)
+    with stopping as stops, _summaries(job, is_chief), bar:
+        keep = KeepProgress(strategy, curve, job.work_dir, settings, is_chief=is_chief)
+        hooks = _hooks(job, strategy, state, curve, bar, is_chief) + ([keep] if job.work_dir else [])
+        hooks_seconds, since = 0.0, time.monotonic()
+        for done in range(begun + 1, settings.steps + 1):
             with images_that_decode():
                 values = step(iterator)
-            if done == 1:
+            if done == begun + 1:
                 distribution.mark_started()
             bar.update(settings.batch_size)
             due = [hook for hook in hooks if is_due(hook, done, settings.steps)]
             if due:
                 floats = {name: float(value) for name, value in values.items()}  # waits until the step is done
                 paused = time.monotonic()
-                metrics = Metrics(floats, paused - began - hooks_seconds)
+                metrics = Metrics(floats, done - begun, paused - since - hooks_seconds)
                 for hook in due:
                     hook(done, state, metrics)
                 hooks_seconds += time.monotonic() - paused
+            if stops() and done < settings.steps:
+                keep.write(done, state)
+                say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
+                break
 
 
 def _hooks(
-    job: TrainingJob, strategy: tf.distribute.Strategy, state: TrainState, bar: tqdm.tqdm, is_chief: bool
+    job: TrainingJob, strategy: tf.distribute.Strategy, state: TrainState, curve: Curve, bar: tqdm.tqdm, is_chief: bool
 ) -> list[Hook]:
     """This process's hooks, in the order of their calls: the chief has all, others the collective ones."""
     settings, run_dir = job.settings, job.run_dir
-    curve, shown = Curve(), dict[str, str]()
+    shown = dict[str, str]()
 
     def show(name: str, value: str) -> None:
         shown[name] = value
         bar.set_postfix(shown, refresh=False)
 
     hooks: list[Hook] = [FiniteLoss(settings.log_every), Tell(settings, curve, show)]
-    if job.holdout_patterns:
-        holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job)
+    if job.holdout:
+        holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job.holdout, settings)
         hooks.append(JudgeHoldout(settings.holdout_every, holdout, curve, show, run_dir, is_chief=is_chief))
-    hooks += [KeepCheckpoint(run_dir, is_chief=is_chief), SaveCurve(curve, run_dir)]
+    hooks += [KeepResult(run_dir, is_chief=is_chief), SaveCurve(curve, run_dir)]
     return [hook for hook in hooks if hook.collective or is_chief]
 
 
-def _summaries(run_dir: str, is_chief: bool) -> contextlib.AbstractContextManager[None]:
-    """TensorBoard's events go to `tensorboard/`, those of the chief alone."""
+def _summaries(job: TrainingJob, is_chief: bool) -> contextlib.AbstractContextManager[None]:
+    """TensorBoard's events, of the chief alone."""
     if not is_chief:
         return contextlib.nullcontext()
-    writer: contextlib.AbstractContextManager[None] = tf.summary.create_file_writer(
-        os.path.join(run_dir, "tensorboard")
-    ).as_default()
+    folder = resumption.tensorboard_folder(job.work_dir, job.run_dir)
+    writer: contextlib.AbstractContextManager[None] = tf.summary.create_file_writer(folder).as_default()
     return writer

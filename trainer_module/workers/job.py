@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Self
 
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 
 
@@ -12,20 +13,19 @@ class TrainingJob:
     """What a worker process needs to train; travels to it as JSON.
 
     Attributes:
-      train_patterns: globs of the train split's TFRecord shards.
-      transform_graph: path of Transform's output.
-      run_dir: receives `checkpoint/` and `tensorboard/`.
+      train: the split that is trained on.
+      run_dir: receives what the training comes to.
       settings: how to train.
-      holdout_patterns: globs of the hold-out split's shards; none evaluates nothing while training.
-      any_size: images may have other sizes than 112x112, and are resized.
+      holdout: the hold-out split; None evaluates nothing while training.
+      work_dir: receives what lets a training go on that was stopped, and TensorBoard's events until it ends; empty
+        keeps none, and a training that was stopped begins anew.
     """
 
-    train_patterns: list[str]
-    transform_graph: str
+    train: Split
     run_dir: str
     settings: TrainSettings
-    holdout_patterns: list[str] = dataclasses.field(default_factory=list)
-    any_size: bool = False
+    holdout: Split | None = None
+    work_dir: str = ""
 
     def to_json(self) -> str:
         """The job as JSON text."""
@@ -35,4 +35,7 @@ class TrainingJob:
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
         values = json.loads(text)
-        return cls(**{**values, "settings": TrainSettings.from_dict(values["settings"])})
+        values["settings"] = TrainSettings.from_dict(values["settings"])
+        for name in ("train", "holdout"):
+            values[name] = values[name] and Split(**values[name])
+        return cls(**values)

@@ -10,6 +10,7 @@ import pytest
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers.job import TrainingJob
 
@@ -33,12 +34,12 @@ def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("holdout")
     write_shards(folder / "train", [(jpeg(label), label) for label in LABELS], shards=2)
     write_shards(folder / "holdout", _held(), shards=2)
+    graph = write_transform_graph(folder, LABELS)
     return TrainingJob(
-        train_patterns=[str(folder / "train" / "*.tfrecord")],
-        transform_graph=write_transform_graph(folder, LABELS),
+        train=Split([str(folder / "train" / "*.tfrecord")], graph),
         run_dir=str(folder / "run"),
         settings=SETTINGS,
-        holdout_patterns=[str(folder / "holdout" / "*.tfrecord")],
+        holdout=Split([str(folder / "holdout" / "*.tfrecord")], graph),
     )
 
 
@@ -70,7 +71,7 @@ def _counted(job):
     backbone = backbones.build(job.settings.backbone, **job.settings.build_options())
     checkpoints.read_backbone(backbone, job.run_dir)
     centres = tf.train.load_variable(checkpoints.path_in(job.run_dir), "head/centres/.ATTRIBUTES/VARIABLE_VALUE")
-    vocabulary = [int(v) for v in tft.TFTransformOutput(job.transform_graph).vocabulary_by_name("identity")]
+    vocabulary = [int(v) for v in tft.TFTransformOutput(job.train.transform_graph).vocabulary_by_name("identity")]
     pixels = np.stack([decode_face(tf.constant(image)) for image, _ in _held()])
     embeddings = backbone(to_input(pixels, job.settings.pixel_format()), training=False).numpy()
     found = np.argmax(embeddings @ (centres / np.linalg.norm(centres, axis=0)), axis=1)
@@ -119,14 +120,14 @@ def test_evaluating_does_not_change_what_is_learned(job, tmp_path):
     from trainer_module.training import checkpoints, loop
 
     weights = []
-    for name, patterns in (("with", job.holdout_patterns), ("without", [])):
+    for name, holdout in (("with", job.holdout), ("without", None)):
         settings = dataclasses.replace(job.settings, norm="batch", steps=4)
         run_dir = str(tmp_path / name)
-        loop.train(dataclasses.replace(job, run_dir=run_dir, settings=settings, holdout_patterns=patterns))
+        loop.train(dataclasses.replace(job, run_dir=run_dir, settings=settings, holdout=holdout))
         reader = tf.train.load_checkpoint(checkpoints.path_in(run_dir))
         names = sorted(n for n in reader.get_variable_to_shape_map() if n.startswith(("backbone", "head")))
         weights.append({n: reader.get_tensor(n) for n in names})
-        assert os.path.exists(os.path.join(run_dir, "holdout.json")) == bool(patterns)
+        assert os.path.exists(os.path.join(run_dir, "holdout.json")) == bool(holdout)
     assert weights[0].keys() == weights[1].keys()
     for name in weights[0]:
         if weights[0][name].dtype.kind == "f":
@@ -142,7 +143,7 @@ def test_no_image_that_counts(job, tmp_path):
             job,
             run_dir=str(tmp_path / "run"),
             settings=dataclasses.replace(job.settings, steps=1),
-            holdout_patterns=[str(tmp_path / "strangers" / "*.tfrecord")],
+            holdout=Split([str(tmp_path / "strangers" / "*.tfrecord")], job.train.transform_graph),
         )
     )
     found = json.loads((tmp_path / "run" / "holdout.json").read_text())

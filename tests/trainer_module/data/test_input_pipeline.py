@@ -19,6 +19,7 @@ from trainer_module.data.input_pipeline import (
     mirror,
     training_batches,
 )
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 
 LABELS = [100, 7, 7, 300, 300, 300, 7, 300] * 3  # gaps, as in a cleaned list
@@ -33,12 +34,12 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("input")
     write_shards(folder / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=3)
     write_shards(folder / "holdout", [(jpeg(100 + i), label) for i, label in enumerate(HELD)], shards=2)
-    return [str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS)
+    return Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS))
 
 
 @pytest.fixture(scope="module")
 def held(data):
-    return [data[0][0].replace("train", "holdout")], data[1]
+    return Split([data.patterns[0].replace("train", "holdout")], data.transform_graph)
 
 
 def _take(dataset, batches):
@@ -53,19 +54,19 @@ def _which(pixels, first=0, count=24):
 
 
 def test_an_epoch_holds_every_image_once_with_its_class(data):
-    pixels, classes, mirrored = _take(training_batches(*data, SETTINGS), 3)
+    pixels, classes, mirrored = _take(training_batches(data, SETTINGS), 3)
     assert pixels.dtype == np.uint8
     assert not mirrored.any()
     order = _which(pixels)
     assert sorted(order) == list(range(24))
-    vocabulary = [int(v) for v in tft.TFTransformOutput(data[1]).vocabulary_by_name("identity")]
+    vocabulary = [int(v) for v in tft.TFTransformOutput(data.transform_graph).vocabulary_by_name("identity")]
     assert set(vocabulary) == set(LABELS)
     assert [vocabulary[c] for c in classes] == [LABELS[i] for i in order]
 
 
 def test_epochs_differ_and_runs_do_not(data):
-    first, _, _ = _take(training_batches(*data, SETTINGS), 6)
-    again, _, _ = _take(training_batches(*data, SETTINGS), 6)
+    first, _, _ = _take(training_batches(data, SETTINGS), 6)
+    again, _, _ = _take(training_batches(data, SETTINGS), 6)
     np.testing.assert_array_equal(first, again)
     order = _which(first)
     assert order[:24] != order[24:]
@@ -75,7 +76,7 @@ def test_epochs_differ_and_runs_do_not(data):
 def test_shards_come_in_another_order_in_each_epoch(data):
     """With a window of one record nothing else mixes them."""
     settings = TrainSettings(**{**SETTINGS.to_dict(), "shuffle_buffer": 1})
-    order = np.array(_which(_take(training_batches(*data, settings), 18)[0])).reshape(6, 3, 8)
+    order = np.array(_which(_take(training_batches(data, settings), 18)[0])).reshape(6, 3, 8)
     shards = order // 8
     assert (shards == shards[:, :, :1]).all()
     assert (np.sort(shards[:, :, 0]) == np.arange(3)).all()
@@ -83,31 +84,33 @@ def test_shards_come_in_another_order_in_each_epoch(data):
     assert (order % 8 == np.arange(8)).all()
 
 
-def test_resuming_is_skipping(data):
-    whole = _take(training_batches(*data, FLIPPING), 6)
-    rest = _take(training_batches(*data, FLIPPING, first_step=2), 4)
+@pytest.mark.parametrize("first_step", [1, 2, 3, 4, 5])
+def test_a_training_goes_on_with_the_next_batch(data, first_step):
+    """Three batches are an epoch, one is a shard; a window has 6 of its 8 records."""
+    whole = _take(training_batches(data, FLIPPING), 6)
+    rest = _take(training_batches(data, FLIPPING, first_step=first_step), 6 - first_step)
     for part, all_of_it in zip(rest, whole, strict=True):
-        np.testing.assert_array_equal(part, all_of_it[16:])
+        np.testing.assert_array_equal(part, all_of_it[8 * first_step :])
 
 
 @pytest.mark.parametrize("first_step", [0, 1])
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_two_workers_see_what_one_would(data, replicas, first_step):
     """Two input pipelines that feed one or two replicas each."""
-    whole = _take(training_batches(*data, FLIPPING), 3 + first_step)
+    whole = _take(training_batches(data, FLIPPING), 3 + first_step)
     contexts = [tf.distribute.InputContext(2, worker, 2 * replicas) for worker in (0, 1)]
-    parts = [_take(training_batches(*data, FLIPPING, context, first_step), 3 * replicas) for context in contexts]
+    parts = [_take(training_batches(data, FLIPPING, context, first_step), 3 * replicas) for context in contexts]
     assert parts[0][0].shape == parts[1][0].shape == (12, 112, 112, 3)
     for ours, theirs in zip(zip(*parts, strict=True), whole, strict=True):
         np.testing.assert_array_equal(np.stack(ours, axis=1).reshape(-1, *theirs.shape[1:]), theirs[8 * first_step :])
 
 
 def test_half_of_the_images_are_mirrored_and_others_each_time(data):
-    _, _, mirrored = _take(training_batches(*data, TrainSettings(**{**FLIPPING.to_dict(), "batch_size": 24})), 60)
+    _, _, mirrored = _take(training_batches(data, TrainSettings(**{**FLIPPING.to_dict(), "batch_size": 24})), 60)
     assert 0.47 < mirrored.mean() < 0.53  # 1,440 draws: a standard deviation of 0.013
     assert 0.47 < (mirrored[:-24] == mirrored[24:]).mean() < 0.53
-    _, _, other = _take(training_batches(*data, TrainSettings(**{**FLIPPING.to_dict(), "seed": 6})), 6)
-    _, _, first = _take(training_batches(*data, FLIPPING), 6)
+    _, _, other = _take(training_batches(data, TrainSettings(**{**FLIPPING.to_dict(), "seed": 6})), 6)
+    _, _, first = _take(training_batches(data, FLIPPING), 6)
     assert (first != other).any()
 
 
@@ -159,11 +162,8 @@ def test_another_size_is_an_error_where_it_is_not_asked_for(images):
 def test_batches_of_any_size(tmp_path):
     write_shards(tmp_path / "train", [(jpeg(i, size=(112, 96)[i % 2]), i % 2) for i in range(8)], shards=1)
     settings = TrainSettings(batch_size=8)
-    patterns, graph = [str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, [0, 1])
-    for batches in (
-        training_batches(patterns, graph, settings, any_size=True),
-        holdout_batches(patterns, graph, settings, any_size=True),
-    ):
+    split = Split([str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, [0, 1]), any_size=True)
+    for batches in (training_batches(split, settings), holdout_batches(split, settings)):
         pixels, *_ = next(iter(batches))
         assert pixels.shape == (8, 112, 112, 3)
 
@@ -174,10 +174,10 @@ def test_the_hold_out_split_comes_whole_to_any_number_of_workers(held, workers, 
     settings = TrainSettings(batch_size=batch_size)
     batches = -(-len(HELD) // batch_size)
     contexts = [tf.distribute.InputContext(workers, worker, workers) for worker in range(workers)]
-    parts = [_take(holdout_batches(*held, settings, context), batches) for context in contexts]
+    parts = [_take(holdout_batches(held, settings, context), batches) for context in contexts]
     pixels, classes = (np.stack(own, axis=1).reshape(-1, *own[0].shape[1:]) for own in zip(*parts, strict=True))
     assert len(classes) == batches * batch_size
-    vocabulary = [int(v) for v in tft.TFTransformOutput(held[1]).vocabulary_by_name("identity")]
+    vocabulary = [int(v) for v in tft.TFTransformOutput(held.transform_graph).vocabulary_by_name("identity")]
     expected = [vocabulary.index(label) if label in vocabulary else -1 for label in HELD]
     assert list(classes) == expected + [-1] * (len(classes) - len(HELD))
     assert _which(pixels[: len(HELD)], 100, len(HELD)) == list(range(100, 100 + len(HELD)))
@@ -185,7 +185,7 @@ def test_the_hold_out_split_comes_whole_to_any_number_of_workers(held, workers, 
 
 def test_the_hold_out_split_begins_anew_after_each_pass(held):
     settings = TrainSettings(batch_size=4)
-    _, classes = _take(holdout_batches(*held, settings), 4)
+    _, classes = _take(holdout_batches(held, settings), 4)
     np.testing.assert_array_equal(classes[:8], classes[8:])
 
 
@@ -194,7 +194,7 @@ def test_no_shards(data, make):
     with pytest.raises(
         FileNotFoundError, match=r"expected TFRecord shards of a split\. Received: patterns=\['/nowhere"
     ):
-        make(["/nowhere/*"], data[1], SETTINGS)
+        make(Split(["/nowhere/*"], data.transform_graph), SETTINGS)
 
 
 @pytest.mark.parametrize("any_size", [False, True])
@@ -204,7 +204,7 @@ def test_an_image_that_is_damaged_inside_is_said_to_be_one(data, tmp_path, any_s
     damaged = bytearray(whole.getvalue())
     damaged[200:260] = b"\xff" * 60  # header and end are right
     write_shards(tmp_path / "train", [(bytes(damaged), 7)] * 8, shards=1)
-    batches = iter(training_batches([str(tmp_path / "train" / "*")], data[1], SETTINGS, any_size=any_size))
+    batches = iter(training_batches(Split([str(tmp_path / "train" / "*")], data.transform_graph, any_size), SETTINGS))
     step = tf.function(lambda: next(batches))  # as in the training step
     message = (
         r"^training records: expected images that decode; --set ingest\.decode=true finds .* Received: Invalid PNG"

@@ -16,5 +16,5 @@ def test_a_hook_is_called_each_so_many_steps_and_after_the_last(every, expected)
 def test_a_loss_that_is_no_number_ends_training_and_says_what_to_try(loss):
     expected = rf"train.learning_rate, .* train.warmup_steps or train.clip_norm. Received: loss={loss} at step 3"
     with pytest.raises(FloatingPointError, match=expected):
-        FiniteLoss(1)(3, None, Metrics({"loss": loss}, 1.0))
-    FiniteLoss(1)(3, None, Metrics({"loss": 1e30}, 1.0))
+        FiniteLoss(1)(3, None, Metrics({"loss": loss}, 3, 1.0))
+    FiniteLoss(1)(3, None, Metrics({"loss": 1e30}, 3, 1.0))

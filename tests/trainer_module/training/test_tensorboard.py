@@ -5,6 +5,7 @@ import pytest
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers.job import TrainingJob
 
@@ -37,8 +38,7 @@ def _curves(tmp_path, workers):
 
     write_shards(tmp_path / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=2)
     job = TrainingJob(
-        train_patterns=[str(tmp_path / "train" / "*.tfrecord")],
-        transform_graph=write_transform_graph(tmp_path, LABELS),
+        train=Split([str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, LABELS)),
         run_dir=str(tmp_path / "run"),
         settings=dataclasses.replace(SETTINGS, workers=workers),
     )

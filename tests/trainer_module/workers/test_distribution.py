@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from arcface_common.console import noise_to
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers import distribution
 from trainer_module.workers.cluster import Task
@@ -20,15 +21,14 @@ from trainer_module.workers.job import TrainingJob
 
 def _job(tmp_path, **settings):
     return TrainingJob(
-        train_patterns=[str(tmp_path / "nothing-*")],
-        transform_graph=str(tmp_path / "no_graph"),
+        train=Split([str(tmp_path / "nothing-*")], str(tmp_path / "no_graph")),
         run_dir=str(tmp_path / "run"),
         settings=TrainSettings(workers=2, batch_size=8, steps=1, warmup_steps=0, **settings),
     )
 
 
 def test_a_job_travels_as_json(tmp_path):
-    job = dataclasses.replace(_job(tmp_path, colour="bgr"), holdout_patterns=["held/*"])
+    job = dataclasses.replace(_job(tmp_path, colour="bgr"), holdout=Split(["held/*"], "graph", any_size=True))
     assert TrainingJob.from_json(job.to_json()) == job
 
 

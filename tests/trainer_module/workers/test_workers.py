@@ -13,6 +13,7 @@ import pytest
 from arcface_common.errors import DataError
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers import distribution
 from trainer_module.workers.cluster import Task
@@ -27,8 +28,7 @@ def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workers")
     write_shards(folder / "train", [(jpeg(label), label) for label in LABELS], shards=2)
     return TrainingJob(
-        train_patterns=[str(folder / "train" / "*.tfrecord")],
-        transform_graph=write_transform_graph(folder, LABELS),
+        train=Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS)),
         run_dir="",
         settings=TrainSettings(workers=2, batch_size=8, steps=2, warmup_steps=1, shuffle_buffer=8),
     )

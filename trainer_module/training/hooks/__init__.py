@@ -13,10 +13,12 @@ class Metrics:
 
     Attributes:
       values: the step's own, as `make_train_step` names them.
-      seconds: time that training has taken so far, without that of hooks.
+      steps: how many this process has done so far.
+      seconds: time that they have taken, without that of hooks.
     """
 
     values: Mapping[str, float]
+    steps: int
     seconds: float
 
 

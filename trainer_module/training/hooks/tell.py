@@ -35,9 +35,9 @@ class Tell:
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Tells; images/s is the mean since it told last."""
-        before, seconds_before = self._told
-        self._told = step, metrics.seconds
-        rate = self._settings.batch_size * (step - before) / (metrics.seconds - seconds_before)
+        steps_before, seconds_before = self._told
+        self._told = metrics.steps, metrics.seconds
+        rate = self._settings.batch_size * (metrics.steps - steps_before) / (metrics.seconds - seconds_before)
         loss, top_1 = metrics.values["loss"], metrics.values["accuracy"]
         for name, value in {**metrics.values, **self._schedule(step), "images_per_second": rate}.items():
             tf.summary.scalar(name, value, step=step)

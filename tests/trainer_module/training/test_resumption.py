@@ -1,0 +1,141 @@
+"""A training that was stopped or killed goes on, and comes to the weights of one that was not."""
+
+import dataclasses
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import jpeg
+from tests.processes import python
+from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.data.split import Split
+from trainer_module.settings import TrainSettings
+from trainer_module.workers import distribution
+from trainer_module.workers.job import TrainingJob
+
+pytestmark = pytest.mark.slow
+LABELS = [0, 1, 2, 3] * 5
+STEPS = 12  # of 8 images: an epoch ends in the middle of a step
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resumption")
+    write_shards(folder / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=3)
+    split = Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS))
+    settings = TrainSettings(
+        backbone="tests.trainer_module.tiny_network:tiny_network",
+        **{"embedding_dim": 6, "batch_size": 8, "steps": STEPS, "warmup_steps": 3, "learning_rate": 0.02},
+        **{"shuffle_buffer": 4, "log_every": 2, "checkpoint_every": 3, "scale": 8.0},
+    )
+    return TrainingJob(split, str(folder / "run"), settings, holdout=split)
+
+
+@pytest.fixture(scope="module")
+def whole(job):
+    """The results of a training that nothing stopped."""
+    return _train(job)
+
+
+def _train(job, *told, code=0, folder=None):
+    """Trains in a process of its own; returns its results, or what it said where it is to end with another code."""
+    folder = folder or Path(job.run_dir).parent
+    path = folder / "job.json"
+    path.write_text(job.to_json())
+    shutil.rmtree(job.run_dir, ignore_errors=True)  # as TFX does after a failure
+    os.makedirs(job.run_dir)
+    ended = python(["-m", "tests.trainer_module.training.stopped_training", str(path), *map(str, told)])
+    assert ended.returncode == code, ended.stderr
+    return ended.stderr if code else {**_results(job.run_dir), "said": ended.stderr}
+
+
+def _results(run_dir):
+    import tensorflow as tf
+
+    from trainer_module.training import checkpoints
+
+    prefix = checkpoints.path_in(run_dir)
+    names = [name for name, _ in tf.train.list_variables(prefix) if "ATTRIBUTES" in name]
+    weights = {name: tf.train.load_variable(prefix, name) for name in names}
+    assert any("head" in name for name in names)
+    assert any("optimizer" in name for name in names)
+    return {"weights": weights, "curve": (Path(run_dir) / "curve.csv").read_text()}
+
+
+def _assert_same(found, whole):
+    assert found["weights"].keys() == whole["weights"].keys()
+    for name, value in whole["weights"].items():
+        np.testing.assert_array_equal(found["weights"][name], value, err_msg=name)
+    assert found["curve"] == whole["curve"]
+
+
+def _with_work(job, tmp_path):
+    return dataclasses.replace(job, run_dir=str(tmp_path / "run"), work_dir=str(tmp_path / "work"))
+
+
+def _kept(job):
+    return sorted(name for name in os.listdir(job.work_dir) if name != "tensorboard")
+
+
+@pytest.mark.parametrize(("killed_at", "kept", "goes_on_at"), [(3, [], 0), (5, ["3"], 3), (11, ["6", "9"], 9)])
+def test_a_killed_training_comes_to_the_same_weights(job, whole, tmp_path, killed_at, kept, goes_on_at):
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGKILL", killed_at, code=-signal.SIGKILL, folder=tmp_path)
+    assert _kept(job) == kept
+    found = _train(job, folder=tmp_path)
+    _assert_same(found, whole)
+    assert ("goes on from step" in found["said"]) == bool(goes_on_at)
+    assert not os.path.exists(job.work_dir)
+    events = os.listdir(os.path.join(job.run_dir, "tensorboard"))
+    assert len(events) == 2  # before and after
+
+
+@pytest.mark.parametrize("asked", ["SIGTERM", "SIGINT"])
+def test_a_training_that_is_asked_to_stop_writes_a_checkpoint_first(job, whole, tmp_path, asked):
+    job = _with_work(job, tmp_path)
+    code = {"SIGTERM": -signal.SIGTERM, "SIGINT": 1}[asked]  # a KeyboardInterrupt, which ends in a traceback here
+    said = _train(job, asked, 4, code=code, folder=tmp_path)
+    assert "stopped after step 4 of 12: the same command goes on from there" in said
+    assert _kept(job) == ["3", "4"]
+    _assert_same(_train(job, folder=tmp_path), whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one byte", "no curve"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(job, whole, tmp_path, damage):
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGKILL", 8, code=-signal.SIGKILL, folder=tmp_path)
+    newest = Path(job.work_dir) / "6"
+    data = newest / "checkpoint" / "model.data-00000-of-00001"
+    content = data.read_bytes()
+    if damage == "truncated":
+        data.write_bytes(content[: len(content) // 2])
+    elif damage == "one byte":
+        middle = len(content) // 2
+        data.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    else:
+        (newest / "curve.csv").unlink()
+    found = _train(job, folder=tmp_path)
+    assert f"{newest}: expected a whole checkpoint; one before it is taken" in found["said"]
+    assert "goes on from step 3 of 12" in found["said"]
+    _assert_same(found, whole)
+
+
+def test_two_workers_go_on_together(job, tmp_path):
+    settings = dataclasses.replace(job.settings, workers=2, norm="sync_batch", holdout_every=0)
+    job = dataclasses.replace(_with_work(job, tmp_path), settings=settings)
+    os.makedirs(job.run_dir)
+    distribution.run_workers(job)
+    whole = _results(job.run_dir)
+    assert _kept(job) == ["6", "9"]
+    shutil.rmtree(job.run_dir)
+    os.makedirs(job.run_dir)
+    distribution.run_workers(job)
+    found = _results(job.run_dir)
+    for name, value in whole["weights"].items():
+        size = np.abs(value).max()
+        np.testing.assert_allclose(found["weights"][name], value, rtol=1e-4, atol=1e-5 * size, err_msg=name)
+    assert _kept(job) == ["6", "9"]

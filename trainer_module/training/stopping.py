@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM while training: the step ends, a checkpoint is written, and then the process ends as it would."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from arcface_common.console import say
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stop_asked(*, listen: bool) -> Iterator[Callable[[], bool]]:
+    """A function that says whether a signal has asked training to stop.
+
+    The body leaves when it says so. Then the signal is sent again, to whoever handled it before. A second signal
+    doesn't wait for that.
+
+    Args:
+      listen: whether signals are waited for at all; in other threads than the main one they can't be.
+    """
+    asked: list[int] = []
+    before: dict[signal.Signals, object] = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        _restore(before)
+        say("stopping after this step, with a checkpoint; once more stops at once")
+
+    if listen and threading.current_thread() is threading.main_thread():
+        before |= {number: signal.signal(number, ask) for number in _SIGNALS}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        _restore(before)
+    if asked:
+        os.kill(os.getpid(), asked[0])
+
+
+def _restore(before: dict[signal.Signals, object]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)  # type: ignore[arg-type]
