@@ -75,7 +75,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     training = _training(config, record_examples, gate, metadata_path) if config.train.steps else []
     exporter = Exporter(
         max_image_pixels=config.train.max_image_pixels,
-        code_version=node_code("Exporter", config.train.backbone),
+        backbone=config.train.backbone,
         model_run=training[-1].outputs["model_run"] if training else None,
         # A local run hands the folder over by the environment: its digest stands for it in the key.
         start="" if training or metadata_path else config.train.init_from,
@@ -150,6 +150,7 @@ def _training(config: PipelineConfig, examples: BaseNode, gate: BaseNode, metada
         examples=examples.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
         steps=config.train.steps,
+        backbone=config.train.backbone,
         holdout=bool(config.ingest.holdout),
         work=config.training_dir if metadata_path else "",
         custom_config={
@@ -157,7 +158,6 @@ def _training(config: PipelineConfig, examples: BaseNode, gate: BaseNode, metada
             "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),
             "any_size": config.ingest.any_size,
             "init_digest": config.init_digest,
-            "code_version": node_code("Trainer", config.train.backbone),
         },
     )
     return [schema, transform, trainer]

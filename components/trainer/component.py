@@ -11,6 +11,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import json_utils
 
 from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
+from arcface_common.source_digest import source_digest
 from components.trainer.executor import WORK_KEY, TrainerExecutor
 
 RUN_FN = "trainer_module.run_fn.run_fn"
@@ -40,6 +41,7 @@ class Trainer(component.Trainer):
         examples: types.BaseChannel,
         transform_graph: types.BaseChannel,
         steps: int,
+        backbone: str,
         custom_config: dict[str, Any],
         *,
         holdout: bool = False,
@@ -51,6 +53,7 @@ class Trainer(component.Trainer):
           examples: of RecordExampleGen.
           transform_graph: of Transform, which maps identities to classes.
           steps: optimizer steps.
+          backbone: name of the network; the module of an own one belongs to the cache key.
           custom_config: JSON-ready; what `run_fn` reads, and what else belongs to the cache key.
           holdout: there is a hold-out split, which only shows how training goes. A model is judged by identities that
             it never saw.
@@ -58,13 +61,14 @@ class Trainer(component.Trainer):
         """
         # Without one, TFX still wants the name of a split that is there; `run_fn` evaluates nothing on it then.
         evaluated = HOLDOUT_SPLIT if holdout else TRAIN_SPLIT
+        code = source_digest("components.trainer.executor", "trainer_module.workers.worker", backbone=backbone)
         spec = TrainerSpec(
             examples=examples,
             transform_graph=transform_graph,
             train_args=trainer_pb2.TrainArgs(splits=[TRAIN_SPLIT], num_steps=steps),
             eval_args=trainer_pb2.EvalArgs(splits=[evaluated]),
             run_fn=RUN_FN,
-            custom_config=json_utils.dumps(custom_config),
+            custom_config=json_utils.dumps({**custom_config, "code_version": code}),
             work=work,
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )

@@ -6,6 +6,7 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.types.standard_component_specs import MODEL_KEY, MODEL_RUN_KEY
 
+from arcface_common.source_digest import source_digest
 from serving.exporter.executor import MAX_IMAGE_PIXELS_KEY, START_KEY, ExporterExecutor
 
 
@@ -36,7 +37,7 @@ class Exporter(base_component.BaseComponent):
     def __init__(
         self,
         max_image_pixels: int,
-        code_version: str,
+        backbone: str,
         *,
         model_run: types.BaseChannel | None = None,
         start: str = "",
@@ -46,7 +47,7 @@ class Exporter(base_component.BaseComponent):
 
         Args:
           max_image_pixels: width x height of an image that the graph decodes at most.
-          code_version: digest of the source files behind the executor.
+          backbone: name of the network; the module of an own one belongs to the cache key.
           model_run: of the Trainer.
           start: without `model_run`, the folder of a training run or an import, whose checkpoint is exported; empty
             where a local run hands over `train.init_from`.
@@ -58,7 +59,7 @@ class Exporter(base_component.BaseComponent):
                 start=start,
                 start_digest=start_digest,
                 max_image_pixels=max_image_pixels,
-                code_version=code_version,
+                code_version=source_digest("serving.exporter.executor", backbone=backbone),
                 model=types.Channel(type=standard_artifacts.Model),
             )
         )

@@ -22,8 +22,8 @@ def test_closure_follows_imports_of_this_project_only():
 
 def test_another_signature_exports_anew_and_does_not_train_anew():
     signatures = {"serving.signatures", "serving.export"}
-    assert signatures <= set(code_version.source_files("serving.exporter.executor"))
-    assert not signatures & set(code_version.source_files("components.trainer.executor"))
+    assert signatures <= set(source_digest.source_files("serving.exporter.executor"))
+    assert not signatures & set(source_digest.source_files("components.trainer.executor"))
 
 
 def test_evaluator_depends_on_protocol_and_metrics_but_not_on_training():

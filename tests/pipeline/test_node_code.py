@@ -9,7 +9,7 @@ from arcface_common.packages import PACKAGES
 from pipeline.node_code import NODE_MODULES, node_code
 from tests.helpers import ROOT
 
-SERVED = {"Trainer", "VerificationEvaluator", "Pusher"}  # one exports by it, the others load what it made
+SERVED = {"Exporter", "VerificationEvaluator", "Pusher"}  # one exports by it, the others load what it made
 
 
 @pytest.fixture(scope="module")
