@@ -9,13 +9,13 @@ PARALLEL = --numprocesses logical --maxprocesses 4 --dist loadfile
 # Where floats are compared that TensorFlow's kernels made.
 NUMERIC = tests/arcface_common tests/trainer_module tests/evaluator_custom tests/serving
 PRODUCT = arcface_tfx pipeline components arcface_common trainer_module evaluator_custom serving
-SOURCES = $(PRODUCT) tools tests benchmarks
+SOURCES = $(PRODUCT) tools tests benchmarks docs
 # The platform is that of the wheels, not of the host: see tools/setup.py.
 COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --python-platform x86_64-manylinux_2_39 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-numeric readme lint format typecheck lock clean
+.PHONY: help setup setup-dev demo test test-fast test-numeric readme docs lint format typecheck lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -41,15 +41,19 @@ test-numeric: setup-dev ## Run the fast tests of networks and figures as on a le
 	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
 		$(PYTEST) $(PARALLEL) -m $(FAST) $(NUMERIC)
 
-readme: setup-dev ## Run every command of README.md in an environment of the runtime alone
+readme: setup-dev ## Run every command of README.md and docs/ in an environment of the runtime alone
 	$(BIN)/python -m tests.readme
 
-lint: setup-dev ## Check style, formatting, who imports whom, and that every import is of a declared dependency
+docs: setup-dev ## Build the site of README.md and docs/: build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+lint: setup-dev ## Check style, formatting, who imports whom, undeclared imports, dead links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry --no-ansi $(PRODUCT)
-	$(BIN)/deptry --no-ansi --config requirements/dev-imports.toml tests tools benchmarks
+	$(BIN)/deptry --no-ansi --config requirements/dev-imports.toml tests tools benchmarks docs
+	$(BIN)/python -m docs.links
 
 format: setup-dev ## Reformat
 	$(BIN)/ruff check --fix .

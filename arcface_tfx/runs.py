@@ -34,7 +34,7 @@ def configure(
       preset: a name that `arcface-tfx presets` lists; None with `init_from` takes `finetune`, and none
         with a backbone in `train`.
       init_from: folder of a training run or an import to start from.
-      beam_runner: where Beam's jobs run, see the README.
+      beam_runner: where Beam's jobs run, see docs/how-to/cluster.md.
       beam_args: Beam's options, "--NAME=VALUE" each.
       **settings: by section, `ingest`, `train` and `evaluation`, what `arcface-tfx settings` lists.
 

@@ -31,8 +31,8 @@ class EvaluationConfig:
     conditions: Names = Field(
         default=("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0"),
         description="What a model must fulfil to be pushed; at least one. Each is SET.FIGURE >= NUMBER or <= "
-        "NUMBER, SET.accuracy change >= NUMBER, or SET.FIGURE gap COLUMN <= NUMBER; the README says "
-        "more.",
+        "NUMBER, SET.accuracy change >= NUMBER, or SET.FIGURE gap COLUMN <= NUMBER; "
+        "docs/how-to/gate.md says more.",
     )
     max_set_mb: Whole = Field(
         default=MAX_SET_MB,

@@ -110,10 +110,11 @@ def is_current(name: str, root: Path = ROOT) -> bool:
     return False
 
 
-def _write_stamp(name: str, root: Path) -> None:
+def _write_stamp(name: str, root: Path, made_of: str) -> None:
+    """Stamps an environment with the digest of before it was made: a lock that changed meanwhile isn't installed."""
     stamp = _stamp(name, root)
     aside = stamp.with_name(f"{stamp.name}.{os.getpid()}")
-    aside.write_text(digest(name, root))
+    aside.write_text(made_of)
     os.replace(aside, stamp)
 
 
@@ -191,7 +192,7 @@ def make_environment(name: str, base: Path | None) -> None:
         SetUpError: a step failed, or the environment's folder is a link.
         InterpreterNotFoundError: there is no Python 3.11 and uv cannot provide one.
     """
-    wanted, folder = ENVIRONMENTS[name], folder_of(name)
+    wanted, folder, made_of = ENVIRONMENTS[name], folder_of(name), digest(name, ROOT)
     _refuse_link(folder)
     python, unfinished = folder / "bin" / "python", folder / ".installing"
     # uv installs file by file, so one that was killed leaves packages that look installed: start over.
@@ -217,7 +218,7 @@ def make_environment(name: str, base: Path | None) -> None:
     _run([str(TOOLS / "bin" / "python"), "-m", "tools.fit", str(folder)], "the check against this host")
     if name == "runtime":
         _import_all(python)
-    _write_stamp(name, ROOT)
+    _write_stamp(name, ROOT, made_of)
 
 
 def _import_all(python: Path) -> None:
@@ -293,8 +294,9 @@ def set_up(names: list[str]) -> None:
         found = interpreter.find_installed(os.environ, Path.home())
         if not is_current("tools"):
             print("set-up: .venv-tools (uv, pyelftools)", file=sys.stderr)
+            made_of = digest("tools", ROOT)
             make_tools([Path(sys.executable)] + ([found] if found else []))
-            _write_stamp("tools", ROOT)
+            _write_stamp("tools", ROOT, made_of)
         for name in names:
             if not is_current(name):
                 print(f"set-up: {ENVIRONMENTS[name].folder} ({name})", file=sys.stderr)

@@ -48,11 +48,11 @@ def settings(as_json: bool) -> None:
         return
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     for number, one in enumerate(known):
-        click.echo(f"{chr(10) if number else ''}{one.name}={_as_yaml(one.default)}    ({one.range})")
+        click.echo(f"{chr(10) if number else ''}{one.name}={as_yaml(one.default)}    ({one.range})")
         click.echo(textwrap.fill(one.about, width, initial_indent="    ", subsequent_indent="    "))
 
 
-def _as_yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """A setting's value as `--set` reads it back."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,9 +1,9 @@
-"""Runs every command of README.md in the runtime's environment alone: `python -m tests.readme`.
+"""Runs every command of README.md and docs/ in the runtime's environment alone: `python -m tests.readme`.
 
 The tests run where their own packages are, so nothing else notices that the product imports one of these. Here the
 working tree is copied to build/readme, `make demo` makes the environment there from runtime.lock, as for anybody, and
-each command that README.md shows runs in that copy, word for word, on small files of the same names. A command whose
-files nobody makes, and a command of the product that README.md doesn't show, fail.
+each command that README.md or a page of docs/ shows runs in that copy, once, word for word, on small files of the same
+names. A command whose files nobody makes, and a command of the product that none of them shows, fail.
 """
 
 import concurrent.futures
@@ -25,7 +25,7 @@ NOT_RUN = {
     "docker ": "needs Docker",
     "ARCFACE_MODELS=$PWD/build/demo/serving docker ": "needs Docker",
 }
-# README's words for what is the reader's own or larger than here, where no file has that name.
+# Their words for what is the reader's own or larger than here, where no file has that name.
 STAND_INS = {
     "--data FOLDER": "--data faces/lfw",
     "--verify-identities 0.1 --pairs 6000": "--verify-identities 0.5 --pairs 20",  # of 6 people with 4 images each
@@ -86,8 +86,15 @@ def copy_tree() -> None:
             shutil.copy2(ROOT / name, TREE / name)
 
 
+def commands_shown() -> list[str]:
+    """The commands of README.md and of all pages of docs/, each once, in their order."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    shown = [command for page in pages for command in commands(page.read_text())]
+    return list({command.removeprefix(".venv/bin/"): command for command in shown}.values())
+
+
 def not_shown(shown: list[str]) -> list[str]:
-    """The product's commands, and the stand-ins, that none of README's commands uses."""
+    """The product's commands, and the stand-ins, that none of the commands uses."""
     unused = [words for words in STAND_INS if not any(words in command for command in shown)]
     seen = {name for command in shown for name in re.findall(r"arcface-tfx ([a-z-]+)", command)}
     return unused + sorted(set(product.commands) - seen - {"synth"})  # `make demo` runs that one
@@ -95,12 +102,12 @@ def not_shown(shown: list[str]) -> list[str]:
 
 def main() -> None:
     """Makes the environment and runs all commands; the first that fails ends it."""
-    shown = commands((ROOT / "README.md").read_text())
+    shown = commands_shown()
     left_out = {command: why for command in shown for begins, why in NOT_RUN.items() if command.startswith(begins)}
     lines = [small(command) for command in shown if command not in left_out]
     lines += [f"arcface-tfx {name} --help" for name in product.commands] + ["arcface-tfx --help"]
     if missing := not_shown(shown):
-        sys.exit(f"expected README.md to show a use of each. Received: none of {', '.join(missing)}")
+        sys.exit(f"expected README.md and docs/ to show a use of each. Received: none of {', '.join(missing)}")
     copy_tree()
     demo, *lines = lines
     run(demo)
@@ -108,7 +115,7 @@ def main() -> None:
     for line in filter(_makes_input, lines):
         run(line)
     lines = [line for line in lines if not _makes_input(line)]
-    # Two lanes for two cores, each in README's order: one run at a time in a root, and what needs a model alone.
+    # Two lanes for two cores, each in the pages' order: one run at a time in a root, and what needs a model alone.
     lanes = [line for line in lines if RUN in line], [line for line in lines if RUN not in line]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for lane in [pool.submit(lambda lane=lane: list(map(run, lane))) for lane in lanes]:

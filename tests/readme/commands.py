@@ -1,4 +1,4 @@
-"""The commands that README.md shows, as a person would copy them."""
+"""The commands that a page shows, as a person would copy them."""
 
 import re
 

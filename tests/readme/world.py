@@ -1,4 +1,4 @@
-"""The files that README.md speaks of as the reader's own, made small: data sets, folders of faces, networks."""
+"""The files that README.md and docs/ speak of as the reader's own, made small: data sets, faces, networks."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ _IMAGES = 4
 
 
 def make_world(root: Path) -> None:
-    """Writes them where README's commands, run in `root`, look for them; the demo's data must be there already.
+    """Writes them where the pages' commands, run in `root`, look for them; the demo's data must be there already.
 
     Args:
       root: a checkout in which `make demo` has run.
@@ -36,7 +36,7 @@ def make_world(root: Path) -> None:
                 path = root / folder / identity / f"{identity}_{image + 1:04d}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-    # README's photos: a procedural face is one to MTCNN, too.
+    # The pages' photos: a procedural face is one to MTCNN, too.
     shutil.copytree(root / "build" / "demo" / "faces", root / "photos")
     (root / "pairs.txt").write_text("".join(_pairs()))
 

@@ -83,7 +83,6 @@ def recorded(tree, monkeypatch):
     monkeypatch.setattr(setup, "_run", recorder)
     monkeypatch.setattr(setup, "IMPORTED", ("json", "csv, wave"))
     monkeypatch.setattr(setup, "folder_of", lambda name, root=tree: root / setup.ENVIRONMENTS[name].folder)
-    monkeypatch.setattr(setup, "_write_stamp", lambda name, root: _stamp(tree, name))
     return recorder
 
 
@@ -97,6 +96,15 @@ def test_standing_environment_is_brought_to_its_lock_without_being_made_anew(tre
     assert "--require-hashes" in recorded[0]
     assert recorded[0].endswith("requirements/runtime.lock")
     assert (tree / ".venv" / ".set-up-runtime").exists()
+
+
+def test_a_lock_that_changes_during_set_up_is_not_taken_for_installed(tree, recorded, monkeypatch):
+    lock = tree / "requirements" / "dev.lock"
+    monkeypatch.setattr(setup, "_run", lambda command, what: lock.write_text("dev==2\n"))
+    setup.make_environment("dev", Path(sys.executable))
+    assert not setup.is_current("dev", tree)
+    setup.make_environment("dev", Path(sys.executable))
+    assert setup.is_current("dev", tree)
 
 
 def test_an_environment_that_does_not_import_what_a_run_imports_is_none(tree, recorded, monkeypatch):

@@ -35,7 +35,7 @@ def tree(tmp_path):
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     (tree / "requirements" / "mxnet.lock").write_text(f"tiny @ {wheel.as_uri()} --hash=sha256:{digest}\n")
     shutil.copytree(ROOT / ".venv-tools", tree / ".venv-tools", symlinks=True)
-    setup._write_stamp("tools", tree)
+    setup._write_stamp("tools", tree, setup.digest("tools", tree))
     return tree
 
 
