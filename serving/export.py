@@ -15,6 +15,7 @@ from arcface_common.artifacts import EXTRA, MODEL_NAME, REFERENCE_FILE, WARMUP_F
 from arcface_common.features import IMAGE_SIZE
 from arcface_common.model_metadata import ModelMetadata
 from serving.signatures import SERVING, EmbeddingModel
+from trainer_module.gfile_aside import gfile_aside
 
 _WARMUP_BATCHES = (1, 8)
 
@@ -53,18 +54,15 @@ def export_saved_model(
     probes = probe_images(max(_WARMUP_BATCHES))
     reference = model.serve(tf.constant(probes))[features.EMBEDDING].numpy()
 
-    aside = f"{model_dir.rstrip('/')}.writing-{os.getpid()}"
-    tf.saved_model.save(model, aside, signatures=model.signatures())
-    extra = os.path.join(aside, EXTRA)
-    metadata.write(extra)
-    with tf.io.gfile.GFile(os.path.join(extra, REFERENCE_FILE), "wb") as f:
-        np.save(f, reference)
-    _write_warmup(os.path.join(extra, WARMUP_FILE), probes)
-    for path in filter(tf.io.gfile.exists, beside):
-        tf.io.gfile.copy(path, os.path.join(extra, os.path.basename(path)))
-    if tf.io.gfile.exists(model_dir):
-        tf.io.gfile.rmtree(model_dir)
-    tf.io.gfile.rename(aside, model_dir)
+    with gfile_aside(model_dir) as aside:
+        tf.saved_model.save(model, aside, signatures=model.signatures())
+        extra = os.path.join(aside, EXTRA)
+        metadata.write(extra)
+        with tf.io.gfile.GFile(os.path.join(extra, REFERENCE_FILE), "wb") as f:
+            np.save(f, reference)
+        _write_warmup(os.path.join(extra, WARMUP_FILE), probes)
+        for path in filter(tf.io.gfile.exists, beside):
+            tf.io.gfile.copy(path, os.path.join(extra, os.path.basename(path)))
 
 
 def _write_warmup(path: str, probes: list[bytes]) -> None:

@@ -15,6 +15,7 @@ from tfx.utils import io_utils, proto_utils
 from arcface_common.artifacts import EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
 from arcface_common.console import say
 from serving.check import check_embeddings
+from trainer_module.gfile_aside import gfile_aside
 
 ALREADY_SERVED = "already_served"  # custom property of PushedModel: the newest version held this very model
 _ASIDE = ".pushing-"  # TF Serving ignores names that are no numbers
@@ -137,7 +138,5 @@ def _replace_figures(verification: str, version: str) -> None:
         with tf.io.gfile.GFile(path, "rb") as f:
             if f.read() == figures:
                 return
-    aside = os.path.join(version, EXTRA, f".{VERIFICATION_FILE}")
-    with tf.io.gfile.GFile(aside, "wb") as f:
+    with gfile_aside(path) as aside, tf.io.gfile.GFile(aside, "wb") as f:
         f.write(figures)
-    tf.io.gfile.rename(aside, path, overwrite=True)

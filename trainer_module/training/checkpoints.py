@@ -1,12 +1,13 @@
 """Checkpoints of a training run: written by all workers together, read by one process without a strategy."""
 
 import os
-import shutil
+import tempfile
 
 import tensorflow as tf
 import tf_keras
 
 from arcface_common.errors import DataError
+from trainer_module.gfile_aside import gfile_aside
 from trainer_module.literal_paths import literal_path
 
 _FOLDER = "checkpoint"
@@ -29,12 +30,12 @@ def write(checkpoint: tf.train.Checkpoint, run_dir: str, is_chief: bool) -> None
       run_dir: the training run's folder.
       is_chief: whether this process's copy is kept.
     """
-    aside = os.path.join(run_dir, f".{_FOLDER}-{os.getpid()}")
-    checkpoint.write(os.path.join(aside, _NAME))
     if is_chief:
-        tf.io.gfile.rename(aside, os.path.join(run_dir, _FOLDER), overwrite=True)
+        with gfile_aside(os.path.join(run_dir, _FOLDER)) as folder:
+            checkpoint.write(os.path.join(folder, _NAME))
     else:
-        shutil.rmtree(aside)
+        with tempfile.TemporaryDirectory(dir=run_dir) as folder:
+            checkpoint.write(os.path.join(folder, _NAME))
 
 
 def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:

@@ -6,9 +6,11 @@ folder "<step>" with `checkpoint/` and `curve.csv`; the newest two stay, since t
 
 import os
 import shutil
+from pathlib import Path
 
 import tensorflow as tf
 
+from arcface_common.aside import folder_aside
 from arcface_common.console import say
 from trainer_module.literal_paths import literal_path
 from trainer_module.training import checkpoints
@@ -36,15 +38,13 @@ def save(state: TrainState, curve: Curve, work_dir: str, step: int, *, is_chief:
       step: optimizer steps that were done.
       is_chief: whether this process's copy is kept.
     """
-    aside = os.path.join(work_dir, f".{step}-{os.getpid()}")
-    os.makedirs(aside, exist_ok=True)
-    checkpoints.write(state.checkpoint(), aside, is_chief)
+    os.makedirs(work_dir, exist_ok=True)
     if not is_chief:
-        shutil.rmtree(aside)
+        checkpoints.write(state.checkpoint(), work_dir, is_chief)
         return
-    curve.write(aside)
-    shutil.rmtree(_folder(work_dir, step), ignore_errors=True)  # one that was found damaged
-    os.rename(aside, _folder(work_dir, step))
+    with folder_aside(Path(_folder(work_dir, step)), replace=True) as aside:
+        checkpoints.write(state.checkpoint(), str(aside), is_chief)
+        curve.write(str(aside))
     for old in _steps(work_dir)[:-_KEPT]:
         shutil.rmtree(_folder(work_dir, old))
 

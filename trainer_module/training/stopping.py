@@ -21,6 +21,9 @@ def stop_asked(*, listen: bool) -> Iterator[Callable[[], bool]]:
 
     Args:
       listen: whether signals are waited for at all; in other threads than the main one they can't be.
+
+    Raises:
+      KeyboardInterrupt: after the body, if it was asked to stop and whoever handles the signal lets the process go on.
     """
     asked: list[int] = []
     before: dict[signal.Signals, object] = {}
@@ -31,13 +34,16 @@ def stop_asked(*, listen: bool) -> Iterator[Callable[[], bool]]:
         say("stopping after this step, with a checkpoint; once more stops at once")
 
     if listen and threading.current_thread() is threading.main_thread():
-        before |= {number: signal.signal(number, ask) for number in _SIGNALS}
+        # What is ignored stays so: a shell lets the jobs in its background ignore Ctrl-C.
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before |= {number: signal.signal(number, ask) for number in heard}
     try:
         yield lambda: bool(asked)
     finally:
         _restore(before)
     if asked:
         os.kill(os.getpid(), asked[0])
+        raise KeyboardInterrupt  # a handler that returns must not pass for the end of a training
 
 
 def _restore(before: dict[signal.Signals, object]) -> None:

@@ -1,4 +1,4 @@
-"""A training that gets a signal after a step: `... JOB.json [SIGNAL STEP]`; on one thread, so that sums are alike."""
+"""A training on one thread that gets a signal after a step: `... JOB.json [SIGNAL STEP [ignored]]`."""
 
 import os
 import signal
@@ -15,6 +15,8 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     path, *told = sys.argv[1:]
+    if "ignored" in told:
+        signal.signal(signal.Signals[told[0]], signal.SIG_IGN)
     if told:
         make_train_step = loop.make_train_step
 

@@ -104,6 +104,14 @@ def test_a_training_that_is_asked_to_stop_writes_a_checkpoint_first(job, whole, 
     _assert_same(_train(job, folder=tmp_path), whole)
 
 
+def test_a_signal_that_is_ignored_stays_so(job, whole, tmp_path):
+    """As a shell lets its background jobs ignore Ctrl-C."""
+    job = _with_work(job, tmp_path)
+    found = _train(job, "SIGINT", 4, "ignored", folder=tmp_path)
+    assert "stopped" not in found["said"]
+    _assert_same(found, whole)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "one byte", "no curve"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(job, whole, tmp_path, damage):
     job = _with_work(job, tmp_path)
