@@ -23,11 +23,13 @@ from evaluator_custom.networks import embedder
 from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
 from evaluator_custom.protocol.conditions import Cut, parse_all
 from evaluator_custom.protocol.leaks import find_leak
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.verdict_warnings import verdict_warnings
-from evaluator_custom.report import EvaluatedSet, write_report
+from evaluator_custom.report import write_report
 from evaluator_custom.tfma_bridge.one_source import ALL_SPLITS, as_one_split
 from evaluator_custom.tfma_bridge.pair_examples import PairExamples, read_pair_examples, read_training_content
-from evaluator_custom.verdict import SetEvaluation, make_verdict, read_evaluation
+from evaluator_custom.tfma_bridge.results import read_evaluation
+from evaluator_custom.verdict import make_verdict
 from trainer_module.training.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
 
 TRAINING_EXAMPLES_KEY = "training_examples"
@@ -66,7 +68,7 @@ class VerificationEvaluatorExecutor(executor.Executor):
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         candidate, baseline = _read_both(evaluation.uri, sets, input_dict, exec_properties[FOLDS_KEY])
-        digests = {name: pairs_digest(sets[name].digests, found.table.is_same) for name, found in candidate.items()}
+        digests = {name: pairs_digest(sets[name].digests, pairs.is_same) for name, pairs in candidate.items()}
         best = _best_so_far(baseline, digests, input_dict)
         verdict = make_verdict(
             candidate,
@@ -79,7 +81,7 @@ class VerificationEvaluatorExecutor(executor.Executor):
         model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
         verdict["blessed"] = _bless(blessing, all(condition["holds"] for condition in verdict["conditions"]))
         if verdict["blessed"]:
-            best |= _better(best, {name: Record.of(model, of.table, digests[name]) for name, of in candidate.items()})
+            best |= _better(best, {name: Record.of(model, pairs, digests[name]) for name, pairs in candidate.items()})
         _stand_back(blessing, input_dict)
         for name, figures in verdict["sets"].items():
             if figures["accuracy"] is not None:
@@ -93,11 +95,11 @@ class VerificationEvaluatorExecutor(executor.Executor):
             say(f"WARNING {warning}")
         _write_report(
             evaluation.uri,
-            _evaluated(candidate, sets),
+            list(candidate.values()),
             {**lineage(input_dict, exec_properties), **_best_facts(verdict)},
             verdict=verdict,
             curve=_curve(input_dict),
-            baseline=None if baseline is None else _evaluated(baseline, sets),
+            baseline=None if baseline is None else list(baseline.values()),
             baseline_name=_uri(input_dict, standard_component_specs.BASELINE_MODEL_KEY),
             warnings=warnings,
         )
@@ -105,19 +107,18 @@ class VerificationEvaluatorExecutor(executor.Executor):
 
 def _read_both(
     evaluation: str, sets: Mapping[str, PairExamples], input_dict: _Artifacts, folds: Cut
-) -> tuple[dict[str, SetEvaluation], dict[str, SetEvaluation] | None]:
+) -> tuple[dict[str, ScoredPairs], dict[str, ScoredPairs] | None]:
     """Results of the candidate and of the latest blessed model, if there is one."""
-    attributes = {name: pairs.attributes for name, pairs in sets.items()}
     if not input_dict.get(standard_component_specs.BASELINE_MODEL_KEY):
-        return read_evaluation(evaluation, "", attributes, folds), None
+        return read_evaluation(evaluation, "", sets, folds), None
     return (
-        read_evaluation(evaluation, tfma_constants.CANDIDATE_KEY, attributes, folds),
-        read_evaluation(evaluation, tfma_constants.BASELINE_KEY, attributes, folds),
+        read_evaluation(evaluation, tfma_constants.CANDIDATE_KEY, sets, folds),
+        read_evaluation(evaluation, tfma_constants.BASELINE_KEY, sets, folds),
     )
 
 
 def _best_so_far(
-    baseline: Mapping[str, SetEvaluation] | None, digests: Mapping[str, str], input_dict: _Artifacts
+    baseline: Mapping[str, ScoredPairs] | None, digests: Mapping[str, str], input_dict: _Artifacts
 ) -> dict[str, Record]:
     """The best blessed model on each set: of the latest blessing, or the latest blessed model itself.
 
@@ -126,14 +127,14 @@ def _best_so_far(
     if baseline is None:
         return {}
     found = _read_best(input_dict.get(LATEST_BLESSING_KEY))
-    for name, results in baseline.items():
-        if name in found and not found[name].is_of(results.table, digests[name]):
+    for name, pairs in baseline.items():
+        if name in found and not found[name].is_of(pairs, digests[name]):
             say(
                 f"WARNING {name}: its pairs or folds are others than those of the best model so far, "
                 f"{found.pop(name).model}: the best starts anew with the latest blessed model"
             )
     model = artifact_utils.get_single_uri(input_dict[standard_component_specs.BASELINE_MODEL_KEY])
-    latest = {name: Record.of(model, results.table, digests[name]) for name, results in baseline.items()}
+    latest = {name: Record.of(model, pairs, digests[name]) for name, pairs in baseline.items()}
     return found | _better(found, latest)
 
 
@@ -197,22 +198,6 @@ def _leaks(
     return {name: find_leak(pairs.digests, pairs.identities, training).to_dict() for name, pairs in sets.items()}
 
 
-def _evaluated(results: Mapping[str, SetEvaluation], sets: Mapping[str, PairExamples]) -> list[EvaluatedSet]:
-    """What the report shows."""
-    return [
-        EvaluatedSet(
-            name=name,
-            result=found.table.result,
-            distances=found.table.distances,
-            is_same=found.table.is_same,
-            images=sets[name].images,
-            attributes=dict(found.table.attributes),
-            files=sets[name].files if any(sets[name].files) else (),
-        )
-        for name, found in results.items()
-    ]
-
-
 def lineage(input_dict: _Artifacts, exec_properties: Mapping[str, Any]) -> dict[str, str]:
     """Where the evaluated model comes from, by a short name each; what isn't known is left out.
 
@@ -272,7 +257,7 @@ def _custom(artifact: types.Artifact) -> Mapping[str, Any]:
     return artifact.mlmd_artifact.custom_properties
 
 
-def _write_report(folder: str, sets: list[EvaluatedSet], facts: dict[str, str], **more: Any) -> None:
+def _write_report(folder: str, sets: list[ScoredPairs], facts: dict[str, str], **more: Any) -> None:
     """Writes the report and its plots into a folder on any file system that TensorFlow knows.
 
     A report is for people: one that can't be made is said, and takes no verdict with it.

@@ -15,7 +15,7 @@ import numpy as np
 
 from arcface_common.errors import is_number
 from evaluator_custom.protocol.conditions import CUTS, Cut
-from evaluator_custom.protocol.pair_table import Judgements, PairTable
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 
 BEST_FILE = "best_so_far.json"
 
@@ -41,27 +41,27 @@ class Record:
     wrong_pairs: list[int]
 
     @classmethod
-    def of(cls, model: str, table: PairTable, digest: str) -> Self | None:
+    def of(cls, model: str, pairs: ScoredPairs, digest: str) -> Self | None:
         """The record of a model; None where the protocol judges nothing.
 
         A root may be moved, and a verdict travels with what is pushed: of the model's path, its end stays.
         """
-        judged = Judgements.of(table)
-        if judged is None:
+        if pairs.accuracy is None:
             return None
-        wrong = np.flatnonzero(~judged.correct).tolist()
+        wrong = np.flatnonzero(~pairs.correct).tolist()
         name = "/".join(model.rstrip("/").split("/")[-3:])
-        return cls(name, judged.correct.size, digest, table.folds, judged.accuracy, wrong)
+        return cls(name, pairs.correct.size, digest, pairs.folds, pairs.accuracy, wrong)
 
-    def judgements(self) -> Judgements:
-        """What `pair_table.change` compares."""
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each pair was judged correctly, bool [N]."""
         correct = np.ones(self.pairs, bool)
         correct[self.wrong_pairs] = False
-        return Judgements(self.accuracy, correct)
+        return correct
 
-    def is_of(self, table: PairTable, digest: str) -> bool:
+    def is_of(self, pairs: ScoredPairs, digest: str) -> bool:
         """Whether it is of these pairs, in these folds."""
-        return (self.digest, self.folds) == (digest, table.folds)
+        return (self.digest, self.folds) == (digest, pairs.folds)
 
 
 def pairs_digest(image_digests: np.ndarray, is_same: np.ndarray) -> str:

@@ -26,6 +26,7 @@ from evaluator_custom.protocol.verification_statistics import (
     bootstrap_accuracy,
     checked_distances,
     checked_flags,
+    checked_norms,
     describe_indices,
     roc_curve,
     tar_at_far,
@@ -145,7 +146,7 @@ def _evaluate(
 ) -> VerificationResult:
     """The protocol, with `fold_distances` (one float64 [N] a fold) for accuracy and `distances` for all else."""
     same = checked_flags(is_same, distances.size, "is_same")
-    lengths = None if norms is None else _checked_norms(norms, distances.size)
+    lengths = None if norms is None else checked_norms(norms, distances.size)
     if not 0 < far_target <= 1:
         raise ProtocolError(f"Expected far_target above 0 and at most 1. Received: far_target={far_target}")
     undefined: dict[str, str] = {}
@@ -242,11 +243,3 @@ def _checked_embeddings(embeddings: npt.ArrayLike, name: str = "embeddings") -> 
     if array.ndim != 2 or array.shape[0] % 2 or not array.size or array.dtype.kind in "bcOSU":
         raise ProtocolError(f"Expected {name} of real [2N, D]. Received: {array.dtype} of shape {array.shape}")
     return array.astype(np.float64, copy=False)
-
-
-def _checked_norms(norms: npt.ArrayLike, pairs: int) -> np.ndarray:
-    """Norms as float64 [N]."""
-    array = np.asarray(norms, dtype=np.float64)
-    if array.shape != (pairs,):
-        raise ProtocolError(f"Expected norms of shape [{pairs}]. Received: shape {array.shape}")
-    return array

@@ -125,6 +125,18 @@ def checked_flags(flags: npt.ArrayLike, pairs: int | None, name: str) -> np.ndar
     return array.astype(bool)
 
 
+def checked_norms(norms: npt.ArrayLike, pairs: int) -> np.ndarray:
+    """Norms as float64 [N].
+
+    Raises:
+      ProtocolError: not of shape [`pairs`].
+    """
+    array = np.asarray(norms, dtype=np.float64)
+    if array.shape != (pairs,):
+        raise ProtocolError(f"Expected norms of shape [{pairs}]. Received: shape {array.shape}")
+    return array
+
+
 def roc_curve(distances: npt.ArrayLike, is_same: npt.ArrayLike) -> RocCurve:
     """ROC over every threshold that tells any two pairs apart.
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.support import reason_lines
-from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import DASH, number, paragraph, percent, section, table
 from evaluator_custom.report.text import in_html
 
@@ -18,7 +18,7 @@ the pairs of different people that are accepted.</dd>
 person. Their cosine is 1 less half of it.</dd></dl></details>"""
 
 
-def figures_section(sets: Sequence[EvaluatedSet], anchor: str) -> str:
+def figures_section(sets: Sequence[ScoredPairs], anchor: str) -> str:
     """Accuracy in large, all figures in a table, and what they mean.
 
     Args:
@@ -26,19 +26,19 @@ def figures_section(sets: Sequence[EvaluatedSet], anchor: str) -> str:
       anchor: of the heading.
     """
     cards = []
-    for evaluated in sets:
-        result = evaluated.result
+    for pairs in sets:
+        result = pairs.result
         shown, words = DASH, f"{result.pairs:,} pairs; {result.undefined.get('accuracy', '')}"
         if result.accuracy is not None and result.accuracy_ci is not None:
             low, high = result.accuracy_ci
             shown = percent(result.accuracy)
             words = f"of {result.pairs:,} pairs right; 95 % interval {100 * low:.2f} to {percent(high)}"
-        cards.append(f"<li><span>{in_html(evaluated.name)}</span><b>{shown}</b><span>{in_html(words)}</span></li>")
+        cards.append(f"<li><span>{in_html(pairs.name)}</span><b>{shown}</b><span>{in_html(words)}</span></li>")
     return section(anchor, "Figures", f'<ul class="cards">{"".join(cards)}</ul>', _table(sets), _READING)
 
 
-def _table(sets: Sequence[EvaluatedSet]) -> str:
-    targets = sorted({percent(evaluated.result.far_target) for evaluated in sets})
+def _table(sets: Sequence[ScoredPairs]) -> str:
+    targets = sorted({percent(pairs.result.far_target) for pairs in sets})
     tar = f"TAR at FAR {' or '.join(targets)}"
     shown = {
         "accuracy": "accuracy",
@@ -53,11 +53,11 @@ def _table(sets: Sequence[EvaluatedSet]) -> str:
     rates = ("TAR at FAR 1 %", f"{tar} ± std", "EER", "AUC", "XNorm")
     head = ("set", "pairs", "accuracy ± std", "95 % interval", *rates, "threshold ± std")
     rows = []
-    for evaluated in sets:
-        r = evaluated.result
+    for pairs in sets:
+        r = pairs.result
         rows.append(
             (
-                evaluated.name,
+                pairs.name,
                 f"{r.pairs:,}",
                 _spread(r.accuracy, r.accuracy_std),
                 DASH if r.accuracy_ci is None else f"{r.accuracy_ci[0]:.4f} … {r.accuracy_ci[1]:.4f}",
@@ -69,7 +69,7 @@ def _table(sets: Sequence[EvaluatedSet]) -> str:
                 _spread(r.threshold, r.threshold_std, 3),
             )
         )
-    reasons = reason_lines({evaluated.name: evaluated.result.undefined for evaluated in sets}, shown)
+    reasons = reason_lines({pairs.name: pairs.result.undefined for pairs in sets}, shown)
     dashes = "".join(paragraph(f"{DASH} {line}", "muted") for line in reasons)
     return table("10-fold verification", head, rows) + dashes
 

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from arcface_common.console import progress
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.report.document import FOOTER, document, header, write
-from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.figures import figures_section
 from evaluator_custom.report.markup import section
 from evaluator_custom.report.model_card import model_card
@@ -18,10 +18,10 @@ from trainer_module.training.curve import Point
 
 def write_report(
     path: str | os.PathLike[str],
-    sets: Sequence[EvaluatedSet],
+    sets: Sequence[ScoredPairs],
     facts: Mapping[str, str],
     *,
-    baseline: Sequence[EvaluatedSet] | None = None,
+    baseline: Sequence[ScoredPairs] | None = None,
     baseline_name: str | None = None,
     warnings: Sequence[str] = (),
     verdict: Mapping[str, Any] | None = None,
@@ -29,7 +29,7 @@ def write_report(
 ) -> None:
     """Writes the page, and each set's plots beside it; each file aside first, then renamed, for its owner alone.
 
-    The plots are `<page>-<set>.png`, and `<page>-comparison-<set>.png` of sets that the baseline was evaluated on, too.
+    The plots are `<page>-<set>.png`, and `<page>-comparison-<set>.png` of sets that the baseline has, too.
     Memory is bounded by some arrays of 8 bytes a pair and, of each set's images, the at most 120 that are shown.
     The page shows images of the verification sets: it is as confidential as they are. A folder that is made for it is
     for its owner alone, too.
@@ -54,21 +54,21 @@ def write_report(
 
     page = Path(path)
     model = facts.get("model", page.stem)
-    both = comparison.match(sets, baseline or ())
+    others = comparison.comparable(sets, baseline or ())
     page.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     titles, parts, rocs = {}, [], {}
-    for place, evaluated in enumerate(progress(sets, description="drawing report", unit="set")):
-        file_name = quote(evaluated.name, safe="")
-        if evaluated.is_judged:
-            write(page.with_name(f"{page.stem}-{file_name}.png"), plots.overview_png(evaluated))
-        if evaluated.name in both:
-            rocs[evaluated.name] = comparison.roc_of_both(*both[evaluated.name])
-            write(page.with_name(f"{page.stem}-comparison-{file_name}.png"), rocs[evaluated.name])
-        titles[f"set-{place}"] = evaluated.name
-        parts.append(set_section(evaluated, f"set-{place}"))
+    for place, pairs in enumerate(progress(sets, description="drawing report", unit="set")):
+        file_name = quote(pairs.name, safe="")
+        if pairs.accuracy is not None:
+            write(page.with_name(f"{page.stem}-{file_name}.png"), plots.overview_png(pairs))
+        if other := others.get(pairs.name):
+            rocs[pairs.name] = comparison.roc_of_both(pairs, other)
+            write(page.with_name(f"{page.stem}-comparison-{file_name}.png"), rocs[pairs.name])
+        titles[f"set-{place}"] = pairs.name
+        parts.append(set_section(pairs, f"set-{place}"))
     if baseline is not None:
         titles = {"comparison": "Comparison", **titles}
-        parts.insert(0, comparison.comparison_section(sets, both, rocs, baseline_name or "unnamed", "comparison"))
+        parts.insert(0, comparison.comparison_section(sets, others, rocs, baseline_name or "unnamed", "comparison"))
     titles = {"lineage": "Model and data", "figures": "Figures", **titles, "card": "Model card"}
     if verdict is not None:
         titles = {"verdict": "Verdict", **titles}
@@ -78,7 +78,7 @@ def write_report(
         training_section(facts, curve, "lineage"),
         figures_section(sets, "figures"),
         *parts,
-        section("card", "Model card", model_card(has_groups=any(evaluated.attributes for evaluated in sets))),
+        section("card", "Model card", model_card(has_groups=any(pairs.attributes for pairs in sets))),
         FOOTER,
     ]
     write(page, document(f"Face verification: {model}", parts).encode())

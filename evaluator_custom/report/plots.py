@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
 
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.slices import SliceFigures
-from evaluator_custom.protocol.verification_statistics import RocCurve, roc_curve
-from evaluator_custom.report.evaluated_set import EvaluatedSet
+from evaluator_custom.protocol.verification_statistics import RocCurve
 from evaluator_custom.report.text import shortened
 from trainer_module.training.curve import Point
 
@@ -37,28 +37,28 @@ _STYLE = {
 Panel = Callable[[Axes], None]
 
 
-def roc_png(models: Mapping[str, EvaluatedSet]) -> bytes:
+def roc_png(models: Mapping[str, ScoredPairs]) -> bytes:
     """The ROC of one set, of one model or of several by name."""
     return draw([lambda axes: _roc(axes, models)])
 
 
-def distances_png(evaluated: EvaluatedSet) -> bytes:
+def distances_png(pairs: ScoredPairs) -> bytes:
     """Histograms of the distances of both kinds of pairs."""
-    return draw([lambda axes: _distances(axes, evaluated)])
+    return draw([lambda axes: _distances(axes, pairs)])
 
 
-def folds_png(evaluated: EvaluatedSet) -> bytes:
+def folds_png(pairs: ScoredPairs) -> bytes:
     """The threshold of each fold."""
-    return draw([lambda axes: _folds(axes, evaluated)])
+    return draw([lambda axes: _folds(axes, pairs)])
 
 
-def overview_png(evaluated: EvaluatedSet) -> bytes:
+def overview_png(pairs: ScoredPairs) -> bytes:
     """The three plots above beside one another, for a slide."""
     return draw(
         [
-            lambda axes: _roc(axes, {evaluated.name: evaluated}),
-            lambda axes: _distances(axes, evaluated),
-            lambda axes: _folds(axes, evaluated),
+            lambda axes: _roc(axes, {pairs.name: pairs}),
+            lambda axes: _distances(axes, pairs),
+            lambda axes: _folds(axes, pairs),
         ]
     )
 
@@ -104,11 +104,11 @@ def plain_labels(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _roc(axes: Axes, models: Mapping[str, EvaluatedSet]) -> None:
+def _roc(axes: Axes, models: Mapping[str, ScoredPairs]) -> None:
     bottom = 1.0
-    for (name, evaluated), colour, line in zip(models.items(), (SAME, DIFFERENT), ("-", "--"), strict=False):
-        different = int(np.sum(~evaluated.is_same))
-        curve = roc_curve(evaluated.distances, evaluated.is_same)
+    for (name, pairs), colour, line in zip(models.items(), (SAME, DIFFERENT), ("-", "--"), strict=False):
+        different = int(np.sum(~pairs.is_same))
+        curve = pairs.roc
         without_false_accept = float(curve.tar[np.searchsorted(curve.far, 0, side="right") - 1])
         # On a good model all that differs is near the top; half of the axis is for what comes below.
         bottom = min(bottom, max(0.0, 2 * without_false_accept - 1.01))
@@ -136,21 +136,21 @@ def _outline(curve: RocCurve, least: float) -> tuple[np.ndarray, np.ndarray]:
     return far[kept], curve.tar[kept]
 
 
-def _distances(axes: Axes, evaluated: EvaluatedSet) -> None:
+def _distances(axes: Axes, pairs: ScoredPairs) -> None:
     bins = np.linspace(0, 4, 81)
     for kind, colour, name in ((True, SAME, "same person"), (False, DIFFERENT, "different people")):
-        of_kind = evaluated.distances[evaluated.is_same == kind]
+        of_kind = pairs.distances[pairs.is_same == kind]
         axes.hist(of_kind, bins, histtype="stepfilled", alpha=0.5, color=colour, label=name)
-    axes.axvline(evaluated.threshold, ymax=0.8, color=INK, linestyle="--", label="threshold")  # below the legend
-    largest = max(float(evaluated.distances.max()), evaluated.threshold)
+    axes.axvline(pairs.threshold, ymax=0.8, color=INK, linestyle="--", label="threshold")  # below the legend
+    largest = max(float(pairs.distances.max()), pairs.threshold)
     axes.set(xlabel="squared distance", ylabel="pairs", title="Distances", xlim=(0, min(4.0, largest + 0.1)))
     axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
     axes.legend(loc="upper center", fontsize=8.5, ncols=3, columnspacing=1, handlelength=1.4)
 
 
-def _folds(axes: Axes, evaluated: EvaluatedSet) -> None:
-    thresholds = np.array(evaluated.result.thresholds)
-    middle = evaluated.threshold
+def _folds(axes: Axes, pairs: ScoredPairs) -> None:
+    thresholds = np.array(pairs.result.thresholds)
+    middle = pairs.threshold
     numbers = np.arange(1, thresholds.size + 1)
     axes.axhline(middle, color=INK, linestyle="--", label="mean")
     axes.plot(numbers, thresholds, "o", color=SAME, label="fold")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from evaluator_custom.protocol.slices import SliceFigures, gap, slice_figures
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from evaluator_custom.protocol.slices import SliceFigures, gap
 from evaluator_custom.report import plots, thresholds
-from evaluator_custom.report.evaluated_set import EvaluatedSet
 from evaluator_custom.report.markup import (
     image_pairs,
     number,
@@ -23,72 +23,67 @@ _UNCERTAIN_BELOW = 100
 _MOST_SLICES = 40  # of a column: more are no groups, and nobody reads them
 
 
-def set_section(evaluated: EvaluatedSet, anchor: str) -> str:
+def set_section(pairs: ScoredPairs, anchor: str) -> str:
     """All about one set.
 
     Args:
-      evaluated: the set.
+      pairs: the set.
       anchor: of its heading.
     """
-    if not evaluated.is_judged:
-        reason = f"Not judged: {evaluated.result.undefined['accuracy']}."
-        return section(anchor, evaluated.name, paragraph(reason, "advice"))
-    wrong = ~evaluated.correct
-    accepts = np.flatnonzero(wrong & ~evaluated.is_same)
-    rejects = np.flatnonzero(wrong & evaluated.is_same)
-    accepts = accepts[np.argsort(evaluated.distances[accepts], kind="stable")]
-    rejects = rejects[np.argsort(-evaluated.distances[rejects], kind="stable")]
+    if pairs.accuracy is None:
+        reason = f"Not judged: {pairs.result.undefined['accuracy']}."
+        return section(anchor, pairs.name, paragraph(reason, "advice"))
+    wrong = ~pairs.correct
+    accepts = np.flatnonzero(wrong & ~pairs.is_same)
+    rejects = np.flatnonzero(wrong & pairs.is_same)
+    accepts = accepts[np.argsort(pairs.distances[accepts], kind="stable")]
+    rejects = rejects[np.argsort(-pairs.distances[rejects], kind="stable")]
     return section(
         anchor,
-        evaluated.name,
-        _plots(evaluated),
+        pairs.name,
+        _plots(pairs),
         "<h3>Which threshold to use</h3>",
-        thresholds.recommendations(evaluated),
-        _slices(evaluated),
+        thresholds.recommendations(pairs),
+        _slices(pairs),
         f"<h3>Worst false accepts ({len(accepts):,} in all)</h3>",
         paragraph("Different people whom the model takes for one, nearest first.", "muted"),
-        _worst(evaluated, accepts),
+        _worst(pairs, accepts),
         f"<h3>Worst false rejects ({len(rejects):,} in all)</h3>",
         paragraph("One person whom the model takes for two, farthest first.", "muted"),
-        _worst(evaluated, rejects),
+        _worst(pairs, rejects),
     )
 
 
-def _plots(evaluated: EvaluatedSet) -> str:
-    result, same = evaluated.result, evaluated.is_same
-    roc = f"ROC of {evaluated.name}: area {number(result.auc)}, equal error rate {number(result.eer)}"
-    medians = [
-        number(float(np.median(evaluated.distances[kind])), 3) if kind.any() else "none" for kind in (same, ~same)
-    ]
+def _plots(pairs: ScoredPairs) -> str:
+    result, same = pairs.result, pairs.is_same
+    roc = f"ROC of {pairs.name}: area {number(result.auc)}, equal error rate {number(result.eer)}"
+    medians = [number(float(np.median(pairs.distances[kind])), 3) if kind.any() else "none" for kind in (same, ~same)]
     distances = (
         f"Histograms of squared distances: median {medians[0]} for one person, {medians[1]} for different people"
     )
     folds = f"Fold thresholds from {min(result.thresholds):.2f} to {max(result.thresholds):.2f}"
     return row_of(
-        plot(plots.roc_png({evaluated.name: evaluated}), roc, "At the left edge: without any false accept."),
-        plot(plots.distances_png(evaluated), distances, "The further apart, the better."),
-        plot(plots.folds_png(evaluated), folds, "The closer together, the better a threshold carries over."),
+        plot(plots.roc_png({pairs.name: pairs}), roc, "At the left edge: without any false accept."),
+        plot(plots.distances_png(pairs), distances, "The further apart, the better."),
+        plot(plots.folds_png(pairs), folds, "The closer together, the better a threshold carries over."),
     )
 
 
-def _worst(evaluated: EvaluatedSet, indices: np.ndarray) -> str:
+def _worst(pairs: ScoredPairs, indices: np.ndarray) -> str:
     captions = {}
     for i in indices[:_WORST].tolist():
-        files = evaluated.files[i] if len(evaluated.files) else ""
-        captions[i] = f"pair {i}, distance {evaluated.distances[i]:.3f}" + (
-            f": {shortened(files, 80)}" if files else ""
-        )
-    return image_pairs(captions, evaluated.images)
+        files = pairs.files[i] if len(pairs.files) else ""
+        captions[i] = f"pair {i}, distance {pairs.distances[i]:.3f}" + (f": {shortened(files, 80)}" if files else "")
+    return image_pairs(captions, pairs.images)
 
 
-def _slices(evaluated: EvaluatedSet) -> str:
+def _slices(pairs: ScoredPairs) -> str:
     """A table and a plot for each attribute, all at the threshold of the whole set."""
-    threshold = evaluated.threshold
-    found = slice_figures(evaluated.distances, evaluated.is_same, threshold, evaluated.attributes)
-    whole = float(np.mean((evaluated.distances < threshold) == evaluated.is_same))
+    threshold = pairs.threshold
+    whole = float(np.mean((pairs.distances < threshold) == pairs.is_same))
     parts = []
-    for column in dict.fromkeys(of.column for of in found):
-        own = [of for of in found if of.column == column]
+    for column in dict.fromkeys(of.column for of in pairs.slices):
+        own = [of for of in pairs.slices if of.column == column]
         shown = sorted(own, key=lambda of: -of.pairs)[:_MOST_SLICES]
         shown.sort(key=own.index)
         parts.append(_column(column, own, shown, whole))

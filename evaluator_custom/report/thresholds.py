@@ -6,7 +6,7 @@ import numpy as np
 
 from arcface_common.features import FAR_TARGETS
 from evaluator_custom.protocol.far_thresholds import recommend
-from evaluator_custom.report.evaluated_set import EvaluatedSet
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.report.markup import DASH, number, paragraph, percent, table
 
 # "To be 90 percent confident that the true error rate is within ± 30 percent of the observed one, there must be at
@@ -14,12 +14,12 @@ from evaluator_custom.report.markup import DASH, number, paragraph, percent, tab
 _ENOUGH_FALSE_ACCEPTS = 30
 
 
-def recommendations(evaluated: EvaluatedSet) -> str:
+def recommendations(pairs: ScoredPairs) -> str:
     """A sentence for the rate that the protocol aimed at, and a table of others."""
     rows = []
     for far in FAR_TARGETS:
         wanted = f"{far:.0e} = {percent(far)}".replace("e-0", "e-")
-        found = recommend(evaluated.distances, evaluated.is_same, far)
+        found = recommend(pairs.distances, pairs.is_same, far)
         if found is None:
             rows.append((wanted, *[DASH] * 3, f"needs {math.ceil(1 / far):,} pairs", DASH))
             continue
@@ -28,18 +28,18 @@ def recommendations(evaluated: EvaluatedSet) -> str:
         interval = f"{percent(low)} … {percent(high)}"
         rows.append((wanted, number(found.threshold, 3), number(found.cosine), number(found.tar), rests_on, interval))
     head = ("wanted FAR", "squared distance below", "cosine above", "TAR", "FAR rests on", "95 % interval of FAR")
-    return _sentence(evaluated) + table("Thresholds by wanted false accept rate (FAR)", head, rows)
+    return _sentence(pairs) + table("Thresholds by wanted false accept rate (FAR)", head, rows)
 
 
-def _sentence(evaluated: EvaluatedSet) -> str:
-    far = evaluated.result.far_target
-    found = recommend(evaluated.distances, evaluated.is_same, far) if far < 1 else None
+def _sentence(pairs: ScoredPairs) -> str:
+    far = pairs.result.far_target
+    found = recommend(pairs.distances, pairs.is_same, far) if far < 1 else None
     if found is None:
-        impostors = int(np.sum(~evaluated.is_same))
+        impostors = int(np.sum(~pairs.is_same))
         return paragraph(
             f"No threshold can be recommended for a false accept rate of {percent(far)}: that takes at least "
             f"{math.ceil(1 / far):,} pairs of different people, and some of one person. This set has {impostors:,} and "
-            f"{evaluated.is_same.size - impostors:,}.",
+            f"{pairs.is_same.size - impostors:,}.",
             "advice",
         )
     advice = (

@@ -14,10 +14,11 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from arcface_common import features
 from evaluator_custom.networks.embedder import DISTANCE, XNORM
-from evaluator_custom.protocol.conditions import FIGURES, SIGNIFICANCE, Condition, Cut, sets_of
-from evaluator_custom.protocol.pair_table import Judgements, PairTable, change
+from evaluator_custom.protocol.comparison import compare
+from evaluator_custom.protocol.conditions import FIGURES, Condition, Cut, sets_of
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 
-PAIR_TABLE = "pair_table"
+SCORED_PAIRS = "scored_pairs"
 CHANGE = "accuracy_change"
 P_VALUE = "accuracy_change_p_value"
 # A leading underscore keeps the key out of TFMA's output.
@@ -56,12 +57,12 @@ class VerificationMetric(metric_types.Metric):
         super().__init__(_figure_computations, name=name, folds=folds)
 
 
-class PairTableMetric(metric_types.Metric):
+class ScoredPairsMetric(metric_types.Metric):
     """What a model makes of each pair: float64 [N, 3] of distance, mean raw length and is_same, by `pair_index`."""
 
-    def __init__(self, name: str = PAIR_TABLE, folds: Cut = "contiguous") -> None:
+    def __init__(self, name: str = SCORED_PAIRS, folds: Cut = "contiguous") -> None:
         """Makes the metric."""
-        super().__init__(_table_computations, name=name, folds=folds)
+        super().__init__(_pairs_computations, name=name, folds=folds)
 
 
 class AccuracyChange(metric_types.Metric):
@@ -95,7 +96,7 @@ class SliceGap(metric_types.Metric):
         super().__init__(_gap_computations, name=name, figure=figure, column=column, folds=folds)
 
 
-for _metric in (VerificationMetric, PairTableMetric, AccuracyChange, SliceGap):
+for _metric in (VerificationMetric, ScoredPairsMetric, AccuracyChange, SliceGap):
     metric_types.register_metric(_metric)
 
 
@@ -107,7 +108,7 @@ def _collect(model_name: str, example_weighted: bool, folds: Cut) -> metric_type
 
 
 def _for_each_model(
-    name: str, folds: Cut, model_names: list[str] | None, example_weighted: bool, value: Callable[[PairTable], Any]
+    name: str, folds: Cut, model_names: list[str] | None, example_weighted: bool, value: Callable[[ScoredPairs], Any]
 ) -> list[Any]:
     """Computations of a metric that is a function of one model's pairs."""
     computations: list[Any] = []
@@ -123,7 +124,7 @@ def _derived(keys: list[MetricKey], result: _Derive) -> metric_types.DerivedMetr
 
 
 def _derive(
-    pairs: MetricKey, key: MetricKey, value: Callable[[PairTable], Any], metrics: dict[MetricKey, Any]
+    pairs: MetricKey, key: MetricKey, value: Callable[[ScoredPairs], Any], metrics: dict[MetricKey, Any]
 ) -> dict[MetricKey, Any]:
     derived = value(metrics[pairs])
     return {key: _NAN if derived is None else derived}
@@ -132,14 +133,14 @@ def _derive(
 def _figure_computations(
     name: str, folds: Cut, model_names: list[str] | None = None, example_weighted: bool = False
 ) -> list[Any]:
-    value = functools.partial(PairTable.figure, name=name)
+    value = functools.partial(ScoredPairs.figure, name=name)
     return _for_each_model(name, folds, model_names, example_weighted, value)
 
 
-def _table_computations(
+def _pairs_computations(
     name: str, folds: Cut, model_names: list[str] | None = None, example_weighted: bool = False
 ) -> list[Any]:
-    return _for_each_model(name, folds, model_names, example_weighted, PairTable.to_array)
+    return _for_each_model(name, folds, model_names, example_weighted, ScoredPairs.to_array)
 
 
 def _gap_computations(
@@ -150,7 +151,7 @@ def _gap_computations(
     model_names: list[str] | None = None,
     example_weighted: bool = False,
 ) -> list[Any]:
-    value = functools.partial(PairTable.gap, figure=figure, column=column)
+    value = functools.partial(ScoredPairs.gap, figure=figure, column=column)
     return _for_each_model(name, folds, model_names, example_weighted, value)
 
 
@@ -174,8 +175,8 @@ def _change_computations(
 def _derive_change(
     candidate: MetricKey, baseline: MetricKey, key: MetricKey, p_value: MetricKey, metrics: dict[MetricKey, Any]
 ) -> dict[MetricKey, float]:
-    found = change(Judgements.of(metrics[candidate]), Judgements.of(metrics[baseline]), SIGNIFICANCE)
-    return {key: found.significant, p_value: found.p_value} if found else {key: _NAN, p_value: _NAN}
+    found = compare(metrics[candidate], metrics[baseline])
+    return {key: found.significant, p_value: found.mcnemar.p_value} if found else {key: _NAN, p_value: _NAN}
 
 
 class CollectPairs(beam.CombineFn):
@@ -208,13 +209,13 @@ class CollectPairs(beam.CombineFn):
         """Joins them; order doesn't matter."""
         return [pair for accumulator in accumulators for pair in accumulator]
 
-    def extract_output(self, accumulator: list[_Row]) -> dict[MetricKey, PairTable]:
+    def extract_output(self, accumulator: list[_Row]) -> dict[MetricKey, ScoredPairs]:
         """The pairs in file order."""
         rows = sorted(accumulator)
         columns = sorted({text.partition("=")[0] for row in rows for text in row[4]})
         known = [dict(text.split("=", 1) for text in row[4]) for row in rows]
         return {
-            self._key: PairTable(
+            self._key: ScoredPairs(
                 distances=np.array([row[2] for row in rows]),
                 is_same=np.array([row[1] > 0 for row in rows], np.bool_),
                 norms=np.array([row[3] for row in rows]),
@@ -242,7 +243,7 @@ def make_eval_config(conditions: Sequence[Condition], folds: Cut = "contiguous")
       A TFMA configuration; without any condition nothing is ever blessed.
     """
     metrics = [_metric_config(VerificationMetric, name, folds) for name in FIGURES]
-    metrics += [_metric_config(PairTableMetric, PAIR_TABLE, folds), _metric_config(AccuracyChange, CHANGE, folds)]
+    metrics += [_metric_config(ScoredPairsMetric, SCORED_PAIRS, folds), _metric_config(AccuracyChange, CHANGE, folds)]
     by_name = {json.loads(metric.config)["name"]: metric for metric in metrics}
     for name in sets_of(tuple(conditions)):
         # TFX drops change thresholds where no model was blessed before; a missing set has to block all the same.

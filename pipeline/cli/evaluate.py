@@ -152,21 +152,20 @@ def evaluate_sets(
         with waiting("loading TensorFlow"):
             from evaluator_custom.report import write_report
             from pipeline.evaluation.facts import model_facts
-            from pipeline.evaluation.verification import Comparison, comparison_table, evaluate_set
+            from pipeline.evaluation.verification import compared, comparison_table, evaluate_set
             from pipeline.runs.tables import verification_table
 
         embedders = _load([model] if compare is None else [model, compare], flags)
         first, *others = (
             [evaluate_set(embedder, name, path, folds) for name, path in paths.items()] for embedder in embedders
         )
-        figures: dict[str, Any] = {e.name: e.result.to_dict() for e in first}
-        table = verification_table(figures, {e.name: e.result.undefined for e in first})
-        warnings = [f"{e.name}: {text}" for e in first for text in e.result.warnings]
+        figures: dict[str, Any] = {pairs.name: pairs.result.to_dict() for pairs in first}
+        table = verification_table(figures, {pairs.name: pairs.result.undefined for pairs in first})
+        warnings = [f"{pairs.name}: {text}" for pairs in first for text in pairs.result.warnings]
         if compare is not None:
-            comparisons = {own.name: Comparison.of(own, other) for own, other in zip(first, others[0], strict=True)}
-            table = [f"first   {model}", f"second  {compare}", "", *comparison_table(comparisons)]
-            for name, comparison in comparisons.items():
-                figures[name]["comparison"] = {"model": compare, **comparison.to_dict()}
+            table = [f"first   {model}", f"second  {compare}", "", *comparison_table(first, others[0])]
+            for own, other in zip(first, others[0], strict=True):
+                figures[own.name]["comparison"] = {"model": compare, **compared(own, other)}
         cut = [] if folds == CUTS[0] else [f"folds: {folds}"]
         _show([*table, *(f"WARNING {warning}" for warning in warnings), *cut], figures, output, as_json)
         if report:  # last: figures don't hang on whether it can be drawn

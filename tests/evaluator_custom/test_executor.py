@@ -24,8 +24,9 @@ from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom.executor import VerificationEvaluatorExecutor
 from evaluator_custom.protocol import insightface, slices
 from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
+from evaluator_custom.protocol.comparison import compare
 from evaluator_custom.protocol.conditions import FIGURES, parse_all
-from evaluator_custom.protocol.pair_table import Judgements, PairTable, change
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.tfma_bridge import metrics
 from pipeline.create import schema_text
 from pipeline.runs.tables import verdict_lines
@@ -121,7 +122,7 @@ def _expected(backbone):
     answer = model.verify(tf.constant(_images()))
     distances, norms = insightface.pair_distances(answer["raw"], answer["raw_mirrored"])
     groups = [" / ".join(sorted(set(GROUPS[2 * i : 2 * i + 2]))) for i in range(PAIRS)]
-    return PairTable(distances, IS_SAME, norms, {"group": groups})
+    return ScoredPairs(distances, IS_SAME, norms, {"group": groups})
 
 
 def _evaluate(inputs, out, *conditions, baseline=None, latest=None, sets=SETS, beam=BEAM, folds="contiguous"):
@@ -265,7 +266,7 @@ def test_a_gap_that_is_not_known_blocks(world, tmp_path):
 
 def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path):
     inputs, models, (candidate, other) = world
-    expected = change(Judgements.of(candidate), Judgements.of(other), 0.05)
+    expected = compare(candidate, other)
     conditions = ("lfw.accuracy change >= 0", "lfw.accuracy change >= 0.5", "lfw.leaks <= 1")
     inputs = {name: artifacts for name, artifacts in inputs.items() if name != "training_examples"}
     _, verdict, _ = _evaluate(inputs, tmp_path, *conditions, baseline=models[1])
@@ -274,7 +275,7 @@ def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path)
     assert (leak["holds"], leak["reason"]) == (False, "it isn't known what the training set holds")
     for condition in changes:
         assert condition["difference"] == pytest.approx(expected.difference)
-        assert condition["p_value"] == pytest.approx(expected.p_value)
+        assert condition["p_value"] == pytest.approx(expected.mcnemar.p_value)
         assert condition["value"] == pytest.approx(expected.significant)
     assert not verdict["conditions"][1]["holds"]
     assert verdict["leaks"] == {}
@@ -396,7 +397,7 @@ def test_a_model_that_the_latest_does_not_beat_and_the_best_does_is_not_blessed(
 def test_a_blessed_model_is_the_best_from_then_on(world, first):
     kept = loads((first[2] / "blessing" / BEST_FILE).read_text())
     assert {name: record.model for name, record in kept.items()} == dict.fromkeys(SETS, _end(world[1][0].uri))
-    np.testing.assert_array_equal(kept["lfw"].judgements().correct, world[2][0].result.correct)
+    np.testing.assert_array_equal(kept["lfw"].correct, world[2][0].result.correct)
 
 
 @pytest.mark.parametrize("case", ["other pairs", "nothing", "damaged"])

@@ -20,9 +20,11 @@ from PIL import Image
 from scipy.stats import beta
 from sklearn import metrics
 
-from evaluator_custom.protocol import far_thresholds, insightface
+from evaluator_custom.protocol import far_thresholds
+from evaluator_custom.protocol.comparison import Comparison
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.verification_statistics import McNemarResult, ProtocolError, roc_curve
-from evaluator_custom.report import EvaluatedSet, comparison, plots, write_report
+from evaluator_custom.report import comparison, plots, write_report
 from tests.helpers import jpeg
 
 
@@ -56,8 +58,11 @@ class _Page(html.parser.HTMLParser):
 class _Images:
     """2N images of which it is known which were read."""
 
-    def __init__(self):
-        self.read = []
+    def __init__(self, pairs):
+        self.read, self._length = [], 2 * pairs
+
+    def __len__(self):
+        return self._length
 
     def __getitem__(self, index):
         self.read.append(index)
@@ -72,8 +77,8 @@ def _evaluated(name="lfw", pairs=200, seed=0, distances=None, **fields):
     same = np.arange(pairs) % 2 == 0
     if distances is None:
         distances = np.clip(np.where(same, rng.normal(1.0, 0.4, pairs), rng.normal(1.9, 0.4, pairs)), 0, 4)
-    result = insightface.evaluate(distances, same, rng.uniform(5, 25, pairs))
-    return EvaluatedSet(name, result, distances, same, _Images(), **fields)
+    norms = rng.uniform(5, 25, pairs)
+    return ScoredPairs(distances, same, norms, name=name, images=_Images(pairs), **fields)
 
 
 def _write(tmp_path, *sets, facts=None, **more):
@@ -129,9 +134,7 @@ def test_a_perfect_model_and_pairs_of_one_kind(tmp_path):
     same = np.arange(20) % 2 == 0
     perfect = _evaluated("a", 20, distances=np.where(same, 0.5, 2.0))
     assert perfect.result.accuracy == 1
-    one_kind = np.ones(20, bool)
-    distances = np.full(20, 0.5)
-    alike = EvaluatedSet("b", insightface.evaluate(distances, one_kind), distances, one_kind, _Images())
+    alike = ScoredPairs(np.full(20, 0.5), np.ones(20, bool), name="b", images=_Images(20))
     page = _write(tmp_path, perfect, alike)
     assert page.text.count("None.") == 2
     assert not perfect.images.read + alike.images.read
@@ -317,7 +320,7 @@ def test_baseline_of_other_pairs_is_an_error(tmp_path):
     ],
 )
 def test_mcnemar_in_words(test, words):
-    assert words in comparison.in_words(test)
+    assert words in comparison.in_words(Comparison(0.0, test))
 
 
 def test_slices_are_judged_at_the_threshold_of_the_whole_set(tmp_path):

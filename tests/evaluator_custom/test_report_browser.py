@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator_custom.protocol import insightface
-from evaluator_custom.report import EvaluatedSet, write_report
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from evaluator_custom.report import write_report
 from evaluator_custom.report.folder_page import write_folder_report
 from tests.evaluator_custom.test_folder_page import folder_figures
 from tests.helpers import jpeg
@@ -61,10 +61,10 @@ addEventListener("load", () => {
 
 def _evaluated(distances, same, attributes):
     images = [jpeg(i) for i in range(24)]
-    result = insightface.evaluate(distances, same, np.full(distances.size, 11.0))
     files = [f"somebody-{i}/0001.jpg / somebody-else-{i}/0002.jpg" for i in range(same.size)]
     images = [images[i % 24] for i in range(2 * same.size)]
-    return EvaluatedSet("lfw", result, distances, same, images, attributes, files)
+    norms = np.full(distances.size, 11.0)
+    return ScoredPairs(distances, same, norms, attributes, name="lfw", images=images, files=files)
 
 
 @pytest.fixture(scope="module")

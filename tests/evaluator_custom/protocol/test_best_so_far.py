@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from evaluator_custom.protocol.best_so_far import Record, better, dumps, loads, pairs_digest
-from evaluator_custom.protocol.conditions import SIGNIFICANCE, Condition
-from evaluator_custom.protocol.pair_table import Judgements, PairTable, change
+from evaluator_custom.protocol.comparison import compare
+from evaluator_custom.protocol.conditions import Condition
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 
 PAIRS = 6000
 SAME = np.arange(PAIRS) % 2 == 0
@@ -18,7 +19,7 @@ def model(wrong, folds="contiguous"):
     distances = np.where(SAME, 0.8, 1.8)
     chosen = np.random.default_rng(0).permutation(PAIRS)[:wrong]
     distances[chosen] = np.where(SAME[chosen], 1.8, 0.8)
-    return PairTable(distances, SAME, np.ones(PAIRS), folds=folds)
+    return ScoredPairs(distances, SAME, np.ones(PAIRS), folds=folds)
 
 
 def blessed_in_a_row(against_best):
@@ -27,8 +28,7 @@ def blessed_in_a_row(against_best):
     latest, best = model(10), Record.of("0", model(10), "d")
     for step in range(20):
         candidate = model(10 + 5 * (step + 1))
-        compared = [Judgements.of(latest), *([best.judgements()] if against_best else [])]
-        changes = [change(Judgements.of(candidate), other, SIGNIFICANCE) for other in compared]
+        changes = [compare(candidate, other) for other in (latest, *([best] if against_best else []))]
         if not all(condition.holds(found.significant) for found in changes):
             return step
         latest, best = candidate, better(best, Record.of(str(step + 1), candidate, "d"))
@@ -54,13 +54,13 @@ def test_a_better_model_becomes_the_best_and_the_older_of_equals_stays():
 
 
 def test_a_record_keeps_what_a_comparison_needs():
-    table = model(123)
-    record = Record.of("runs/model/7", table, "digest")
+    pairs = model(123)
+    record = Record.of("runs/model/7", pairs, "digest")
     again = loads(dumps({"lfw": record}))["lfw"]
     assert again == record
-    assert again.judgements().accuracy == table.result.accuracy
-    np.testing.assert_array_equal(again.judgements().correct, table.result.correct)
-    assert Record.of("m", PairTable(np.zeros(4), SAME[:4], np.ones(4)), "d") is None
+    assert again.accuracy == pairs.accuracy
+    np.testing.assert_array_equal(again.correct, pairs.correct)
+    assert Record.of("m", ScoredPairs(np.zeros(4), SAME[:4], np.ones(4)), "d") is None
 
 
 def test_a_record_of_other_pairs_or_folds_is_not_compared_with():

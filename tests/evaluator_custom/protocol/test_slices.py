@@ -5,8 +5,10 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
-from evaluator_custom.protocol.pair_table import Judgements, PairTable, change
+from evaluator_custom.protocol.comparison import compare
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.slices import gap, slice_figures
+from evaluator_custom.protocol.verification_statistics import ProtocolError
 
 
 def _pairs(seed, spread=0.5, count=300):
@@ -15,10 +17,6 @@ def _pairs(seed, spread=0.5, count=300):
     same = rng.random(count) < 0.5
     distances = np.clip(np.where(same, rng.normal(1.0, spread, count), rng.normal(1.8, spread, count)), 0, 4)
     return distances, same, rng.uniform(5, 25, count)
-
-
-def compare(first, second):
-    return change(Judgements.of(first), Judgements.of(second), 0.05)
 
 
 def test_figures_are_those_of_each_slices_confusion_matrix():
@@ -53,39 +51,62 @@ def test_rates_of_few_pairs_are_not_known_and_gaps_want_two_slices():
     assert gap(found, "age", "far") is None
 
 
-def test_a_table_survives_being_an_array():
-    table = PairTable(*_pairs(2), {"group": ["x"] * 150 + ["y"] * 150})
-    again = PairTable.from_array(table.to_array(), table.attributes, table.folds)
-    assert again.result == table.result
-    assert again.slices == table.slices
-    assert table.gap("far", "group") == gap(table.slices, "group", "far")
+def test_scored_pairs_survive_being_an_array():
+    pairs = ScoredPairs(*_pairs(2), {"group": ["x"] * 150 + ["y"] * 150})
+    again = ScoredPairs.from_array(pairs.to_array(), attributes=pairs.attributes, folds=pairs.folds)
+    assert again.result == pairs.result
+    assert again.slices == pairs.slices
+    assert pairs.gap("far", "group") == gap(pairs.slices, "group", "far")
+    assert pairs.roc is pairs.roc and pairs.result is pairs.result  # worked out once
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("distances", [5.0, *[1.0] * 11], "lie in 0..4. Received: .*5.0.* at pairs 0"),
+        ("distances", [np.inf, *[1.0] * 11], "finite distances. Received: NaN or infinity at pairs 0"),
+        ("is_same", [True] * 11, r"is_same of shape \[12\]. Received: shape \(11,\)"),
+        ("is_same", [2] * 12, "is_same of bool or of 0 and 1"),
+        ("norms", [1.0], r"norms of shape \[12\]"),
+        ("attributes", {"age": ["old"] * 11}, "lfw: expected attribute 'age' of 12 pairs. Received: 11"),
+        ("images", [b""] * 12, "lfw: expected images, 2 a pair, of 12 pairs. Received: 6"),
+        ("files", ["a"], "lfw: expected files of 12 pairs. Received: 1"),
+        ("folds", "none", "folds of .*. Received: 'none'"),
+    ],
+)
+def test_what_does_not_fit_the_pairs_is_refused_at_once(field, value, message):
+    fields = {"distances": [1.0] * 12, "is_same": [True, False] * 6, "name": "lfw"}
+    assert ScoredPairs(**fields).images == ()
+    with pytest.raises(ProtocolError, match=message):
+        ScoredPairs(**{**fields, field: value})
 
 
 def test_too_few_pairs_have_no_figures():
     distances, same, norms = _pairs(3, count=9)
-    table = PairTable(distances, same, norms, {"group": ["x"] * 9})
-    assert table.figure("accuracy") is None
-    assert table.figure("pairs") == 9
-    assert table.gap("far", "group") is None
-    assert Judgements.of(table) is None
-    assert change(Judgements.of(table), Judgements.of(table), 0.05) is None
+    pairs = ScoredPairs(distances, same, norms, {"group": ["x"] * 9})
+    assert pairs.figure("accuracy") is None
+    assert pairs.figure("pairs") == 9
+    assert pairs.gap("far", "group") is None
+    assert pairs.correct.size == 0
+    assert compare(pairs, pairs) is None
+    assert compare(ScoredPairs(*_pairs(3)), None) is None
 
 
 def test_noise_is_no_change_and_a_real_one_is():
     distances, same, norms = _pairs(4, spread=0.3)
-    table = PairTable(distances, same, norms)
-    nudged = PairTable(np.clip(distances + np.random.default_rng(5).normal(0, 0.03, 300), 0, 4), same, norms)
-    worse = PairTable(np.clip(distances + np.random.default_rng(6).normal(0, 0.9, 300), 0, 4), same, norms)
-    noise, loss = compare(nudged, table), compare(worse, table)
+    pairs = ScoredPairs(distances, same, norms)
+    nudged = ScoredPairs(np.clip(distances + np.random.default_rng(5).normal(0, 0.03, 300), 0, 4), same, norms)
+    worse = ScoredPairs(np.clip(distances + np.random.default_rng(6).normal(0, 0.9, 300), 0, 4), same, norms)
+    noise, loss = compare(nudged, pairs), compare(worse, pairs)
     assert noise.difference != 0
-    assert noise.p_value > 0.05
+    assert noise.mcnemar.p_value > 0.05
     assert noise.significant == 0
-    assert loss.significant == loss.difference == pytest.approx(worse.result.accuracy - table.result.accuracy)
+    assert loss.significant == loss.difference == pytest.approx(worse.accuracy - pairs.accuracy)
     assert loss.difference < -0.05
-    better, only = table.result.correct, table.result.correct & ~worse.result.correct
-    disagreeing = int(np.sum(better != worse.result.correct))
-    assert loss.p_value == pytest.approx(binomtest(int(only.sum()), disagreeing).pvalue)
-    assert compare(table, worse).significant == pytest.approx(-loss.difference)
+    better, only = pairs.correct, pairs.correct & ~worse.correct
+    disagreeing = int(np.sum(better != worse.correct))
+    assert loss.mcnemar.p_value == pytest.approx(binomtest(int(only.sum()), disagreeing).pvalue)
+    assert compare(pairs, worse).significant == pytest.approx(-loss.difference)
 
 
 def test_a_distance_on_the_threshold_is_no_accept():

@@ -17,9 +17,9 @@ from arcface_common.model_metadata import ModelMetadata
 from components.formats import verification_bin
 from evaluator_custom.networks.foreign import EmbedderOptions, load_embedder
 from evaluator_custom.protocol import insightface
-from evaluator_custom.report import EvaluatedSet
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from pipeline.cli import main
-from pipeline.evaluation.verification import Comparison, evaluate_set
+from pipeline.evaluation.verification import compared, evaluate_set
 from serving import export
 from tests.helpers import ROOT, jpeg
 from tests.trainer_module.weights.onnx_networks import mobilefacenet
@@ -294,9 +294,9 @@ def test_the_better_of_two_models_is_named():
     good = np.where(same, 0.5, 1.5)
     bad = good.copy()
     bad[:100] = np.where(same[:100], 1.5, 0.5)
-    sets = [EvaluatedSet("s", insightface.evaluate(d, same), d, same, []) for d in (good, bad)]
-    forward, backward = Comparison.of(*sets), Comparison.of(*sets[::-1])
-    assert forward.in_words() == "the first is better (p < 0.0001)"
-    assert backward.in_words() == "the second is better (p < 0.0001)"
-    assert forward.difference == pytest.approx(0.05)
-    assert backward.difference == pytest.approx(-0.05)
+    first, second = ScoredPairs(good, same), ScoredPairs(bad, same)
+    forward, backward = compared(first, second), compared(second, first)
+    assert forward["verdict"] == "the first is better (p < 0.0001)"
+    assert backward["verdict"] == "the second is better (p < 0.0001)"
+    assert forward["accuracy_difference"] == pytest.approx(0.05)
+    assert backward["accuracy_difference"] == pytest.approx(-0.05)
