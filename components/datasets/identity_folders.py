@@ -71,14 +71,14 @@ def find_identities(folder: Path) -> IdentityFolders:
     identities: dict[str, list[Path]] = {}
     left_out: list[str] = []
     for entry in progress(sorted(folder.iterdir()), description="look for images", unit="folder"):
-        if not _is_usable(entry) or not entry.is_dir() or _leads_back(entry):
-            if _is_usable(entry) and not entry.is_dir() and _is_image(entry):
+        if not _is_identity(entry):
+            if _is_image(entry):
                 raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
             if entry.name not in _MADE_BY_US:
-                left_out.append(f"{entry.name}/" if entry.is_dir() else entry.name)
+                left_out.append(_shown(entry))
             continue
         found = sorted(entry.iterdir())
-        files = [path for path in found if _is_usable(path) and path.is_file() and _is_image(path)]
+        files = [path for path in found if _is_image(path)]
         used = set(files)
         left_out += [f"{entry.name}/{path.name}" for path in found if path not in used]
         if files:
@@ -98,14 +98,12 @@ def find_photos(folder: Path) -> IdentityFolders:
       DataError: as there.
     """
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    beside = [path for path in entries if _is_photo(path)]
-    folders = (entry for entry in entries if _is_usable(entry) and entry.is_dir() and not _leads_back(entry))
-    below = (path for entry in folders for path in entry.iterdir())
-    if not beside or any(map(_is_photo, below)):
+    beside = [path for path in entries if _is_image(path)]
+    below = (path for entry in entries if _is_identity(entry) for path in entry.iterdir())
+    if not beside or any(map(_is_image, below)):
         return find_identities(folder)
     used = set(beside)
-    left_out = tuple(f"{path.name}/" if path.is_dir() else path.name for path in entries if path not in used)
-    return IdentityFolders({"": beside}, left_out)
+    return IdentityFolders({"": beside}, tuple(_shown(path) for path in entries if path not in used))
 
 
 def left_by_tools(name: str) -> bool:
@@ -152,24 +150,22 @@ def _loose(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _is_usable(path: Path) -> bool:
-    return not left_by_tools(path.name)
+def _shown(path: Path) -> str:
+    return f"{path.name}/" if path.is_dir() else path.name
 
 
-def _leads_back(entry: Path) -> bool:
-    """Whether it is a link to the folder that it lies in, or to one that holds that."""
-    return entry.is_symlink() and entry.resolve() in (above := entry.parent.resolve(), *above.parents)
-
-
-def _is_photo(path: Path) -> bool:
-    return _is_usable(path) and path.is_file() and _is_image(path)
+def _is_identity(entry: Path) -> bool:
+    """Whether it is a person's folder: no link to the folder that it lies in, nor to one that holds that."""
+    if left_by_tools(entry.name) or not entry.is_dir():
+        return False
+    return not (entry.is_symlink() and entry.resolve() in (above := entry.parent.resolve(), *above.parents))
 
 
 def _is_image(path: Path) -> bool:
+    if left_by_tools(path.name) or not path.is_file():
+        return False
     if path.suffix.lower() in SUFFIXES:
         return True
-    if not path.is_file():
-        return False
     with open(path, "rb") as file:
         return file.read(8).startswith(IMAGE_MAGICS)
 
@@ -215,13 +211,12 @@ def images_below(folder: Path) -> tuple[list[Path], list[str]]:
     for place, folders, files in os.walk(folder, onerror=refuse):
         here = Path(place)
         for name in sorted(folders):
-            if not _is_usable(here / name) or (here / name).is_symlink():
+            if left_by_tools(name) or (here / name).is_symlink():
                 folders.remove(name)
                 left_out.append(f"{(here / name).relative_to(folder)}/")
         folders.sort()
         for path in (here / name for name in sorted(files)):
-            is_image = _is_usable(path) and path.is_file() and _is_image(path)
-            if is_image:
+            if _is_image(path):
                 images.append(path)
             else:
                 left_out.append(str(path.relative_to(folder)))

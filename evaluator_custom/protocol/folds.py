@@ -13,7 +13,7 @@ where that FAR does not repeat.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -93,7 +93,6 @@ def far_threshold(distances: np.ndarray, far_target: float) -> float:
 
 
 def fold_figures(
-    fold_distances: Iterable[np.ndarray],
     distances: np.ndarray,
     is_same: np.ndarray,
     fold_of: np.ndarray,
@@ -102,8 +101,7 @@ def fold_figures(
     """What InsightFace's script computes, to the digit.
 
     Args:
-      fold_distances: what accuracy is measured on, float64 [N] for each fold.
-      distances: what TAR is measured on, float64 [N].
+      distances: squared distances, float64 [N].
       is_same: bool [N].
       fold_of: fold of each pair, int [N].
       targets: false accept rates, above 0 and at most 1.
@@ -112,12 +110,11 @@ def fold_figures(
       The figures; a rate over no pairs is 0, as in the source.
     """
     figures = FoldFigures(correct=np.zeros(distances.size, bool), rates=tuple(RatesAtFar(t) for t in targets))
-    for fold, own in enumerate(fold_distances):
+    for fold in range(int(fold_of.max()) + 1):
         test = fold_of == fold
         impostors = np.sort(distances[~test & ~is_same])
-        own_impostors = impostors if own is distances else np.sort(own[~test & ~is_same])
-        figures.thresholds.append(_best_threshold(np.sort(own[~test & is_same]), own_impostors))
-        figures.correct[test] = (own[test] < figures.thresholds[-1]) == is_same[test]
+        figures.thresholds.append(_best_threshold(np.sort(distances[~test & is_same]), impostors))
+        figures.correct[test] = (distances[test] < figures.thresholds[-1]) == is_same[test]
         figures.accuracies.append(float(np.mean(figures.correct[test])))
         figures.impostors.append(impostors.size)
         steps = _far_steps(impostors)
@@ -152,8 +149,10 @@ def cut_folds(is_same: np.ndarray, folds: int, cut: Cut = "contiguous") -> np.nd
     if cut == "contiguous":
         return _blocks(is_same.size, folds)
     fold_of = np.empty(is_same.size, np.int64)
-    for kind in (is_same, ~is_same):
-        fold_of[kind] = _blocks(int(kind.sum()), folds)
+    same = int(is_same.sum())
+    fold_of[is_same] = _blocks(same, folds)
+    # Of fewer than there are folds, those of one person fill the first and the others the last: none stays empty.
+    fold_of[~is_same] = _blocks(is_same.size - same, folds) + max(0, folds - (is_same.size - same))
     return fold_of
 
 

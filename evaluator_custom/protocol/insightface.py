@@ -9,12 +9,10 @@ a shuffle sort by pair index first. Source: `recognition/arcface_torch/eval/veri
 on. So do we; float32 arithmetic moves distances by up to 5e-7 (on LFW), which shows wherever one lies on a threshold.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from arcface_common.features import FAR_TARGETS
@@ -27,7 +25,6 @@ from evaluator_custom.protocol.verification_statistics import (
     checked_distances,
     checked_flags,
     checked_norms,
-    describe_indices,
     roc_curve,
     tar_at_far,
 )
@@ -83,68 +80,6 @@ def evaluate(
       ProtocolError: fewer pairs than folds, lengths that differ, or values out of range.
     """
     distances = checked_distances(distances, nan=True)
-    # The same distances for every fold; only PCA makes them differ.
-    return _evaluate((distances for _ in range(folds)), distances, is_same, norms, folds, cut, far_target)
-
-
-def evaluate_embeddings(
-    embeddings: npt.ArrayLike,
-    mirrored: npt.ArrayLike,
-    is_same: npt.ArrayLike,
-    *,
-    pca: int = 0,
-    folds: int = 10,
-    far_target: float = 1e-3,
-) -> VerificationResult:
-    """Runs the protocol on raw embeddings.
-
-    With `pca`, accuracy, thresholds and `correct` come from distances after a PCA that is fitted on the other folds'
-    normalised embeddings, followed by a second normalisation. All else (TAR, ROC, EER, best threshold) stays without
-    it, as in the source.
-
-    Args:
-      embeddings: raw (not normalised) embeddings, float [2N, D]; rows 2i and 2i + 1 are pair i.
-      mirrored: the same of the mirrored images.
-      is_same: bool [N] (or 0 and 1).
-      pca: components to keep, 1..D; 0 for no PCA.
-      folds: see `evaluate`.
-      far_target: see `evaluate`.
-
-    Returns:
-      The result, `xnorm` included.
-
-    Raises:
-      ProtocolError: as `pair_distances` and `evaluate`, or `pca` out of range.
-    """
-    embeddings, mirrored = _checked_embeddings(embeddings), _checked_embeddings(mirrored, "mirrored")
-    distances, norms = pair_distances(embeddings, mirrored)
-    if not pca:
-        return evaluate(distances, is_same, norms, folds=folds, far_target=far_target)
-    if np.isnan(distances).any():
-        raise ProtocolError(
-            "Expected embeddings of some direction for a PCA. "
-            f"Received: none in pairs {describe_indices(np.isnan(distances))}"
-        )
-    fold_of = cut_folds(checked_flags(is_same, distances.size, "is_same"), folds)
-    # Fold 0 is the largest, so its training part has the fewest rows to fit on.
-    most = min(embeddings.shape[1], 2 * int(np.sum(fold_of != 0)))
-    if not 0 < pca <= most:
-        raise ProtocolError(f"Expected pca in 0..{most}. Received: pca={pca}")
-    unit = _fuse(embeddings, mirrored)
-    reduced = (_pca_distances(unit, fold_of != fold, pca) for fold in range(folds))
-    return _evaluate(reduced, distances, is_same, norms, folds, "contiguous", far_target)
-
-
-def _evaluate(
-    fold_distances: Iterable[np.ndarray],
-    distances: np.ndarray,
-    is_same: npt.ArrayLike,
-    norms: npt.ArrayLike | None,
-    folds: int,
-    cut: Cut,
-    far_target: float,
-) -> VerificationResult:
-    """The protocol, with `fold_distances` (one float64 [N] a fold) for accuracy and `distances` for all else."""
     same = checked_flags(is_same, distances.size, "is_same")
     lengths = None if norms is None else checked_norms(norms, distances.size)
     if not 0 < far_target <= 1:
@@ -159,7 +94,7 @@ def _evaluate(
         undefined |= dict.fromkeys((*support.ALL, *map(_named, FAR_TARGETS)), reason)
     else:
         fold_of = cut_folds(same, folds, cut)
-        figures = fold_figures(fold_distances, distances, same, fold_of, (far_target, _EASY_TARGET))
+        figures = fold_figures(distances, same, fold_of, (far_target, _EASY_TARGET))
         values = _values(figures, distances, same)
         values["warnings"] = support.fold_warnings(figures, same, fold_of, cut, values["tar"], values["far"])
         undefined |= support.undefined_figures(figures, distances, same, fold_of)
@@ -227,14 +162,6 @@ def _fuse(embeddings: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
 def _squared_distances(unit: np.ndarray) -> np.ndarray:
     """Squared distance of rows 2i and 2i + 1 of float64 [2N, D], float64 [N]."""
     return np.sum(np.square(unit[0::2] - unit[1::2]), axis=1)
-
-
-def _pca_distances(unit: np.ndarray, train: np.ndarray, components: int) -> np.ndarray:
-    """Distances, float64 [N], after PCA on the images of the training pairs (bool [N]) and normalisation."""
-    # The eigenvectors of the covariance are exact, 11 times faster than an SVD at 10,800 x 512, and what scikit-learn
-    # chooses by itself at that shape; for smaller sets it chooses a randomised solver, which differs from run to run.
-    model = PCA(n_components=components, svd_solver="covariance_eigh").fit(unit[np.repeat(train, 2)])
-    return _squared_distances(normalize(model.transform(unit)))
 
 
 def _checked_embeddings(embeddings: npt.ArrayLike, name: str = "embeddings") -> np.ndarray:

@@ -32,7 +32,7 @@ class VerificationResult:
       accuracy_ci: 95 % bootstrap interval of the share of correct pairs (`bootstrap_accuracy`).
       threshold: mean over folds of their thresholds, the one to ship.
       threshold_std: their spread.
-      best_threshold: threshold that is best on all pairs at once, 0..3.99; with PCA, on the distances before it.
+      best_threshold: threshold that is best on all pairs at once, 0..3.99.
       tar: mean over folds of the true accept rate at the threshold that meets `far_target` on the other folds.
       tar_std: its spread over folds.
       far: mean over folds of the false accept rate at the same thresholds.

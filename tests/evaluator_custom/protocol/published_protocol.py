@@ -67,27 +67,24 @@ def scipy_inverse(rates: np.ndarray, thresholds: np.ndarray, target: float) -> f
 
 
 def published(
-    distances: np.ndarray | list[np.ndarray],
+    distances: np.ndarray,
     same: np.ndarray,
     folds: int = 10,
     far_target: float = 1e-3,
     sweep: Sweep = loop_sweep,
-    plain: np.ndarray | None = None,
 ) -> Published:
-    """Transcription of the published protocol; `distances` may differ by fold (PCA), and TAR is of the plain ones."""
-    plain = distances if plain is None else plain
+    """Transcription of the published protocol."""
     coarse, fine = np.arange(0, 4, 0.01), np.arange(0, 4, 0.001)
     result = Published(*(np.zeros(folds) for _ in range(5)))
     for fold, (train, test) in enumerate(KFold(n_splits=folds, shuffle=False).split(np.arange(len(same)))):
-        dist = distances[fold] if isinstance(distances, list) else distances
-        accuracies = [(tp + tn) / train.size for tp, _, tn, _ in sweep(coarse, dist[train], same[train])]
-        sweep(coarse, dist[test], same[test])  # the script averages these into a ROC that it does not report
+        accuracies = [(tp + tn) / train.size for tp, _, tn, _ in sweep(coarse, distances[train], same[train])]
+        sweep(coarse, distances[test], same[test])  # the script averages these into a ROC that it does not report
         result.thresholds[fold] = coarse[np.argmax(accuracies)]
-        tp, _, tn, _ = confusion(result.thresholds[fold], dist[test], same[test])
+        tp, _, tn, _ = confusion(result.thresholds[fold], distances[test], same[test])
         result.accuracy[fold] = (tp + tn) / test.size
-        rates = np.array([rate(fp, fp + tn) for _, fp, tn, _ in sweep(fine, plain[train], same[train])])
+        rates = np.array([rate(fp, fp + tn) for _, fp, tn, _ in sweep(fine, distances[train], same[train])])
         threshold = scipy_inverse(rates, fine, far_target) if np.max(rates) >= far_target else 0.0
-        tp, fp, tn, fn = confusion(threshold, plain[test], same[test])
+        tp, fp, tn, fn = confusion(threshold, distances[test], same[test])
         result.tar[fold], result.far[fold] = rate(tp, tp + fn), rate(fp, fp + tn)
         result.tar_thresholds[fold] = threshold
     return result
@@ -95,8 +92,7 @@ def published(
 
 def fold_by_fold(distances: np.ndarray, same: np.ndarray, folds: int = 10, far_target: float = 1e-3) -> FoldFigures:
     """Ours, whatever the pairs can bear."""
-    fold_of = cut_folds(same, folds)
-    return fold_figures((distances for _ in range(folds)), distances, same, fold_of, (far_target,))
+    return fold_figures(distances, same, cut_folds(same, folds), (far_target,))
 
 
 def assert_folds_equal(ours: FoldFigures, theirs: Published) -> None:

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import normalize
 
 from evaluator_custom.protocol.folds import best_threshold, far_threshold
-from evaluator_custom.protocol.insightface import evaluate, evaluate_embeddings, pair_distances
+from evaluator_custom.protocol.insightface import evaluate, pair_distances
 from evaluator_custom.protocol.verification_statistics import ProtocolError, mcnemar
 from tests.evaluator_custom.protocol.published_protocol import (
     Confusion,
@@ -169,56 +168,23 @@ def test_embeddings_without_a_direction_have_no_distance() -> None:
     assert not np.isfinite(norms[2:]).any()
 
 
-def test_evaluate_embeddings_composes_both() -> None:
+def test_figures_of_embeddings() -> None:
     raw, mirrored, same = embeddings_of()
     distances, norms = pair_distances(raw, mirrored)
-    result = evaluate_embeddings(raw, mirrored, same)
-    assert result == evaluate(distances, same, norms)
-    assert result.xnorm == np.mean(norms)
+    assert evaluate(distances, same, norms).xnorm == np.mean(norms)
     assert evaluate(distances, same).xnorm is None
     assert_folds_equal(fold_by_fold(distances, same), published(distances, same, sweep=table_sweep))
-
-
-@pytest.mark.parametrize("components", [1, 8, 32])
-def test_pca_equals_the_published_loops(components: int) -> None:
-    raw, mirrored, same = embeddings_of()
-    unit = normalize(raw.astype(np.float64) + mirrored.astype(np.float64))
-    by_fold = []
-    for train, _ in KFold(10).split(np.arange(same.size)):
-        model = PCA(n_components=components, svd_solver="full")
-        model.fit(np.concatenate((unit[0::2][train], unit[1::2][train])))
-        first, second = normalize(model.transform(unit[0::2])), normalize(model.transform(unit[1::2]))
-        by_fold.append(np.sum(np.square(first - second), 1))
-    plain = pair_distances(raw, mirrored)[0]
-    result = evaluate_embeddings(raw, mirrored, same, pca=components)
-    theirs = published(by_fold, same, sweep=table_sweep, plain=plain)
-    assert (result.accuracies, result.thresholds) == (tuple(theirs.accuracy), tuple(theirs.thresholds))
-    assert result.accuracy == np.mean(theirs.accuracy)
-    assert result.tar_1e2 == np.mean(published(by_fold, same, far_target=1e-2, sweep=table_sweep, plain=plain).tar)
-    without = evaluate_embeddings(raw, mirrored, same)
-    assert (result.tar_1e2, result.auc, result.eer) == (without.tar_1e2, without.auc, without.eer)
-    assert result.thresholds != without.thresholds
-
-
-def test_pca_out_of_range() -> None:
-    raw, mirrored, same = embeddings_of()
-    for components in (-1, 33):
-        with pytest.raises(ProtocolError, match=rf"Expected pca in 0\.\.32\. Received: pca={components}"):
-            evaluate_embeddings(raw, mirrored, same, pca=components)
-    with pytest.raises(ProtocolError, match=r"0\.\.18"):  # 9 training pairs are 18 rows
-        evaluate_embeddings(raw[:20], mirrored[:20], same[:10], pca=19)
 
 
 def test_spoilt_embeddings_name_their_pairs() -> None:
     raw, mirrored, same = embeddings_of()
     spoilt = mirrored.copy()
     spoilt[[7, 400], 3] = np.nan, np.inf
-    result = evaluate_embeddings(raw, spoilt, same)
+    distances, norms = pair_distances(raw, spoilt)
+    result = evaluate(distances, same, norms)
     assert result.undefined["accuracy"] == "embeddings that are not finite, or of length 0, in pairs 3, 200"
     assert result.undefined["xnorm"] == "embeddings that are not finite"
     assert (result.accuracy, result.xnorm, result.correct) == (None, None, None)
-    with pytest.raises(ProtocolError, match="embeddings of some direction for a PCA.* 9 and 290 more"):
-        evaluate_embeddings(np.full_like(raw, np.nan), mirrored, same, pca=4)
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,13 @@ def test_how_many_pairs_may_tie(tied, near):
     distances[impostors] = np.maximum(distances[impostors], 1.2)
     distances[chosen] = 0.7
     assert (evaluate(distances, same).tar is not None) == near
+
+
+@pytest.mark.parametrize("same", [1, 6, 9, 15])
+def test_stratified_folds_of_few_pairs_are_never_empty(same):
+    is_same = np.arange(same + 9) < same
+    result = evaluate(np.where(is_same, 0.5, 1.5), is_same, cut="stratified")
+    assert np.unique(cut_folds(is_same, 10, "stratified")).size == 10
+    assert (result.accuracy == 1.0) == (same > 1)
+    if same == 1:
+        assert "all pairs of one person are in fold 1" in result.undefined["accuracy"]

@@ -108,8 +108,8 @@ def test_two_networks_side_by_side(run, world, tmp_path):
 
     pairs = verification_bin.read(world / "data" / "lfw.bin")
     options = EmbedderOptions(pixels=PixelFormat(mean=127.5, scale=127.5))
-    raw, mirrored = load_embedder(str(world / "mbf.onnx"), options).embed(pairs.images)
-    expected = insightface.evaluate_embeddings(raw, mirrored, pairs.is_same)
+    distances, norms = insightface.pair_distances(*load_embedder(str(world / "mbf.onnx"), options).embed(pairs.images))
+    expected = insightface.evaluate(distances, pairs.is_same, norms)
     assert comparison["figures"]["accuracy"] == expected.accuracy
     assert comparison["figures"]["xnorm"] == pytest.approx(expected.xnorm, rel=1e-4)
     assert comparison["accuracy_difference"] == pytest.approx(lfw["accuracy"] - expected.accuracy)
