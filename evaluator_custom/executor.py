@@ -1,9 +1,9 @@
 """Work of the VerificationEvaluator: TFX's Evaluator, then what people and the served model read."""
 
+import contextlib
 import datetime
 import json
 import os
-import shutil
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ from evaluator_custom.protocol.conditions import Cut, parse_all
 from evaluator_custom.protocol.leaks import find_leak
 from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.verdict_warnings import verdict_warnings
-from evaluator_custom.report import write_report
+from evaluator_custom.report.page import write_report
 from evaluator_custom.tfma_bridge.one_source import ALL_SPLITS, as_one_split
 from evaluator_custom.tfma_bridge.pair_examples import PairExamples, read_pair_examples, read_training_content
 from evaluator_custom.tfma_bridge.results import read_evaluation
@@ -265,18 +265,22 @@ def _write_report(folder: str, sets: list[ScoredPairs], facts: dict[str, str], *
     if not sets:
         return
     try:
-        with private_folder() as local:
+        with contextlib.nullcontext(folder) if _is_local(folder) else private_folder() as local:
             write_report(os.path.join(local, REPORT_FILE), sets, facts, **more)
-            for name in sorted(os.listdir(local)):
-                source, target = os.path.join(local, name), os.path.join(folder, name)
-                if _is_local(folder):
-                    shutil.copyfile(source, target)
-                    shutil.copymode(source, target)
-                else:
-                    tf.io.gfile.copy(source, target, overwrite=True)
+            if local != folder:
+                _copy_below(local, folder)
     except Exception as error:
         traceback.print_exc()  # into the run's log
         say(f"WARNING no report, the verdict stands without it: {type(error).__name__}: {error}")
+
+
+def _copy_below(source: str, target: str) -> None:
+    """Copies the files of a folder of this machine, and of those in it, to a folder of another file system."""
+    for place, _, names in os.walk(source):
+        for name in names:
+            path = os.path.join(target, os.path.relpath(os.path.join(place, name), source))
+            tf.io.gfile.makedirs(os.path.dirname(path))
+            tf.io.gfile.copy(os.path.join(place, name), path, overwrite=True)
 
 
 def _keep_private(folder: str) -> None:

@@ -1,19 +1,32 @@
-"""Writes the report: the page, and its plots as PNG beside it."""
+"""Writes the report on verification sets."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from arcface_common.console import progress
+from arcface_common.pages import render
+from evaluator_custom.protocol.comparison import compare
 from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.report.document import FOOTER, document, header, write
-from evaluator_custom.report.figures import figures_section
-from evaluator_custom.report.markup import section
-from evaluator_custom.report.model_card import model_card
-from evaluator_custom.report.verdict_section import verdict_section
+from evaluator_custom.protocol.support import reason_lines
+from evaluator_custom.report.files import put_report
 from trainer_module.training.curve import Point
+
+TEMPLATES = resources.files(__package__) / "templates"
+# Figures whose reasons are shown where they are dashes, and what the page calls them.
+_SHOWN = {
+    "accuracy": "accuracy",
+    "accuracy_ci": "interval",
+    "tar_1e2": "TAR at FAR 1 %",
+    "tar": "TAR at FAR 0.1 %",
+    "eer": "EER",
+    "auc": "AUC",
+    "xnorm": "XNorm",
+    "threshold": "threshold",
+}
 
 
 def write_report(
@@ -27,12 +40,11 @@ def write_report(
     verdict: Mapping[str, Any] | None = None,
     curve: Sequence[Point] = (),
 ) -> None:
-    """Writes the page, and each set's plots beside it; each file aside first, then renamed, for its owner alone.
+    """Writes the page and its plots, which replace those of an earlier report as one; for their owner alone.
 
-    The plots are `<page>-<set>.png`, and `<page>-comparison-<set>.png` of sets that the baseline has, too.
-    Memory is bounded by some arrays of 8 bytes a pair and, of each set's images, the at most 120 that are shown.
-    The page shows images of the verification sets: it is as confidential as they are. A folder that is made for it is
-    for its owner alone, too.
+    The plots are `<page>_files/<set>.png`, and `comparison-<set>.png` of sets that the baseline has, too. Memory is
+    bounded by some arrays of 8 bytes a pair and, of each set's images, the at most 120 that are shown. The page shows
+    images of the verification sets: it is as confidential as they are.
 
     Args:
       path: the HTML file.
@@ -46,39 +58,51 @@ def write_report(
 
     Raises:
       ProtocolError: the baseline's results on a set are of other pairs.
+      DataError: something else lies where the plots go.
     """
     # matplotlib, 0.3 s, is only wanted where a report is written.
-    from evaluator_custom.report import comparison, plots
-    from evaluator_custom.report.set_section import set_section
-    from evaluator_custom.report.training_section import training_section
+    from evaluator_custom.report import plots
+    from evaluator_custom.report.set_view import comparison_view, set_view
 
     page = Path(path)
     model = facts.get("model", page.stem)
-    others = comparison.comparable(sets, baseline or ())
-    page.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    titles, parts, rocs = {}, [], {}
-    for place, pairs in enumerate(progress(sets, description="drawing report", unit="set")):
+    others = {pairs.name: pairs for pairs in baseline or ()}
+    compared = {pairs.name: compare(pairs, others.get(pairs.name)) for pairs in sets}
+    views, comparisons, drawn = [], {}, {}
+    for pairs in progress(sets, description="drawing report", unit="set"):
         file_name = quote(pairs.name, safe="")
         if pairs.accuracy is not None:
-            write(page.with_name(f"{page.stem}-{file_name}.png"), plots.overview_png(pairs))
-        if other := others.get(pairs.name):
-            rocs[pairs.name] = comparison.roc_of_both(pairs, other)
-            write(page.with_name(f"{page.stem}-comparison-{file_name}.png"), rocs[pairs.name])
-        titles[f"set-{place}"] = pairs.name
-        parts.append(set_section(pairs, f"set-{place}"))
-    if baseline is not None:
-        titles = {"comparison": "Comparison", **titles}
-        parts.insert(0, comparison.comparison_section(sets, others, rocs, baseline_name or "unnamed", "comparison"))
-    titles = {"lineage": "Model and data", "figures": "Figures", **titles, "card": "Model card"}
-    if verdict is not None:
-        titles = {"verdict": "Verdict", **titles}
-    parts = [
-        header("Face verification report", model, titles, warnings),
-        *([] if verdict is None else [verdict_section(verdict, "verdict")]),
-        training_section(facts, curve, "lineage"),
-        figures_section(sets, "figures"),
-        *parts,
-        section("card", "Model card", model_card(has_groups=any(pairs.attributes for pairs in sets))),
-        FOOTER,
-    ]
-    write(page, document(f"Face verification: {model}", parts).encode())
+            drawn[file_name] = plots.overview_png(pairs)
+        if comparison := compared[pairs.name]:
+            view = comparison_view(pairs, others[pairs.name], comparison)
+            comparisons[pairs.name], drawn[f"comparison-{file_name}"] = view, view["roc"].png
+        views.append(set_view(pairs))
+    html = render(
+        TEMPLATES,
+        "evaluation.html",
+        title=f"Face verification: {model}",
+        model=model,
+        contents=dict(_contents(sets, verdict is not None, baseline is not None)),
+        warnings=warnings,
+        verdict=verdict,
+        facts=facts,
+        training=plots.training_plots(curve),
+        sets=sets,
+        far_target=sets[0].result.far_target,
+        reasons=reason_lines({pairs.name: pairs.result.undefined for pairs in sets}, _SHOWN),
+        comparisons=None if baseline is None else comparisons,
+        baseline_name=baseline_name or "unnamed",
+        views=views,
+    )
+    put_report(page, html, drawn)
+
+
+def _contents(sets: Sequence[ScoredPairs], has_verdict: bool, has_baseline: bool) -> Iterator[tuple[str, str]]:
+    """Anchor and title of each part."""
+    if has_verdict:
+        yield "verdict", "Verdict"
+    yield from (("lineage", "Model and data"), ("figures", "Figures"))
+    if has_baseline:
+        yield "comparison", "Comparison"
+    yield from ((f"set-{place}", pairs.name) for place, pairs in enumerate(sets))
+    yield "card", "Model card"

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -12,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
 
+from arcface_common.pages import shortened
 from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.slices import SliceFigures
 from evaluator_custom.protocol.verification_statistics import RocCurve
-from evaluator_custom.report.text import shortened
 from trainer_module.training.curve import Point
 
 SAME, DIFFERENT, INK, PALE = "#0072b2", "#d55e00", "#222222", "#767676"
@@ -35,6 +36,14 @@ _STYLE = {
 }
 
 Panel = Callable[[Axes], None]
+
+
+class Plot(NamedTuple):
+    """A plot as a page shows it: the PNG, words for those who don't see it, and a line below it."""
+
+    png: bytes
+    alt: str
+    caption: str
 
 
 def roc_png(models: Mapping[str, ScoredPairs]) -> bytes:
@@ -63,14 +72,16 @@ def overview_png(pairs: ScoredPairs) -> bytes:
     )
 
 
-def loss_png(curve: Sequence[Point]) -> bytes:
-    """The loss of a training, by step."""
-    return draw([lambda axes: _loss(axes, curve)])
-
-
-def top_1_png(curve: Sequence[Point]) -> bytes:
-    """The share of images that a training recognised, by step."""
-    return draw([lambda axes: _top_1(axes, curve)])
+def training_plots(curve: Sequence[Point]) -> list[Plot]:
+    """Loss, and share of images recognised, by step; none where the training left no curve."""
+    if len(curve) < 2:
+        return []
+    end = f"to step {curve[-1].step:,}"
+    known = "Without margin. It isn't verification: these people are known."
+    return [
+        Plot(draw([lambda axes: _loss(axes, curve)]), f"Loss of the training, {end}", "Of each step's own batch."),
+        Plot(draw([lambda axes: _top_1(axes, curve)]), f"Share of training images recognised, {end}", known),
+    ]
 
 
 def slices_png(column: str, slices: Sequence[SliceFigures], whole: float, uncertain_below: int) -> bytes:

@@ -17,6 +17,7 @@ from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
 from arcface_common.name_text import in_one_line
 from evaluator_custom.protocol.conditions import CUTS, Cut
+from evaluator_custom.report.files import plots_folder
 from pipeline.cli.align_option import ALIGN, faces_in
 from pipeline.cli.echo import echo_json
 from pipeline.cli.paths import Input, InputFolder, Number, OneOf, OutputFile
@@ -145,12 +146,11 @@ def evaluate_sets(
     from components.content_digest import content_digest
     from pipeline.evaluation.set_files import find_sets
 
-    for name, path in (("--report", report), ("--output", output)):
-        _check_outside(name, path, [model, *([compare] if compare else [])])
+    _check_places(report, output, [model, *([compare] if compare else [])])
     paths = find_sets(data, sets)
     with quiet():
         with waiting("loading TensorFlow"):
-            from evaluator_custom.report import write_report
+            from evaluator_custom.report.page import write_report
             from pipeline.evaluation.facts import model_facts
             from pipeline.evaluation.verification import compared, comparison_table, evaluate_set
             from pipeline.runs.tables import verification_table
@@ -236,8 +236,7 @@ def _evaluate_faces(
     """1:1 and 1:N figures of the faces in folders, by the function that judges an embedder by them."""
     from pipeline.evaluation.folders import read_faces
 
-    for name, path in (("--report", report), ("--output", output)):
-        _check_outside(name, path, [model, *folders.values()])
+    _check_places(report, output, [model, *folders.values()])
     with contextlib.ExitStack() as crops:
         # Before TensorFlow is imported and the network loaded: a bad image is named in seconds.
         found = {
@@ -258,15 +257,18 @@ def _evaluate_faces(
                 click.echo(f"{report}: written", err=as_json)
 
 
-def _check_outside(name: str, path: str | None, folders: Sequence[str]) -> None:
-    """Checks that a file isn't written among what is read: a model's own files, or faces that the next one would read.
+def _check_places(report: str | None, output: str | None, folders: Sequence[str]) -> None:
+    """Checks that no file is written among what is read, a model's own files or faces, or over what isn't ours.
 
     Raises:
-      DataError: it would be.
+      DataError: one would be.
     """
-    for folder in folders:
-        if path and Path(folder).resolve() in Path(path).resolve().parents:
-            raise DataError(f"{name}: expected a file outside of {folder!r}, which is read. Received: {path!r}")
+    for name, path in (("--report", report), ("--output", output)):
+        for folder in folders:
+            if path and Path(folder).resolve() in Path(path).resolve().parents:
+                raise DataError(f"{name}: expected a file outside of {folder!r}, which is read. Received: {path!r}")
+    if report:
+        plots_folder(Path(report))
 
 
 def _show(lines: list[str], figures: dict[str, Any], output: str | None, as_json: bool) -> None:

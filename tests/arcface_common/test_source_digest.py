@@ -33,6 +33,8 @@ def test_evaluator_depends_on_protocol_and_metrics_but_not_on_training():
         "evaluator_custom.tfma_bridge.metrics",
         "evaluator_custom.tfma_bridge.embed_pairs",
     } <= set(files)
+    assert {path.name for path in code_version._data_files(files["evaluator_custom.report.page"])} >= {"set.html"}
+    assert {path.name for path in code_version._data_files(files["arcface_common.pages"])} == {"page.html", "style.css"}
     assert "trainer_module.training.loop" not in files
     assert "components.formats.recordio" not in files
 

@@ -20,11 +20,14 @@ from PIL import Image
 from scipy.stats import beta
 from sklearn import metrics
 
+from arcface_common.errors import DataError
 from evaluator_custom.protocol import far_thresholds
 from evaluator_custom.protocol.comparison import Comparison
 from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.protocol.verification_statistics import McNemarResult, ProtocolError, roc_curve
-from evaluator_custom.report import comparison, plots, write_report
+from evaluator_custom.report import plots
+from evaluator_custom.report.page import write_report
+from evaluator_custom.report.set_view import in_words
 from tests.helpers import jpeg
 
 
@@ -86,6 +89,10 @@ def _write(tmp_path, *sets, facts=None, **more):
     return _Page((tmp_path / "page.html").read_text())
 
 
+def _files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
 def _captions(page):
     return [int(match[1]) for text in page.text if (match := re.match(r"pair (\d+),", text))]
 
@@ -93,7 +100,7 @@ def _captions(page):
 def test_page_needs_no_network_and_is_well_formed(tmp_path):
     evaluated = _evaluated()
     page = _write(tmp_path, evaluated, facts={"model": "a <b> & c", "training data": "digest 5f0e"})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["page-lfw.png", "page.html"]
+    assert _files(tmp_path) == ["page.html", "page_files/lfw.png"]
     assert page.open == []
     assert page.sources
     assert all(source.startswith(("data:", "#")) for source in page.sources)
@@ -104,7 +111,7 @@ def test_page_needs_no_network_and_is_well_formed(tmp_path):
     assert ["model", "a <b> & c"] in page.rows  # escaped, and read back
     assert ["training data", "digest 5f0e"] in page.rows
     assert f"{evaluated.result.accuracy:.4f} ± {evaluated.result.accuracy_std:.4f}" in page.text
-    with Image.open(tmp_path / "page-lfw.png") as plot:
+    with Image.open(tmp_path / "page_files" / "lfw.png") as plot:
         assert plot.size[0] > 1000
 
 
@@ -204,18 +211,49 @@ def test_the_axis_of_the_roc_is_in_plain_numbers():
 
 def test_a_set_whose_name_is_no_file_name_gets_its_plot_beside_the_page(tmp_path):
     _write(tmp_path, _evaluated("../a/b"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["page-..%2Fa%2Fb.png", "page.html"]
+    assert _files(tmp_path) == ["page.html", "page_files/..%2Fa%2Fb.png"]
+
+
+def test_a_report_replaces_an_earlier_one_with_all_its_plots(tmp_path):
+    _write(tmp_path, _evaluated("lfw"), _evaluated("cfp_fp"), baseline=[_evaluated("lfw", seed=1)])
+    (tmp_path / "page_files" / "left-by-a-killed-one.png").write_bytes(b"")
+    (tmp_path / "page-2_files").mkdir()
+    (tmp_path / "page-2_files" / "mine.png").write_bytes(b"")
+    page = _write(tmp_path, _evaluated("agedb_30"))
+    assert _files(tmp_path) == ["page-2_files/mine.png", "page.html", "page_files/agedb_30.png"]
+    assert "agedb_30" in page.text and "lfw" not in page.text
+    few = ScoredPairs(np.ones(4), np.ones(4, bool), name="few")
+    _write(tmp_path, few)
+    assert _files(tmp_path) == ["page-2_files/mine.png", "page.html"]
+
+
+@pytest.mark.parametrize("case", ["file", "folder", "link"])
+def test_what_is_no_report_is_not_replaced_by_one(tmp_path, case):
+    place, own = tmp_path / "page_files", tmp_path / "own"
+    own.mkdir()
+    (own / "photo.png").write_bytes(b"mine")
+    if case == "file":
+        place.write_bytes(b"mine")
+    elif case == "folder":
+        place.mkdir()
+        (place / "notes.txt").write_bytes(b"mine")
+    else:
+        place.symlink_to(own)
+    before = _files(tmp_path)
+    with pytest.raises(DataError, match=r"page_files: expected nothing, or the plots of an earlier report"):
+        _write(tmp_path, _evaluated())
+    assert _files(tmp_path) == before
 
 
 def test_only_the_owner_may_read_what_shows_faces(tmp_path):
     folder = tmp_path / "made" / "reports"
     write_report(folder / "page.html", [_evaluated()], {"model": "m"})
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "page_files")} == {0o700}
+    assert {stat.S_IMODE((folder / name).stat().st_mode) for name in _files(folder)} == {0o600}
 
 
-def test_matplotlib_is_only_imported_to_write():
-    code = "import sys, evaluator_custom.report; sys.exit('matplotlib' in sys.modules)"
+def test_matplotlib_and_jinja_are_only_imported_to_write():
+    code = "import sys, evaluator_custom.report.page; sys.exit(bool({'matplotlib', 'jinja2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 
@@ -281,8 +319,8 @@ def test_comparison_shows_what_one_model_alone_gets_right(tmp_path):
     noise = np.random.default_rng(1).normal(0, 0.3, 400)
     other = _evaluated(pairs=400, distances=np.clip(own.distances + noise, 0, 4))
     page = _write(tmp_path, own, _evaluated("agedb_30"), baseline=[other], baseline_name="last <week>")
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"page.html", "page-lfw.png", "page-agedb_30.png", "page-comparison-lfw.png"}
+    plots_ = [f"page_files/{name}.png" for name in ("agedb_30", "comparison-lfw", "lfw")]
+    assert _files(tmp_path) == ["page.html", *plots_]
     assert "The baseline is last <week>." in page.text
     right, other_right = own.result.correct, other.result.correct
     alone, other_alone = np.flatnonzero(right & ~other_right), np.flatnonzero(other_right & ~right)
@@ -320,7 +358,7 @@ def test_baseline_of_other_pairs_is_an_error(tmp_path):
     ],
 )
 def test_mcnemar_in_words(test, words):
-    assert words in comparison.in_words(Comparison(0.0, test))
+    assert words in in_words(Comparison(0.0, test))
 
 
 def test_slices_are_judged_at_the_threshold_of_the_whole_set(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.report import write_report
 from evaluator_custom.report.folder_page import write_folder_report
+from evaluator_custom.report.page import write_report
 from tests.evaluator_custom.test_folder_page import folder_figures
 from tests.helpers import jpeg
 from trainer_module.training.curve import Point

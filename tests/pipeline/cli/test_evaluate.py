@@ -279,14 +279,22 @@ def test_folds_of_a_set_sorted_by_kind(run, tmp_path):
     np.testing.assert_allclose([wrong[folds == fold].mean() for fold in range(10)], lfw["accuracies"])
 
 
-def test_a_report_in_whose_way_something_lies_leaves_the_figures(run, tmp_path):
-    figures = tmp_path / "figures.json"
-    (tmp_path / "page-lfw.png").mkdir()
-    code, output = run("ours", "--sets", "lfw", "--output", figures, "--report", tmp_path / "page.html")
+def test_a_report_that_cannot_be_written_leaves_the_figures(run, tmp_path):
+    figures, page = tmp_path / "figures.json", tmp_path / f"{'p' * 240}.html"  # no name is left for what is unfinished
+    code, output = run("ours", "--sets", "lfw", "--output", figures, "--report", page)
     assert code == 2
-    assert "page-lfw.png" in output
+    assert page.name in output.replace("\n", "")
     assert "lfw" in json.loads(figures.read_text())
     assert " ± " in output
+
+
+def test_a_report_in_whose_way_something_lies_is_refused_before_anything_is_read(run, tmp_path):
+    (tmp_path / "page_files").mkdir()
+    (tmp_path / "page_files" / "notes.txt").write_text("mine")
+    code, output = run("ours", "--sets", "lfw", "--report", tmp_path / "page.html")
+    assert code == 2
+    assert "page_files: expected nothing, or the plots of an earlier report" in output.replace("\n", " ")
+    assert " ± " not in output
 
 
 def test_the_better_of_two_models_is_named():
