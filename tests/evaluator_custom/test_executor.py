@@ -21,6 +21,7 @@ from arcface_common.model_metadata import ModelMetadata
 from components.formats import verification_bin
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
+from evaluator_custom import executor
 from evaluator_custom.executor import VerificationEvaluatorExecutor
 from evaluator_custom.protocol import insightface, slices
 from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
@@ -242,6 +243,16 @@ def test_the_report_is_beside_the_evaluation_with_worst_pairs_and_lineage(first)
     assert "data:image/jpeg;base64," in page
 
 
+def test_the_report_of_a_run_elsewhere_is_copied_there_with_its_plots(world):
+    pairs = dataclasses.replace(world[2][0], name="lfw", images=_images())
+    executor._write_report("ram://evaluation", [pairs], {"model": "m"})
+    found = [f"{place}/{name}" for place, _, names in tf.io.gfile.walk("ram://evaluation") for name in names]
+    assert [path.replace("//", "/") for path in sorted(found)] == [
+        "ram:/evaluation/report.html",
+        "ram:/evaluation/report_files/lfw.png",
+    ]
+
+
 def test_a_condition_that_fails_blocks(world, tmp_path):
     _, verdict, _ = _evaluate(world[0], tmp_path, "cfp_fp.accuracy >= 0.5", "lfw.pairs <= 79")
     assert [condition["holds"] for condition in verdict["conditions"]] == [True, False]
@@ -346,8 +357,9 @@ def test_a_report_that_cannot_be_drawn_takes_no_verdict_with_it(world, tmp_path,
 
 def test_what_shows_faces_is_its_owners_alone(first):
     folder = first[2] / "evaluation"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("report*")} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "report_files")} == {0o700}
+    shown = [folder / "report.html", *(folder / "report_files").iterdir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in shown} == {0o600}
 
 
 def _latest_blessing(folder, record=None):
