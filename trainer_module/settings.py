@@ -7,8 +7,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from arcface_common.errors import did_you_mean, is_number
 from arcface_common.features import MAX_IMAGE_PIXELS, PixelFormat
 from arcface_common.setting import Options, Text, Whole, refuse_unused, require, section
+from trainer_module.loss_facts import LOSSES
 
 Strategy = Literal["mirrored", "central"]
 
@@ -82,8 +84,48 @@ class TrainSettings:
     clip_norm: float = Field(
         default=0.0, ge=0, description="Gradients are scaled down to this global norm; 0 leaves them."
     )
-    scale: float = Field(default=64.0, gt=0, description="ArcFace's s, the radius of the hypersphere.")
-    margin: float = Field(default=0.5, ge=0, lt=1.5708, description="ArcFace's m, in radians: below pi/2.")
+    loss: Literal["arcface", "cosface", "combined", "adaface", "magface", "curricularface", "normface", "softmax"] = (
+        Field(
+            default="arcface",
+            description="The loss over the class centres. ArcFace adds to the angle, CosFace subtracts from the "
+            "cosine, combined does both. AdaFace and MagFace go by the length of the embedding. CurricularFace turns to "
+            "hard classes as it goes on. NormFace has no margin, softmax no hypersphere either.",
+        )
+    )
+    loss_options: Options = Field(
+        default_factory=dict,
+        description="Further arguments of the loss: straight_through of arcface, m1 and m3 of combined, h and momentum "
+        "of adaface, lower_margin, lower_norm, upper_norm and weight of magface, momentum of curricularface.",
+    )
+    scale: float = Field(default=64.0, gt=0, description="The loss's s, the radius of the hypersphere.")
+    margin: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1.5708,
+        description="The loss's m, in radians or as a cosine. 0 takes the loss's own: 0.5 of arcface "
+        "and curricularface, 0.4 of cosface and adaface, 0.3 of combined, 0.8 of magface.",
+    )
+    sub_centres: Whole = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Centres of each identity, of which an image's nearest counts (Deng et al., ECCV 2020): images "
+        "with a wrong label gather at one of their own. 3 is usual for noisy labels.",
+    )
+    ignored_from: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Other identities whose centre has a cosine above this are left out of an image's loss: they may "
+        "be the same person twice. 0.4 is usual for noisy labels; 1 leaves none out.",
+    )
+    sample_rate: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the identities that a step compares with, its own always among them (Partial FC). 0.1 "
+        "makes a million identities trainable; top-1 is then among those that were drawn.",
+    )
     margin_warmup_steps: Whole = Field(
         default=0,
         ge=0,
@@ -149,15 +191,44 @@ class TrainSettings:
         require(self, "steps", self.steps > 0 or bool(self.init_from), "positive, or train.init_from be given")
         for name in ("warmup_steps", "margin_warmup_steps") if self.steps else ():
             require(self, name, getattr(self, name) <= self.steps, f"at most train.steps={self.steps}")
+        self._check_loss()
         if self.optimizer == "adamw":
             refuse_unused(self, "momentum", "with train.optimizer=adamw")
+            # Adam's moments would have to be updated by rows, too.
+            refuse_unused(self, "sample_rate", "with train.optimizer=adamw")
         if self.workers == 1:
             refuse_unused(self, "join_cluster", "with train.workers=1")
             refuse_unused(self, "start_timeout_s", "with train.workers=1")
         else:
             refuse_unused(self, "strategy", f"with train.workers={self.workers}")
+            refuse_unused(self, "sample_rate", f"with train.workers={self.workers}")
             whole = self.batch_size % self.workers == 0
             require(self, "batch_size", whole, f"a multiple of train.workers={self.workers}")
+
+    def _check_loss(self) -> None:
+        facts, given = LOSSES[self.loss], self.loss_options
+        for name, value in given.items():
+            option = facts.options.get(name)
+            known = f"options of train.loss={self.loss}: {', '.join(facts.options) or 'none'}"
+            require(self, "loss_options", option is not None, f"{known}{did_you_mean(name, facts.options)}")
+            assert option is not None
+            if isinstance(option.default, bool):
+                require(self, "loss_options", isinstance(value, bool), f"true or false at {name}")
+            else:
+                holds = is_number(value) and option.low <= value <= option.high
+                require(self, "loss_options", holds, f"a number of {option.low:g} to {option.high:g} at {name}")
+        if self.loss == "magface":
+            chosen = facts.chosen(given)
+            rises = chosen["lower_norm"] < chosen["upper_norm"]
+            require(self, "loss_options", rises, "a lower_norm below the upper_norm")
+        unused: dict[str, tuple[str, ...]] = {"normface": ("margin", "margin_warmup_steps")}
+        unused["softmax"] = (*unused["normface"], "scale", "ignored_from")
+        for name in unused.get(self.loss, ()):
+            refuse_unused(self, name, f"with train.loss={self.loss}")
+
+    def full_margin(self) -> float:
+        """The loss's m after its warm-up."""
+        return self.margin or LOSSES[self.loss].margin
 
     def pixel_format(self) -> PixelFormat:
         """The colour order and value range that the network is trained with."""

@@ -74,7 +74,7 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("train.steps=1.5", "train.steps must be a whole number, .* Received: steps=1.5"),
         ("train.flip=1", "train.flip must be true or false .* Received: flip=1"),
         ("train.steps.x=1", "train.steps has no entries"),
-        ("train.margin=4", r"train.margin must be at least 0 and below 1.5708 \(ArcFace's m, in radians"),
+        ("train.margin=4", r"train.margin must be at least 0 and below 1.5708 \(The loss's m, in radians"),
         ("evaluation.sets=lfw,lfw", "evaluation.sets must be different names"),
         (
             "evaluation.sets=cfp_fp",

@@ -23,6 +23,7 @@ SETTINGS = TrainSettings(
     batch_size=BATCH,
     steps=10,
     warmup_steps=2,
+    margin=0.5,
     margin_warmup_steps=2,
     learning_rate=0.05,
     weight_decay=0.05,
@@ -84,7 +85,7 @@ def run_steps(strategy, settings):
         state = create_state(settings, CLASSES)
     variables = named(state)
     for name, value in initial_weights().items():
-        variables[name].assign(value.astype(np.float32))
+        variables[name].assign(_ours(name, value).astype(np.float32))
     per_replica = BATCH // strategy.num_replicas_in_sync
     examples = [part.reshape(-1, *part.shape[2:]) for part in images()]
     batches = strategy.distribute_datasets_from_function(
@@ -94,8 +95,18 @@ def run_steps(strategy, settings):
     found = {}
     for i in range(STEPS):
         found |= {f"{i}/{name}": float(value) for name, value in step(iterator).items()}
-        found |= {f"{i}/{name}": variable.numpy() for name, variable in variables.items()}
+        found |= {f"{i}/{name}": _theirs(name, variable.numpy()) for name, variable in variables.items()}
     return found
+
+
+def _ours(name, value):
+    """Class centres of the reference [D, C] as the head has them [C, 1, D]; other weights as they are."""
+    return value.T[:, np.newaxis] if name == "centres" else value
+
+
+def _theirs(name, value):
+    """The inverse of `_ours`."""
+    return value[:, 0].T if name == "centres" else value
 
 
 if __name__ == "__main__":

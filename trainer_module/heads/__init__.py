@@ -1,9 +1,26 @@
-"""Heads: what turns embeddings and classes into a loss. A head is a margin (`margins`) over class centres (`full`)."""
+"""Heads: what turns embeddings and classes into a loss. A head is a margin (`margins`) over class centres.
+
+`full` compares each image with all classes, `sampled` with its own and a share of the others.
+"""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
+
+
+class HeadLoss(NamedTuple):
+    """What a head makes of a batch.
+
+    Attributes:
+      losses: of each image, float32 [N].
+      hits: whether the nearest centre, without a margin, is the image's own, bool [N].
+      decayed: the centres that took part, which weight decay takes.
+    """
+
+    losses: tf.Tensor
+    hits: tf.Tensor
+    decayed: tf.Tensor
 
 
 class Head(Protocol):
@@ -11,19 +28,17 @@ class Head(Protocol):
 
     @property
     def trainable_variables(self) -> Sequence[tf.Variable]:
-        """The class centres, which the optimizer trains and weight decay takes."""
+        """The class centres, which the optimizer trains."""
 
-    def loss(self, embeddings: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss of each image, and whether the nearest centre without margin is its own.
+    def loss(self, embeddings: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor, step: tf.Tensor) -> HeadLoss:
+        """The loss of a batch.
 
         Args:
-          embeddings: float32 [N, D], of any length.
+          embeddings: [N, D], of any length.
           class_index: int64 [N].
           margin: float32 scalar.
-
-        Returns:
-          Losses, float32 [N], and hits, bool [N].
+          step: int64 scalar, of the optimizer: what a head draws goes by it.
         """
 
     def nearest(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """The class of the nearest centre: float32 [N, D] -> int64 [N]."""
+        """The class of the nearest centre: [N, D] -> int64 [N]."""

@@ -9,7 +9,7 @@ import tf_keras
 from arcface_common import features
 from trainer_module import backbones
 from trainer_module.heads import Head
-from trainer_module.heads.full import FullCentres
+from trainer_module.heads.choose import create_head
 from trainer_module.optimization.optimizers import create_optimizer
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
@@ -43,5 +43,5 @@ def create_state(settings: TrainSettings, classes: int) -> TrainState:
     backbone = backbones.build(settings.backbone, **settings.build_options())
     if settings.init_from:
         checkpoints.read_backbone(backbone, settings.init_from)
-    head = FullCentres(backbone.output_shape[-1], classes, settings.scale, settings.seed)
+    head = create_head(settings, backbone.output_shape[-1], classes)
     return TrainState(backbone, head, create_optimizer(settings, backbone, head))

@@ -29,17 +29,19 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
     replicas = strategy.num_replicas_in_sync
     pixel_format = settings.pixel_format()
     # AdamW decays by itself, decoupled from the gradient.
-    penalized = decayed(state.backbone, state.head) if settings.optimizer == "sgd" else []
+    kernels = decayed(state.backbone) if settings.optimizer == "sgd" else []
 
     def one_replica(pixels: tf.Tensor, class_index: tf.Tensor, mirrored: tf.Tensor) -> dict[str, tf.Tensor]:
         if settings.flip:
             pixels = mirror(pixels, mirrored)
-        margin = margin_at(state.optimizer.iterations, settings.margin, settings.margin_warmup_steps)
+        done = state.optimizer.iterations
+        margin = margin_at(done, settings.full_margin(), settings.margin_warmup_steps)
         with tf.GradientTape() as tape:
             embeddings = state.backbone(to_input(pixels, pixel_format), training=True)
-            losses, hits = state.head.loss(embeddings, class_index, margin)
+            losses, hits, centres = state.head.loss(embeddings, class_index, margin, done)
             loss = tf.reduce_sum(losses) / settings.batch_size
-            penalty = settings.weight_decay * sum((tf.nn.l2_loss(v) for v in penalized), tf.constant(0.0)) / replicas
+            squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []
+            penalty = settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / replicas
             total = loss + penalty
         variables = state.trainable_variables()
         gradients = tape.gradient(total, variables)

@@ -74,7 +74,8 @@ def _counted(job):
     vocabulary = [int(v) for v in tft.TFTransformOutput(job.train.transform_graph).vocabulary_by_name("identity")]
     pixels = np.stack([decode_face(tf.constant(image)) for image, _ in _held()])
     embeddings = backbone(to_input(pixels, job.settings.pixel_format()), training=False).numpy()
-    found = np.argmax(embeddings @ (centres / np.linalg.norm(centres, axis=0)), axis=1)
+    centres = centres[:, 0] / np.linalg.norm(centres[:, 0], axis=1, keepdims=True)
+    found = np.argmax(embeddings @ centres.T, axis=1)
     known = [(vocabulary.index(label), place) for label, place in zip(HELD, found, strict=True) if label in vocabulary]
     return np.mean([own == place for own, place in known]), len(known)
 

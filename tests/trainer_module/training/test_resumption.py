@@ -94,6 +94,17 @@ def test_a_killed_training_comes_to_the_same_weights(job, whole, tmp_path, kille
     assert len(events) == 2  # before and after
 
 
+def test_a_head_that_draws_and_remembers_goes_on_too(job, tmp_path):
+    settings = {"loss": "curricularface", "sub_centres": 2, "sample_rate": 0.5}
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, **settings))
+    (tmp_path / "whole").mkdir()
+    whole = _train(dataclasses.replace(job, run_dir=str(tmp_path / "whole" / "run")), folder=tmp_path / "whole")
+    assert any("/t/" in name for name in whole["weights"])
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGKILL", 5, code=-signal.SIGKILL, folder=tmp_path)
+    _assert_same(_train(job, folder=tmp_path), whole)
+
+
 @pytest.mark.parametrize("asked", ["SIGTERM", "SIGINT"])
 def test_a_training_that_is_asked_to_stop_writes_a_checkpoint_first(job, whole, tmp_path, asked):
     job = _with_work(job, tmp_path)

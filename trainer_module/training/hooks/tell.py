@@ -53,7 +53,7 @@ class Tell:
     def _schedule(self, step: int) -> dict[str, float]:
         """What the step went by: `step` is the number of steps done, this one among them."""
         settings, before = self._settings, tf.constant(step - 1)  # the optimizer's count while the step ran
-        margin = margin_at(before, settings.margin, settings.margin_warmup_steps)
+        margin = margin_at(before, settings.full_margin(), settings.margin_warmup_steps)
         return {"learning_rate": float(learning_rate(settings)(before)), "margin": float(margin)}
 
 

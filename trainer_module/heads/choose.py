@@ -1,0 +1,32 @@
+"""The head that settings ask for."""
+
+import tensorflow as tf
+
+from arcface_common.errors import ConfigError
+from trainer_module.heads import Head
+from trainer_module.heads.full import FullCentres, HeadOptions
+from trainer_module.heads.margins import create_margin
+from trainer_module.heads.sampled import SampledCentres
+from trainer_module.settings import TrainSettings
+
+
+def create_head(settings: TrainSettings, embedding_dim: int, classes: int) -> Head:
+    """The head of a training, under the strategy of this place.
+
+    Raises:
+      ConfigError: `train.sample_rate` with several replicas.
+    """
+    options = HeadOptions(
+        scale=settings.scale,
+        margin=create_margin(settings.loss, settings.loss_options),
+        sub_centres=settings.sub_centres,
+        ignored_from=settings.ignored_from,
+        normalized=settings.loss != "softmax",
+        seed=settings.seed,
+    )
+    if settings.sample_rate == 1.0:
+        return FullCentres(embedding_dim, classes, options)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1:
+        raise ConfigError(f"train.sample_rate must be 1 with several replicas. Received: {replicas} replicas")
+    return SampledCentres(embedding_dim, classes, settings.sample_rate, options)
