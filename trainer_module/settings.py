@@ -88,8 +88,8 @@ class TrainSettings:
         Field(
             default="arcface",
             description="The loss over the class centres. ArcFace adds to the angle, CosFace subtracts from the "
-            "cosine, combined does both. AdaFace and MagFace go by the length of the embedding. CurricularFace turns to "
-            "hard classes as it goes on. NormFace has no margin, softmax no hypersphere either.",
+            "cosine, combined does both. AdaFace and MagFace go by the length of the embedding. CurricularFace turns "
+            "to hard classes as it goes on. NormFace has no margin, softmax no hypersphere either.",
         )
     )
     loss_options: Options = Field(
