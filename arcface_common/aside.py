@@ -2,12 +2,13 @@
 
 What a killed process left half-made is removed by the next that makes the same.
 
-Standard library only, but for the errors.
+Standard library only, but for what is of this package.
 """
 
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -18,7 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from arcface_common.errors import DataError
+from arcface_common.replaced import kept_environment, replaced
 
+_LONGEST_NAME = 200  # bytes; a file system takes 255, and what stands around the name of a folder aside takes 23
 # Standard input ends when the owner does. Its children may write for a moment longer.
 _REMOVER = """
 import os, shutil, sys, time
@@ -71,23 +74,33 @@ def file_aside(out: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _partial(out: Path) -> Iterator[Path]:
-    """A new folder beside `out`, held by a lock while the body runs; those that nobody holds go first."""
+    """A new folder beside `out`; those of killed processes go first."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    for name in os.listdir(out.parent):
-        if name.startswith(f".{out.name}.") and name.endswith(".partial"):
-            _remove_if_left(out.parent / name)
+    name = out.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    with _held(out.parent, f".{name}.", ".partial") as partial, named_in_errors(out):
+        yield partial
+
+
+@contextlib.contextmanager
+def _held(parent: Path, prefix: str, suffix: str, mode: int = 0o777) -> Iterator[Path]:
+    """A new folder, held by a lock while the body runs, which it goes with; those that nobody holds go first."""
+    with contextlib.suppress(PermissionError):  # a folder that is written to, and not listed
+        for name in os.listdir(parent):
+            if name.startswith(prefix) and name.endswith(suffix):
+                _remove_if_left(parent / name)
     while True:
-        partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
-        partial.mkdir()
-        with _open(partial) as held:
+        folder = parent / f"{prefix}{secrets.token_hex(4)}{suffix}"
+        folder.mkdir(mode)
+        with _open(folder) as held:
             _lock(held, wait=True)
-            if not partial.exists():  # another process took it for one that was left, a moment ago
+            if not folder.exists():  # another process took it for one that was left, a moment ago
                 continue
             try:
-                with named_in_errors(out):
-                    yield partial
+                yield folder
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
             return
 
 
@@ -147,22 +160,34 @@ def _lock(held: int, *, wait: bool) -> bool:
 def private_folder() -> Iterator[str]:
     """A new folder where `tempfile` puts them, for its owner alone; it goes with the process, however that ends.
 
-    A small process of its own waits for that end, out of reach of Ctrl-C.
+    A small process of its own waits for that end, out of reach of Ctrl-C. If it is killed too, as a container's are,
+    the next private folder's maker removes what was left.
 
     Yields:
       The folder.
     """
-    folder = tempfile.mkdtemp(prefix="arcface-tfx-")
-    remover = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _REMOVER, folder],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        start_new_session=True,
-    )
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        remover.communicate()
+    with _held(Path(tempfile.gettempdir()), "arcface-tfx-", ".tmp", 0o700) as folder:
+        remover = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _REMOVER, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            yield str(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            remover.communicate()
+
+
+@contextlib.contextmanager
+def temporary_files_aside() -> Iterator[None]:
+    """Has `tempfile` put files into a private folder, for child processes too: libraries leave theirs behind.
+
+    TensorFlow removes what AutoGraph wrote by `atexit`, which no signal lets it reach; Beam and TensorFlow
+    Transform leave folders likewise.
+    """
+    with private_folder() as folder, kept_environment({"TMPDIR": folder}), replaced(tempfile, "tempdir", folder):
+        yield

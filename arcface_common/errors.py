@@ -1,9 +1,10 @@
 """Errors for input that is not what its format says, and what they say."""
 
+import contextlib
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # What TensorFlow writes around the one sentence that says what went wrong: where Python made the node, and node names.
@@ -16,6 +17,7 @@ _BEFORE = re.compile(
     r"(Error in user-defined function passed to \S+ transformation with iterator: \S+: )?"
 )
 _BEHIND = re.compile(r"\s*(\[\[.*|\[Op:.*)$")
+_typed = False  # whether what goes on is a command, whose arguments are flags
 _MOST = 2.0**63  # what no number of ours reaches: a comparison that refuses NaN, infinity and 400 digits alike
 
 
@@ -25,6 +27,34 @@ class DataError(ValueError):
 
 class ConfigError(DataError):
     """A setting that doesn't exist or whose value is not allowed."""
+
+
+def argument(name: str, value: str = "") -> str:
+    """An argument as an error speaks of it: `--set-name lfw` of a command, `set_name=lfw` in Python.
+
+    Args:
+      name: in Python, e.g. "set_name".
+      value: that it should have or has; "" to speak of the argument alone.
+    """
+    if _typed:
+        return f"--{name.replace('_', '-')} {value}".rstrip()
+    return f"{name}={value}" if value else name
+
+
+def setting_argument(text: str) -> str:
+    """A setting and its value as an error recommends it: `--set train.steps=0` of a command, as it is in Python."""
+    return f"--set {text}" if _typed else text
+
+
+@contextlib.contextmanager
+def typed_arguments() -> Iterator[None]:
+    """Has errors speak of flags, for as long as a command runs in this process."""
+    global _typed
+    before, _typed = _typed, True
+    try:
+        yield
+    finally:
+        _typed = before
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

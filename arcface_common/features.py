@@ -81,8 +81,12 @@ class PixelFormat:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(**values)
+        """The inverse of `to_dict`.
+
+        Raises:
+          KeyError: a field is missing; no default stands for what a model was trained with.
+        """
+        return cls(**{**values, **{field.name: values[field.name] for field in dataclasses.fields(cls)}})
 
 
 def largest_image_file(max_pixels: int = MAX_IMAGE_PIXELS) -> int:

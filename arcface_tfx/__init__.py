@@ -18,6 +18,7 @@ from arcface_common.errors import DataError
 from arcface_tfx.evaluation import evaluate
 from arcface_tfx.models import load
 from arcface_tfx.runs import configure, run
+from arcface_tfx.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from evaluator_custom.protocol.verification_result import VerificationResult
@@ -67,6 +68,8 @@ def __getattr__(name: str) -> Any:
         return importlib.metadata.version("arcface-tfx")
     if name not in _LIVES_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _LIVES_IN[name] == "serving.local":
+        import_tensorflow()
     return getattr(importlib.import_module(_LIVES_IN[name]), name)
 
 

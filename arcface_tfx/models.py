@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arcface_common.errors import DataError
+from arcface_tfx.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from serving.local import LocalModel
@@ -27,7 +28,7 @@ def load(path: str | os.PathLike[str]) -> "LocalModel":
     """
     if not isinstance(path, str | os.PathLike):
         raise DataError(f"path: expected a path. Received: {path!r}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it tells of its kernels otherwise
+    import_tensorflow()
     from serving.local import LocalModel
 
     return LocalModel(path)

@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Sequence
 
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, argument
 from pipeline.checks.secrets import refuse_secret_option
 
 # For every Beam node whose options don't name an image, TFX copies itself to the temporary directory, 52 MB that stay,
@@ -83,6 +83,11 @@ RUNNERS: dict[str, BeamRunner] = {
 }
 
 
+def _beam_arg() -> str:
+    """The argument that takes Beam's options: one at a time of a command, all in Python."""
+    return argument("beam_arg").replace("beam_arg", "beam_args")
+
+
 def beam_args(runner: str = "local", given: Sequence[str] = ()) -> tuple[str, ...]:
     """Beam's options for a runner.
 
@@ -99,15 +104,17 @@ def beam_args(runner: str = "local", given: Sequence[str] = ()) -> tuple[str, ..
       DataError: an unknown runner, an option in another form, one that must be given and isn't, or a secret.
     """
     if runner not in RUNNERS:
-        raise DataError(f"--beam-runner: expected one of {', '.join(RUNNERS)}. Received: {runner}")
+        raise DataError(f"{argument('beam_runner')}: expected one of {', '.join(RUNNERS)}. Received: {runner}")
     chosen = RUNNERS[runner]
     for arg in given:  # before any error that shows them
-        refuse_secret_option("--beam-arg", _name(arg), arg.partition("=")[2])
+        refuse_secret_option(_beam_arg(), _name(arg), arg.partition("=")[2])
     for arg in given:
         if not arg.startswith("--") or not _name(arg):
-            raise DataError(f"--beam-arg: expected --NAME=VALUE, e.g. --beam-arg=--parallelism=8. Received: {arg}")
+            raise DataError(f"{_beam_arg()}: expected --NAME=VALUE, e.g. --parallelism=8. Received: {arg}")
         if _name(arg) == "runner":
-            raise DataError(f"--beam-arg: expected no runner, which --beam-runner names. Received: {arg}")
+            raise DataError(
+                f"{_beam_arg()}: expected no runner, which {argument('beam_runner')} names. Received: {arg}"
+            )
     names = {_name(arg) for arg in given}
     args = (*(arg for arg in chosen.args if _name(arg) not in names), *given)
     needless = chosen.job_server if "job_endpoint" in names else ()
@@ -116,8 +123,8 @@ def beam_args(runner: str = "local", given: Sequence[str] = ()) -> tuple[str, ..
     for name in chosen.required:
         if name not in needless and not _value(args, name):
             raise DataError(
-                f"--beam-runner {runner}: expected --beam-arg=--{name}=…, {chosen.required[name]}. "
-                f"Received: {' '.join(given) or 'no --beam-arg'}"
+                f"{argument('beam_runner', runner)}: expected {_beam_arg()}=--{name}=…, {chosen.required[name]}. "
+                f"Received: {' '.join(given) or f'no {_beam_arg()}'}"
             )
     return args
 
@@ -143,11 +150,11 @@ def check_with_beam(args: Sequence[str], *, here: bool) -> None:
             parsed = options.get_all_options(retain_unknown_options=True)
     except SystemExit as error:  # argparse's, after a page of usage
         reason = complaint.getvalue().rpartition("error: ")[2].strip()
-        raise DataError(f"--beam-arg: expected a value that Beam takes. Received: {reason}") from error
+        raise DataError(f"{_beam_arg()}: expected a value that Beam takes. Received: {reason}") from error
     runner = parsed["runner"]
     unknown = sorted(parsed.keys() - PipelineOptions([]).get_all_options().keys())
     if unknown and not any(f"--runner={runner}" in known.args and known.job_server for known in RUNNERS.values()):
-        raise DataError(f"--beam-arg: expected an option of {runner}. Received: --{', --'.join(unknown)}")
+        raise DataError(f"{_beam_arg()}: expected an option of {runner}. Received: --{', --'.join(unknown)}")
     validator = PipelineOptionsValidator(options, create_runner(runner))
     if runner == "DataflowRunner":
         # All of `validate` would ask Google Cloud for the bucket, and make one where it likes none.
@@ -156,7 +163,7 @@ def check_with_beam(args: Sequence[str], *, here: bool) -> None:
     else:
         errors = validator.validate()
     if errors:
-        raise DataError(f"--beam-arg: expected options that Beam takes together. Received: {' '.join(errors)}")
+        raise DataError(f"{_beam_arg()}: expected options that Beam takes together. Received: {' '.join(errors)}")
     jar = _value(args, "flink_job_server_jar") or _value(args, "spark_job_server_jar")
     if here and jar and "://" not in jar and not os.path.exists(jar):
         raise DataError(f"{jar}: expected Beam's job server. Received: no such file")

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from arcface_common.artifacts import METADATA_FILE
-from arcface_common.errors import ConfigError, DataError, is_number, parse_json_object
+from arcface_common.errors import ConfigError, DataError, argument, is_number
 from arcface_common.filesystem import files_below
+from arcface_common.model_metadata import ModelMetadata
 from arcface_common.setting import refuse_unused
 from components.record_example_gen.settings import IngestSettings
 from pipeline.beam import beam_args
@@ -21,6 +22,7 @@ from pipeline.config_file import ConfigFile
 from pipeline.overrides import assign, parse_override
 from pipeline.presets import choose_preset, preset_file
 from pipeline.sections import SECTIONS, EvaluationConfig
+from serving.published import how_to_import
 from trainer_module.settings import TrainSettings
 
 _WARM_UPS = {"warmup_steps", "margin_warmup_steps"}
@@ -111,11 +113,13 @@ def make_config(
       ConfigError: an unknown preset or setting, or a value that is not allowed; names it.
       DataError: a path that TFX would take for a pattern.
     """
-    for flag, path in (("--data", data), ("--root", root)):
-        refuse_secret_path(flag, path)
+    for name, path in (("data", data), ("root", root)):
+        refuse_secret_path(argument(name), path)
     check_places(data, root, here)
     if here and os.path.exists(root) and not os.path.isdir(root):
-        raise DataError(f"--root {root}: expected a folder, or a path where nothing is yet. Received: a file")
+        raise DataError(
+            f"{argument('root', root)}: expected a folder, or a path where nothing is yet. Received: a file"
+        )
     given = [parse_override(text) for text in overrides]
     start, others = _one_init_from(init_from, given)
     chosen = choose_preset(preset, starts_from_a_backbone=bool(start), names_a_backbone="train.backbone" in dict(given))
@@ -131,7 +135,7 @@ def make_config(
     for name, _ in named:
         section, field = name.split(".")[:2]
         if section == "train" and field in initial and values[section][field] != initial[field]:
-            raise ConfigError(f"expected no setting that --init-from decides. Received: {name}")
+            raise ConfigError(f"expected no setting that {argument('init_from')} decides. Received: {name}")
     for field in _WARM_UPS & usual.keys():  # a preset's are shares of its steps
         if f"train.{field}" not in dict(named) and is_number(values["train"]["steps"]):
             values["train"][field] = round(usual[field] / usual["steps"] * values["train"]["steps"])
@@ -154,7 +158,9 @@ def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple
             assign(asked, SECTIONS, name, text, written=True)
     folder = TrainSettings(**asked["train"]).init_from
     if init_from and folder:
-        raise ConfigError(f"expected no setting that --init-from decides. Received: train.init_from={folder}")
+        raise ConfigError(
+            f"expected no setting that {argument('init_from')} decides. Received: train.init_from={folder}"
+        )
     return init_from or folder, [entry for entry in given if entry[0] != "train.init_from"]
 
 
@@ -167,28 +173,25 @@ def initial_settings(folder: str) -> dict[str, Any]:
     """
     path = os.path.join(folder, METADATA_FILE)
     if not os.path.isfile(path):
-        raise ConfigError(f"{path}: expected the folder of a training run or an import. Received: no such file")
-    with open(path, encoding="utf-8", errors="replace") as f:
-        model = parse_json_object(f.read(), path)
+        raise ConfigError(
+            f"{path}: expected the folder of a training run or an import. Received: no such file{how_to_import(folder)}"
+        )
+    model = ModelMetadata.read(folder)
+    options = dict(model.options)
+    decided = {
+        "init_from": os.path.abspath(folder),
+        "backbone": model.backbone,
+        "norm": options.pop("norm", "batch"),
+        "embedding_dim": options.pop("embedding_dim", model.embedding_dim),
+        "backbone_options": options,
+        "colour": model.pixel_format.colour,
+        "pixel_mean": model.pixel_format.mean,
+        "pixel_scale": model.pixel_format.scale,
+    }
     try:
-        options, pixels = dict(model["options"]), dict(model["pixel_format"])
-        decided = {
-            "init_from": os.path.abspath(folder),
-            "backbone": model["backbone"],
-            "norm": options.pop("norm", "batch"),
-            "embedding_dim": options.pop("embedding_dim", model["embedding_dim"]),
-            "backbone_options": options,
-            "colour": pixels["colour"],
-            "pixel_mean": pixels["mean"],
-            "pixel_scale": pixels["scale"],
-        }
         TrainSettings(**decided)
     except ConfigError as error:
         raise ConfigError(f"{folder}: expected the model.json of a training run: {error}") from error
-    except KeyError as error:
-        raise DataError(f"{path}: expected an entry {error}. Received: none") from error
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: expected objects as options and pixel_format. Received: {error}") from error
     return decided
 
 

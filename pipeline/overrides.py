@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from arcface_common.errors import ConfigError, did_you_mean
+from arcface_common.errors import ConfigError, argument, did_you_mean
 
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = {
@@ -63,7 +63,7 @@ def parse_override(text: str) -> tuple[str, str]:
     """
     name, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"--set expects section.name=value, e.g. train.steps=200. Received: {text!r}")
+        raise ConfigError(f"{argument('set')} expects section.name=value, e.g. train.steps=200. Received: {text!r}")
     return name.strip(), value
 
 

@@ -5,15 +5,17 @@ import os
 
 from arcface_common import filesystem
 from arcface_common.console import say
-from arcface_common.errors import DataError, did_you_mean
+from arcface_common.errors import DataError, did_you_mean, setting_argument
 from arcface_common.features import FEWEST_IDENTITIES
 from components.formats import recordio
 from components.formats.pair_attributes import attributes_file, read_columns
 from evaluator_custom.protocol.conditions import Condition
 from pipeline.checks.backbone import check_backbone
-from pipeline.checks.files import check_data_files
+from pipeline.checks.files import check_data_files, check_writable
 from pipeline.checks.memory import check_memory
 from pipeline.config import PipelineConfig
+from pipeline.runs.folder import RUNS
+from pipeline.runs.lock import LOCK_FILE
 from trainer_module.workers.cluster import given_task
 
 
@@ -21,12 +23,32 @@ def check_run(config: PipelineConfig) -> PipelineConfig:
     """Checks whatever can be checked of a run on this machine; see `check_dataset`.
 
     Raises:
-      DataError: TF_CONFIG names a cluster that the run isn't told to join, the backbone can't be built, the data set is
-        not what its format says, or memory doesn't hold the training.
+      DataError: the root can't be written to, TF_CONFIG names a cluster that the run isn't told to join, the backbone
+        can't be built, the data set is not what its format says, or memory doesn't hold the training.
     """
+    _check_root(config)
     given_task(config.train)
     check_backbone(config.train, here=True)
     return check_dataset(config)
+
+
+def _check_root(config: PipelineConfig) -> None:
+    """Checks that the root takes what a run writes: days of training would end with an error otherwise.
+
+    Raises:
+      DataError: it doesn't; names the folder or file.
+    """
+    runs = os.path.join(config.root, RUNS)
+    for folder in (config.root, config.pipeline_root, config.work_dir, runs, config.serving_dir):
+        check_writable(folder)
+    for file in (config.metadata_path, os.path.join(config.root, LOCK_FILE)):
+        try:
+            with open(file, "r+b"):
+                pass
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise DataError(f"{file}: expected a file that can be written to. Received: {error.strerror}") from error
 
 
 def check_dataset(config: PipelineConfig) -> PipelineConfig:
@@ -67,7 +89,8 @@ def _sets_there(folder: str) -> str:
     names = _sets_in(folder)
     if not names:
         return "no such file, and no other verification set"
-    conditions = f"--set evaluation.sets={names[0]} --set 'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'"
+    wanted = (f"evaluation.sets={names[0]}", f"'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'")
+    conditions = " ".join(map(setting_argument, wanted))
     return f"no such file, but {', '.join(names)} (judge by the first with {conditions})"
 
 

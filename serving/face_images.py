@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from arcface_common import features
 from arcface_common.console import say
-from arcface_common.errors import DataError, in_short
+from arcface_common.errors import DataError, argument, in_short
 from arcface_common.image_pixels import to_png
 from arcface_common.model_metadata import ModelMetadata
 from trainer_module.data.images import decode, image_size
@@ -64,8 +64,9 @@ def batches(
             content, size = _read(given, _name(image, position), metadata.max_image_pixels)
             if size != expected and not resize:
                 raise DataError(
-                    f"{_name(image, position)}: expected an aligned {expected[0]}x{expected[1]} face (--align takes "
-                    f"photos, --resize other sizes). Received: {size[0]}x{size[1]} pixels"
+                    f"{_name(image, position)}: expected an aligned {expected[0]}x{expected[1]} face "
+                    f"({argument('align')} takes photos, {argument('resize')} other sizes). "
+                    f"Received: {size[0]}x{size[1]} pixels"
                 )
         except (DataError, OSError) as error:
             if on_bad is None:

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from arcface_common import filesystem
-from arcface_common.errors import DataError, is_number
+from arcface_common.errors import DataError, argument, is_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,9 @@ def read_threshold(path: str, set_name: str | None = None, far: float | None = N
       DataError: no evaluation or a broken one, no such set or rate, or pairs that bear no such threshold.
     """
     if not filesystem.exists(path):
-        raise DataError(f"{path}: expected the evaluation of a pushed model; or give --threshold. Received: no file")
+        raise DataError(
+            f"{path}: expected the evaluation of a pushed model; or give {argument('threshold')}. Received: no file"
+        )
     try:
         evaluation = json.loads(filesystem.read_file(path))
         found = _of_accuracy(evaluation) if far is None else _of_far(path, evaluation, far)

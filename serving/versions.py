@@ -5,6 +5,7 @@ import os
 from arcface_common import filesystem
 from arcface_common.artifacts import IMPORTED_MODEL, SAVED_MODEL_FILE
 from arcface_common.errors import DataError
+from serving.published import how_to_import
 
 
 def resolve(path: str) -> str:
@@ -21,6 +22,23 @@ def resolve(path: str) -> str:
     if versions:
         return os.path.join(path, str(max(versions)))
     if names or (filesystem.is_local(path) and os.path.isdir(path)):
-        raise DataError(f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither")
+        raise DataError(
+            f"{path}: expected a SavedModel or a folder of numbered versions. Received: neither{how_to_import(path)}"
+        )
     received = "a file" if filesystem.exists(path) else "no such folder"
-    raise DataError(f"{path}: expected the folder of a model. Received: {received}")
+    raise DataError(f"{path}: expected the folder of a model. Received: {received}{how_to_import(path)}")
+
+
+def find_network(path: str) -> str:
+    """Finds a network of any origin: an ONNX file, or a SavedModel as `resolve` finds it.
+
+    Raises:
+      DataError: neither.
+    """
+    if not os.path.isfile(path):
+        return resolve(path)
+    if not path.endswith(".onnx"):
+        raise DataError(
+            f"{path}: expected a SavedModel's folder or a file *.onnx. Received: another file{how_to_import(path)}"
+        )
+    return path

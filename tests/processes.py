@@ -5,6 +5,7 @@ TensorFlow) to 16 (with TFX). What differs: nothing of the imports' noise is see
 few tests start the real thing: `tests/readme` every command, `tests/e2e/test_pipeline.py` its first run.
 """
 
+import contextlib
 import multiprocessing
 import os
 import runpy
@@ -40,21 +41,41 @@ def python(
     Returns:
       Its exit code (minus the number of the signal that ended it) and what it wrote to either stream.
     """
-    environment = dict(os.environ if env is None else env)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        paths = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (out, err)]
-        process = _context.Process(target=_become, args=(list(words), str(cwd), environment, *paths))
-        process.start()
-        try:
-            process.join()
-        finally:  # a test that ran out of time
-            process.kill()
-            process.join()
+    with Started(words, cwd, env) as process:
+        return process.wait()
+
+
+class Started(contextlib.ExitStack):
+    """`python WORDS` as `python` runs it, while it runs; the end of the `with` kills it.
+
+    Attributes:
+      pid: its process.
+    """
+
+    def __init__(self, words: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._words = list(words)
+        self._streams = [self.enter_context(tempfile.TemporaryFile()) for _ in range(2)]
+        paths = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in self._streams]
+        environment = dict(os.environ if env is None else env)
+        self._process = _context.Process(target=_become, args=(self._words, str(cwd), environment, *paths))
+        self._process.start()
+        self.callback(self._process.join)
+        self.callback(self._process.kill)  # a test that ran out of time
+        self.pid: int = self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.is_alive()
+
+    def wait(self) -> subprocess.CompletedProcess[str]:
+        """Waits for its end, see `python`."""
+        self._process.join()
         texts = []
-        for stream in (out, err):
+        for stream in self._streams:
             stream.seek(0)
             texts.append(stream.read().decode())
-    return subprocess.CompletedProcess(list(words), process.exitcode, *texts)
+        return subprocess.CompletedProcess(self._words, self._process.exitcode, *texts)
 
 
 def _become(words: list[str], cwd: str, environment: dict[str, str], out: str, err: str) -> None:

@@ -18,7 +18,7 @@ from arcface_common.features import IMAGE_MAGICS
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _MADE_BY_TOOLS = frozenset(("@eadir", "__macosx", "thumbs.db", "desktop.ini"))  # Synology, macOS, Windows
-# What `align`, `unpack` and `convert` leave beside the folders: no surprise to anybody.
+# What `align`, `unpack` and `convert` leave among faces: no surprise to anybody.
 _MADE_BY_US = frozenset((FACES_FILE, SHEET_FILE, PAIRS_FILE, SKIPPED_FILE))
 _SHOWN = 5
 
@@ -74,13 +74,13 @@ def find_identities(folder: Path) -> IdentityFolders:
         if not _is_identity(entry):
             if _is_image(entry):
                 raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
-            if entry.name not in _MADE_BY_US:
+            if not _is_ours(entry):
                 left_out.append(_shown(entry))
             continue
         found = sorted(entry.iterdir())
         files = [path for path in found if _is_image(path)]
         used = set(files)
-        left_out += [f"{entry.name}/{path.name}" for path in found if path not in used]
+        left_out += [f"{entry.name}/{path.name}" for path in found if path not in used and not _is_ours(path)]
         if files:
             identities[entry.name] = files
         else:
@@ -103,7 +103,8 @@ def find_photos(folder: Path) -> IdentityFolders:
     if not beside or any(map(_is_image, below)):
         return find_identities(folder)
     used = set(beside)
-    return IdentityFolders({"": beside}, tuple(_shown(path) for path in entries if path not in used))
+    others = (path for path in entries if path not in used and not _is_ours(path))
+    return IdentityFolders({"": beside}, tuple(map(_shown, others)))
 
 
 def left_by_tools(name: str) -> bool:
@@ -152,6 +153,10 @@ def _loose(name: str) -> str:
 
 def _shown(path: Path) -> str:
     return f"{path.name}/" if path.is_dir() else path.name
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in _MADE_BY_US
 
 
 def _is_identity(entry: Path) -> bool:
@@ -218,6 +223,6 @@ def images_below(folder: Path) -> tuple[list[Path], list[str]]:
         for path in (here / name for name in sorted(files)):
             if _is_image(path):
                 images.append(path)
-            else:
+            elif not _is_ours(path):
                 left_out.append(str(path.relative_to(folder)))
     return images, left_out

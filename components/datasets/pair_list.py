@@ -18,6 +18,8 @@ from arcface_common.errors import DataError
 from components.datasets import pair_csv
 from components.datasets.identity_folders import SUFFIXES, FileNames, identity_name
 
+_LONGEST_NAME = 100  # letters of a set's name; a file's name may have 255 bytes, "Split-" and ".tfrecord" among them
+
 
 @dataclasses.dataclass(frozen=True)
 class PairList:
@@ -45,10 +47,15 @@ def check_set_name(name: str) -> None:
     """Checks a set's name: files are called by it.
 
     Raises:
-      DataError: it is no plain file name, or that of a file which is no set's.
+      DataError: it is no plain file name, too long for one, or that of a file which is no set's.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise DataError(f"expected a set's name of letters, digits, _ and -. Received: {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise DataError(
+            f"expected a set's name of at most {_LONGEST_NAME} letters, for files are called by it. "
+            f"Received: {len(name)} letters, {name[:40]!r}..."
+        )
     if f"{name}.csv" == SKIPPED_FILE:
         raise DataError(f"expected a set's name other than that of {SKIPPED_FILE}. Received: {name!r}")
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from arcface_common import filesystem
+from arcface_common.console import say
 from components.record_example_gen.shards import ShardStore
 
 _PREFIX = "ingest-"
@@ -55,7 +56,7 @@ def held_store(work: str, out: str, name: str) -> Iterator[ShardStore]:
 
 
 def remove_stores(work: str, keep: str = "") -> None:
-    """Removes the stores in a local work folder that nobody uses.
+    """Removes the stores in a local work folder that nobody uses; says which one can't be.
 
     Args:
       work: the folder; it need not be there.
@@ -64,8 +65,11 @@ def remove_stores(work: str, keep: str = "") -> None:
     for name in _stores(work):
         if name != keep:
             folder = os.path.join(work, name)
-            with open(os.path.join(folder, _IN_USE), "ab") as in_use:
-                _remove_unused(folder, in_use)
+            try:
+                with open(os.path.join(folder, _IN_USE), "ab") as in_use:
+                    _remove_unused(folder, in_use)
+            except OSError as error:
+                say(f"WARNING {folder}: shards of an unfinished ingest can't be removed: {error.strerror}")
 
 
 def unused_stores(work: str) -> list[str]:
@@ -85,7 +89,7 @@ def _is_in_use(folder: str) -> bool:
     path = os.path.join(folder, _IN_USE)
     if not os.path.exists(path):
         return False
-    with open(path, "ab") as in_use:
+    with open(path, "rb") as in_use:
         try:
             fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,7 +14,7 @@ from arcface_common.features import CHANNELS, IMAGE_SIZE, PixelFormat
 from evaluator_custom.networks.embedder import Embedder, PairEmbedder
 from evaluator_custom.networks.onnx_session import MAX_MEMORY, OnnxSession
 from serving.signatures import SERVING, VERIFICATION
-from serving.versions import resolve
+from serving.versions import find_network
 from trainer_module.data.images import decode_faces, to_input
 from trainer_module.literal_paths import load_saved_model
 
@@ -301,11 +301,9 @@ def load_embedder(path: str, options: EmbedderOptions) -> Embedder:
     Raises:
       DataError: neither, or what the options don't settle.
     """
-    if os.path.isfile(path):
-        if not path.endswith(".onnx"):
-            raise DataError(f"{path}: expected a SavedModel's folder or a file *.onnx. Received: another file")
+    folder = find_network(path)
+    if os.path.isfile(folder):
         return ForeignEmbedder(path, options)
-    folder = resolve(path)
     loaded = load_saved_model(folder)
     if VERIFICATION in loaded.signatures:
         return PairEmbedder(folder, swap_colours=options.pixels.colour == "bgr", loaded=loaded)

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from arcface_common.console import say
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, setting_argument
 from trainer_module.backbone_facts import step_bytes
 from trainer_module.settings import TrainSettings
 
@@ -127,7 +127,8 @@ def check_memory(settings: TrainSettings, classes: int, here: Available | None =
         say(f"WARNING memory: {figures}; {here.bytes / _GB:.1f} GB are left of {here.limit}; {advice}")
         return
     raise DataError(
-        f"train.batch_size: expected {figures}; {advice}, and --set train.check_memory=false goes on all the same. "
+        f"train.batch_size: expected {figures}; {advice}, and "
+        f"{setting_argument('train.check_memory=false')} goes on all the same. "
         f"Received: {here.bytes / _GB:.1f} GB left of {here.limit}"
     )
 

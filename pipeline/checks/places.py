@@ -1,6 +1,6 @@
 """Whether paths that a user gives can be taken literally: TFX and Beam look for files by globs."""
 
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, argument
 from arcface_common.filesystem import is_local
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
@@ -20,13 +20,13 @@ def check_places(data: str, root: str, here: bool) -> None:
     Raises:
       DataError: a path with a character that a glob takes for another one, or that can't be printed.
     """
-    places = {"--root": root} if here and is_local(data) else {"--root": root, "--data": data}
-    for flag, place in places.items():
+    places = {"root": root} if here and is_local(data) else {"root": root, "data": data}
+    for name, place in places.items():
         wrong = sorted(c for c in set(place) if c in _GLOB_CHARACTERS or not c.isprintable())
         if wrong:
             named = " ".join(repr(character) for character in wrong)
             raise DataError(
-                f"{flag} must be a path without {named}, which TFX takes for a pattern. Received: {place!r}"
+                f"{argument(name)} must be a path without {named}, which TFX takes for a pattern. Received: {place!r}"
             )
     if here and not is_local(root):
-        raise DataError(f"--root must be a folder on this machine. Received: {root!r}")
+        raise DataError(f"{argument('root')} must be a folder on this machine. Received: {root!r}")

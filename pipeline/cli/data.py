@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--pairs", type=click.IntRange(min=1), help="Draw so many pairs for each verification set, a multiple of 20."
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Draw other faces with another seed.")
-@click.option("--sheet", type=OutputFile(), help="Also write a contact sheet (PNG), one row an identity.")
+@click.option("--sheet", type=OutputFile([".png"]), help="Also write a contact sheet (PNG), one row an identity.")
 @click.option("--samples", type=OutputFolder(), help="Also write single faces to try a model on.")
 def synth(
     out: str,

@@ -14,7 +14,7 @@ from arcface_common.errors import DataError
 from arcface_common.name_text import as_utf8
 from components.datasets.identity_folders import images_below, left_out_line
 from pipeline.cli.align_option import ALIGN, check_align
-from pipeline.cli.paths import InputFolder, InputOrList, OutputFile
+from pipeline.cli.paths import InputOrList, ModelFolder, OutputFile
 from pipeline.cli.quiet import quiet
 
 _ENDINGS = (".npz", ".csv", ".parquet", ".npy")
@@ -25,7 +25,7 @@ resize_option = click.option(
 
 
 @click.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface faces/ --output embeddings.npz")
-@click.argument("model", type=InputFolder())
+@click.argument("model", type=ModelFolder())
 @click.argument("images", nargs=-1, required=True, type=InputOrList())
 @click.option(
     "--output",

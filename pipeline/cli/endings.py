@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from arcface_common.console import say
-from arcface_common.errors import DataError, in_short
+from arcface_common.errors import DataError, in_short, typed_arguments
 from pipeline.surroundings import check_surroundings, settle
 
 # What an operation on a file can meet that is no fault of what a person wrote.
@@ -34,7 +34,8 @@ class Commands(click.Group):
         """Parses and runs, in settled surroundings."""
         settle()
         _note_interrupts()
-        return super().main(*args, **kwargs)
+        with typed_arguments():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Parses a command's own arguments and runs it."""

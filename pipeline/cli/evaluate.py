@@ -20,7 +20,7 @@ from evaluator_custom.protocol.conditions import CUTS, Cut
 from evaluator_custom.report.files import plots_folder
 from pipeline.cli.align_option import ALIGN, faces_in
 from pipeline.cli.echo import echo_json
-from pipeline.cli.paths import Input, InputFolder, Number, OneOf, OutputFile
+from pipeline.cli.paths import InputFolder, Model, Number, OneOf, OutputFile
 from pipeline.cli.quiet import quiet
 
 
@@ -114,7 +114,7 @@ def evaluate() -> None:
     epilog="Examples: arcface-tfx evaluate sets build/y1 --data faces/ms1m --sets lfw,agedb_30;  "
     "arcface-tfx evaluate sets build/r50 --compare w600k_r50.onnx --mean 127.5 --scale 127.5 --data faces/ms1m",
 )
-@click.argument("model", type=Input())
+@click.argument("model", type=Model())
 @click.option("--data", required=True, type=InputFolder(), help="Judge by the sets <set>.bin in this folder.")
 @click.option(
     "--sets",
@@ -128,7 +128,7 @@ def evaluate() -> None:
     show_default=True,
     help="Cut the folds in file order, as published, or stratified: for sets that are sorted by kind.",
 )
-@click.option("--compare", metavar="OTHER", type=Input(), help="Judge a second model by the same.")
+@click.option("--compare", metavar="OTHER", type=Model(), help="Judge a second model by the same.")
 @result_options
 @network_options
 def evaluate_sets(
@@ -178,7 +178,7 @@ def evaluate_sets(
 
 
 @evaluate.command("folder", epilog="Example: arcface-tfx evaluate folder build/y1 aligned/ --report build/page.html")
-@click.argument("model", type=Input())
+@click.argument("model", type=Model())
 @click.argument("folder", type=InputFolder())
 @ALIGN
 @_RESIZE
@@ -197,7 +197,7 @@ def evaluate_folder(model: str, folder: str, **given: Any) -> None:
 @evaluate.command(
     "search", epilog="Example: arcface-tfx evaluate search build/y1 --gallery faces/known --probes faces/door"
 )
-@click.argument("model", type=Input())
+@click.argument("model", type=Model())
 @click.option(
     "--gallery", required=True, type=InputFolder(), help="Take the known from this folder, one folder an identity."
 )

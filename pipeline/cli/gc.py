@@ -59,8 +59,15 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
             click.echo(f"{root}: would free {total}; {kept}. --yes removes it")
             return
         say(f"removing {total}")
-        remove(config, garbage)
-        click.echo(f"{root}: freed {total}; {kept}")
+        stuck = remove(config, garbage)
+        freed = garbage.bytes - (find_garbage(config, all_runs(config.root), keep).bytes if stuck else 0)
+        click.echo(f"{root}: freed {size(freed)}; {kept}")
+        if stuck:
+            path, reason = next(iter(stuck.items()))
+            more = f" ({len(stuck):,} can't be)" if len(stuck) > 1 else ""
+            raise DataError(
+                f"{path}: expected to remove it{more}. The rest is removed; the next gc tries again. Received: {reason}"
+            )
 
 
 def _by_node(artifacts: Mapping[str, int]) -> dict[str, dict[str, int]]:

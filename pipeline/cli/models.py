@@ -13,7 +13,7 @@ from arcface_common.features import FAR_TARGETS
 from pipeline.cli.align_option import ALIGN, check_align
 from pipeline.cli.echo import echo_json
 from pipeline.cli.embed import resize_option
-from pipeline.cli.paths import InputFile, InputFolder, Number, OutputFolder
+from pipeline.cli.paths import InputFile, ModelFolder, Number, OutputFolder
 from pipeline.cli.quiet import quiet
 
 
@@ -78,7 +78,7 @@ def _write_import(source: str, read: Callable[[], Any], out: str) -> None:
 
 
 @click.command(epilog="Example: arcface-tfx verify build/demo/serving/arcface a.jpg b.jpg --far 1e-2")
-@click.argument("model", type=InputFolder())
+@click.argument("model", type=ModelFolder())
 @click.argument("a", type=InputFile())
 @click.argument("b", type=InputFile())
 @click.option(

@@ -10,6 +10,8 @@ from click.shell_completion import CompletionItem
 
 from arcface_common.errors import DataError, did_you_mean
 from pipeline.checks.files import check_file, check_writable, expect, is_there, shown
+from serving.published import how_to_import
+from serving.versions import find_network
 
 
 class _Path(click.ParamType, abc.ABC):
@@ -67,6 +69,26 @@ class InputFolder(_Path):
             pass
 
 
+class ModelFolder(InputFolder):
+    """A folder of a model, a training run or an import; of a published model, a complaint says how it is imported."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        try:
+            super().check(path)
+        except DataError as error:
+            raise DataError(f"{error}{how_to_import(path)}") from error
+
+
+class Model(_Path):
+    """A network that can be judged: an ONNX file, or a folder with a SavedModel in it."""
+
+    def check(self, path: str) -> None:
+        """See `_Path.check`."""
+        Input().check(path)
+        find_network(path)
+
+
 class Input(_Path):
     """A file or a folder that can be read."""
 
@@ -85,7 +107,10 @@ class InputOrList(Input):
 
 
 class OutputFile(_Path):
-    """A file that can be written, new or in place of another file, maybe of certain endings alone."""
+    """A file of certain endings that can be written, new or in place of an older one, as compilers write theirs.
+
+    Its ending keeps a slip from costing what was never a command's output, such as a photo.
+    """
 
     def __init__(self, endings: Sequence[str] = ()) -> None:
         """Keeps the endings.

@@ -10,17 +10,16 @@ from typing import Any
 
 import click
 
+from arcface_common.aside import temporary_files_aside
 from arcface_common.console import say, tinted, waiting
 from pipeline.beam import RUNNERS, beam_args, check_with_beam
+from pipeline.cli.completion import DEFAULT_ROOT, settings_named
 from pipeline.cli.echo import echo_json
 from pipeline.cli.endings import ends_in_words
 from pipeline.cli.hints import own_command
-from pipeline.cli.paths import InputFile, InputFolder, Number, OneOf, OutputFile, OutputFolder
+from pipeline.cli.paths import InputFile, ModelFolder, Number, OneOf, OutputFile, OutputFolder
 from pipeline.cli.quiet import quiet
 from pipeline.presets import PRESETS, about
-
-_DEFAULT_ROOT = os.path.join("build", "run")
-
 
 _INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout")
 
@@ -58,6 +57,7 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "overrides",
             multiple=True,
             metavar="NAME=VALUE",
+            shell_complete=settings_named,
             help="Change a setting, e.g. train.steps=200. `arcface-tfx settings` lists them.",
         ),
         click.option(
@@ -98,11 +98,11 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
 @click.option(
-    "--root", default=_DEFAULT_ROOT, show_default=True, type=OutputFolder(), help="Write all results to this folder."
+    "--root", default=DEFAULT_ROOT, show_default=True, type=OutputFolder(), help="Write all results to this folder."
 )
 @click.option(
     "--init-from",
-    type=InputFolder(),
+    type=ModelFolder(),
     help="Start from the backbone of a training run or an import. With --set train.steps=0 it is judged as it is.",
 )
 @pipeline_options
@@ -132,7 +132,7 @@ def run(
         say(f"preset {config.preset}: {about(config.preset)}")
     from pipeline.runs.recording import recorded_run
 
-    with recorded_run(config, wait) as recording, ends_in_words(recording.log):
+    with recorded_run(config, wait) as recording, ends_in_words(recording.log), temporary_files_aside():
         from pipeline.runners.local import run_nodes
 
         summary = run_nodes(config, recording)
@@ -162,7 +162,9 @@ def print_summary(summary: Any, folder: str, log: str) -> None:
 @click.command(
     "compile", epilog="Example: arcface-tfx compile --data gs://b/ms1m --root gs://b/runs --image repo/arcface"
 )
-@click.option("--output", required=True, type=OutputFile(), help="Write the pipeline to this YAML file.")
+@click.option(
+    "--output", required=True, type=OutputFile([".yaml", ".yml"]), help="Write the pipeline to this YAML file."
+)
 @click.option("--root", required=True, help="Name the folder of results as the pods see it.")
 @click.option("--image", required=True, help="Name the container image that holds this project (see the Dockerfile).")
 @pipeline_options

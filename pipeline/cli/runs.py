@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arcface_common.errors import DataError
+from pipeline.cli.completion import DEFAULT_ROOT, runs_named
 from pipeline.cli.echo import echo_json
 from pipeline.cli.paths import InputFolder
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import Run
 
-_DEFAULT_ROOT = os.path.join("build", "run")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _root(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option that names the root."""
-    help_ = f"Folder that the runs wrote to.  [{_DEFAULT_ROOT}]"
+    help_ = f"Folder that the runs wrote to.  [{DEFAULT_ROOT}]"
     return click.option("--root", type=InputFolder(), help=help_)(command)
 
 
@@ -31,7 +31,7 @@ def _found(ctx: click.Context, root: str | None) -> "list[Run]":
     from pipeline.runs.folder import RUNS, all_runs
 
     above = ctx.parent.params.get("root") if ctx.parent else None
-    folder = root or above or _DEFAULT_ROOT
+    folder = root or above or DEFAULT_ROOT
     if not os.path.isdir(folder):
         raise DataError(f"--root: {folder}: expected a folder. Received: no such folder")
     found = all_runs(os.path.abspath(folder))
@@ -62,7 +62,7 @@ def runs(ctx: click.Context, root: str | None, last: int | None, as_json: bool) 
 
 
 @runs.command(epilog="Example: arcface-tfx runs show 20261124T073355 --root build/demo")
-@click.argument("run")
+@click.argument("run", shell_complete=runs_named)
 @_root
 @_JSON
 @click.pass_context
@@ -80,8 +80,8 @@ def show(ctx: click.Context, run: str, root: str | None, as_json: bool) -> None:
 
 
 @runs.command(epilog="Example: arcface-tfx runs diff 20261124T073355 20261124T081502 --root build/demo")
-@click.argument("earlier")
-@click.argument("later")
+@click.argument("earlier", shell_complete=runs_named)
+@click.argument("later", shell_complete=runs_named)
 @_root
 @_JSON
 @click.pass_context

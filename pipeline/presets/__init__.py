@@ -6,7 +6,7 @@ Imports nothing heavy, so that a wrong name is answered at once.
 import itertools
 import pathlib
 
-from arcface_common.errors import ConfigError, did_you_mean
+from arcface_common.errors import ConfigError, argument, did_you_mean
 
 FINETUNE = "finetune"
 _FOLDER = pathlib.Path(__file__).parent
@@ -46,8 +46,8 @@ def choose_preset(name: str | None, *, starts_from_a_backbone: bool, names_a_bac
     if not name:
         listed = " ".join(f"{known}: {about(known)}" for known in PRESETS if known != FINETUNE)
         raise ConfigError(
-            "expected --preset, train.backbone to train a network by settings of one's own, or --init-from to train a "
-            f"network further. {listed} Received: none of them"
+            f"expected {argument('preset')}, train.backbone to train a network by settings of one's own, or "
+            f"{argument('init_from')} to train a network further. {listed} Received: none of them"
         )
     if name not in PRESETS:
         raise ConfigError(
@@ -55,6 +55,6 @@ def choose_preset(name: str | None, *, starts_from_a_backbone: bool, names_a_bac
         )
     if name == FINETUNE and not starts_from_a_backbone:
         raise ConfigError(
-            f"expected --init-from, which names the network that {FINETUNE} trains further. Received: none"
+            f"expected {argument('init_from')}, which names the network that {FINETUNE} trains further. Received: none"
         )
     return name

@@ -7,10 +7,12 @@ never touch the one that it was copied from.
 """
 
 import dataclasses
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
+from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -67,22 +69,46 @@ def find_garbage(config: PipelineConfig, runs: Iterable[Run], keep: int) -> Garb
     )
 
 
-def remove(config: PipelineConfig, garbage: Garbage) -> None:
-    """Removes it: artifacts are marked as deleted first, so that TFX never takes one that is half gone from its cache.
+def remove(config: PipelineConfig, garbage: Garbage) -> dict[str, str]:
+    """Removes it, as far as the file system lets it.
+
+    Artifacts are marked as deleted first, so that TFX never takes one that is half gone from its cache. One of which
+    nothing could be removed gets its state back.
 
     Args:
       config: of the root.
       garbage: of `find_garbage`.
+
+    Returns:
+      What can't be removed: its path -> the file system's reason.
     """
     store = open_store(config.metadata_path)
-    gone = [artifact for artifact in store.get_artifacts() if _place(artifact) in garbage.artifacts]
-    for artifact in gone:
-        artifact.state = mlmd.Artifact.DELETED
-    if gone:
-        store.put_artifacts(gone)
+    marked = [
+        artifact
+        for artifact in store.get_artifacts()
+        if _place(artifact) in garbage.artifacts and artifact.state == mlmd.Artifact.LIVE
+    ]
+    _mark(store, marked, mlmd.Artifact.DELETED)
+    stuck: dict[str, str] = {}
+    whole = set()
     for place in garbage.artifacts:
-        _remove(os.path.join(config.pipeline_root, place))
+        path = os.path.join(config.pipeline_root, place)
+        before = _files(path)
+        if reasons := _remove(path):
+            stuck |= reasons
+            if _files(path) == before:
+                whole.add(place)
+    _mark(store, [artifact for artifact in marked if _place(artifact) in whole], mlmd.Artifact.LIVE)
     remove_stores(config.work_dir)
+    left = (os.path.join(config.work_dir, name) for name in unused_stores(config.work_dir))
+    return {**stuck, **dict.fromkeys(left, "it is still there")}
+
+
+def _mark(store: MetadataStore, artifacts: list[mlmd.Artifact], state: Any) -> None:
+    for artifact in artifacts:
+        artifact.state = state
+    if artifacts:
+        store.put_artifacts(artifacts)
 
 
 class _Records:
@@ -192,9 +218,24 @@ def _freed(folder: str, places: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def _remove(path: str) -> None:
-    """Removes a folder; of one that is a link, the link alone."""
+def _files(path: str) -> set[str]:
+    return {os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names}
+
+
+def _remove(path: str) -> dict[str, str]:
+    """Removes a folder; of one that is a link, the link alone. What stays, by its path, and why."""
+    reasons: dict[str, str] = {}
+
+    def note(_: Any, name: str, raised: Any) -> None:
+        error = raised[1]
+        if error.errno != errno.ENOTEMPTY:  # for want of what is in it
+            reasons[name] = error.strerror
+
     if os.path.islink(path):
-        os.unlink(path)
+        try:
+            os.unlink(path)
+        except OSError as error:
+            note(os.unlink, path, (OSError, error, None))
     else:
-        shutil.rmtree(path)
+        shutil.rmtree(path, onerror=note)
+    return reasons

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from arcface_common.console import say
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, argument
 
 LOCK_FILE = "run.lock"
 
@@ -78,7 +78,8 @@ def run_lock(root: str, wait: bool = False) -> Iterator[None]:
                 holder = _read(path)
                 if not wait:
                     raise DataError(
-                        f"{root}: expected no other run in this root (--wait waits for its end). Received: {holder}"
+                        f"{root}: expected no other run in this root ({argument('wait')} waits for its end). "
+                        f"Received: {holder}"
                     ) from None
                 say(f"waiting for the run that holds {root}: {holder}")
                 fcntl.flock(lock, fcntl.LOCK_EX)

@@ -5,12 +5,14 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from arcface_common.aside import file_aside, folder_aside, private_folder
+from arcface_common.aside import file_aside, folder_aside, private_folder, temporary_files_aside
 from arcface_common.errors import DataError
 from tests.helpers import ROOT
 
@@ -48,6 +50,56 @@ def test_a_private_folder_goes_with_its_process(how):
     while folder.exists():
         assert time.monotonic() < deadline, f"{folder} is still there"
         time.sleep(0.05)
+
+
+_LEAVES = """
+import subprocess, sys, tempfile, time
+from arcface_common import aside
+with aside.temporary_files_aside():
+    of_a_child = "import tempfile; tempfile.mkdtemp()"
+    subprocess.run([sys.executable, "-c", of_a_child], check=True)
+    print(tempfile.NamedTemporaryFile(prefix="__autograph_generated_file", delete=False).name, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_what_libraries_leave_goes_with_a_killed_process(how, tmp_path):
+    command = [sys.executable, "-c", _LEAVES]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    left = Path(process.stdout.readline().rstrip("\n"))
+    assert left.exists()
+    assert len(os.listdir(left.parent)) == 2
+    assert left.parent.parent == tmp_path
+    _end(process, how)
+    deadline = time.monotonic() + 60
+    while os.listdir(tmp_path):
+        assert time.monotonic() < deadline, f"{os.listdir(tmp_path)} are still there"
+        time.sleep(0.05)
+
+
+def test_temporary_files_are_put_aside_for_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_files_aside():
+        assert Path(tempfile.mkdtemp()).parent.parent == tmp_path
+    assert tempfile.gettempdir() == str(tmp_path)
+    assert not os.listdir(tmp_path)
+
+
+def test_the_next_private_folder_removes_one_whose_remover_was_killed_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    process, left = _at_work("private_folder()")
+    [remover] = psutil.Process(process.pid).children()
+    remover.kill()
+    _end(process, signal.SIGKILL)
+    assert left.exists()
+    other, used = _at_work("private_folder()")
+    assert not left.exists()
+    with private_folder() as folder:
+        assert sorted(os.listdir(tmp_path)) == sorted([used.name, os.path.basename(folder)])
+    _end(other, signal.SIGTERM)
 
 
 def test_a_private_folder_goes_with_its_body():
@@ -126,6 +178,13 @@ def test_a_file_aside_takes_its_name_when_it_is_whole(tmp_path):
         raise KeyError
     assert out.read_text() == "second"
     assert os.listdir(out.parent) == ["out.csv"]
+
+
+def test_the_longest_name_that_the_file_system_takes_can_be_written(tmp_path):
+    for name in ("n" * 255, "é" * 127):
+        with file_aside(tmp_path / name) as aside:
+            aside.write_text("x")
+        assert (tmp_path / name).read_text() == "x"
 
 
 def test_what_a_killed_writer_left_of_a_file_goes_with_the_next(tmp_path):

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from components.formats.recordio import write_layout
-from tests.helpers import ROOT, jpeg
+from tests.helpers import jpeg
+from tests.processes import Started
 
 pytestmark = pytest.mark.slow
 
@@ -32,11 +31,17 @@ RecordExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
 """
 
 
-def _start(data: Path, out: Path, work: Path) -> subprocess.Popen[bytes]:
+def _started(data: Path, out: Path, work: Path) -> Started:
     splits = [{"name": name, "pattern": name} for name in ("train.rec", "train.idx")]
     options = json.dumps({"shards": SHARDS})
     arguments = [str(out), str(data), json.dumps({"splits": splits}), options, str(work)]
-    return subprocess.Popen([sys.executable, "-c", RUN, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    return Started(["-c", RUN, *arguments])
+
+
+def _ingest(data: Path, out: Path, work: Path) -> None:
+    with _started(data, out, work) as process:
+        ended = process.wait()
+    assert ended.returncode == 0, ended.stderr
 
 
 def _finished(work: Path) -> dict[str, int]:
@@ -54,13 +59,13 @@ def test_no_half_shard_is_seen_and_no_finished_one_redone(tmp_path):
     image = jpeg(0)
     data.mkdir()
     write_layout(data, ([image] * 50 for _ in range(RECORDS // 50)))
-    process = _start(data, tmp_path / "first", work)
-    deadline = time.monotonic() + 120
-    while len(_finished(work)) < 5 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    writers = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with _started(data, tmp_path / "first", work) as process:
+        deadline = time.monotonic() + 120
+        while len(_finished(work)) < 5 and process.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        writers = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
     cores = len(os.sched_getaffinity(0))
     assert len(writers) == (cores if cores > 1 else 0)
     _, alive = psutil.wait_procs(writers, timeout=10)
@@ -73,13 +78,13 @@ def test_no_half_shard_is_seen_and_no_finished_one_redone(tmp_path):
     assert 0 <= len(whole) - len(before) <= len(writers)
     assert len(_keys(whole)) == len(whole) * RECORDS // SHARDS
 
-    assert _start(data, tmp_path / "second", work).wait() == 0
+    _ingest(data, tmp_path / "second", work)
     shards = sorted((tmp_path / "second" / "Split-train").iterdir())
     assert sorted(_keys(shards)) == list(range(1, RECORDS + 1))
     after = {path.name: path.stat().st_ino for path in shards}
     assert {name: after[name] for name in before} == before
     assert not list(work.glob("ingest-*"))
 
-    assert _start(data, tmp_path / "third", tmp_path / "elsewhere").wait() == 0
+    _ingest(data, tmp_path / "third", tmp_path / "elsewhere")
     for shard in shards:
         assert shard.read_bytes() == (tmp_path / "third" / "Split-train" / shard.name).read_bytes()

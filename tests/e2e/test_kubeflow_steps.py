@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
+from tests.helpers import write_pairs, write_records
 from tests.processes import cli, python
 
 pytestmark = pytest.mark.e2e
 
 SETTINGS = (
-    "train.steps=6",
-    "train.batch_size=16",
-    "train.warmup_steps=2",
+    "train.steps=2",
+    "train.batch_size=8",
+    "train.warmup_steps=1",
     "evaluation.sets=lfw,cfp_fp",
     "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= 0]",
 )
@@ -90,7 +90,9 @@ class Cluster:
 
 
 def test_the_compiled_steps_end_in_a_pushed_model(tmp_path):
-    write_dataset(tmp_path / "data", SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=3))
+    write_records(tmp_path / "data", [i // 8 for i in range(48)])
+    for name in ("lfw", "cfp_fp"):
+        write_pairs(tmp_path / "data", name, 20)
     output = tmp_path / "pipeline.yaml"
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
     command = ["compile", "--output", str(output), "--data", str(tmp_path / "data"), "--root", str(tmp_path / "root")]

@@ -3,15 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
-from tests.processes import ROOT, cli
+from tests.helpers import write_pairs, write_records
+from tests.processes import Started, cli
 
 pytestmark = pytest.mark.e2e
 
@@ -42,21 +40,21 @@ def _ran(summary: dict) -> set[str]:
 
 def test_a_root_survives_what_happens_to_roots(tmp_path):
     data, root = tmp_path / "faces [v1] *?", tmp_path / "a root, #1 {é} 'mine'"
-    write_dataset(data, SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=3))
+    write_records(data, [i // 8 for i in range(48)])
+    write_pairs(data, "lfw", 20)
 
     # A second run in the same root, while the first one is at work, is told who that is.
-    command = [sys.executable, "-m", "pipeline", *_arguments(data, root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as run:
+    with Started(["-m", "pipeline", *_arguments(data, root)]) as run:
         while not (root / "run.lock").exists() or not (root / "run.lock").read_text():
-            assert run.poll() is None
+            assert run.is_alive()
             time.sleep(0.01)
-        second = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        second = cli(*_arguments(data, root))
         assert second.returncode == 2, second.stderr
         assert f"error: {root}: expected no other run in this root" in second.stderr
         assert f"Received: process {run.pid} on " in second.stderr
-        out, seen = run.communicate()
-        assert run.returncode == 0, seen
-    first = json.loads(out)
+        ended = run.wait()
+        assert ended.returncode == 0, ended.stderr
+    first = json.loads(ended.stdout)
     assert len(_ran(first)) == 12
     version = Path(first["pushed"])
     assert version.parent == root / "serving" / "arcface"

@@ -5,6 +5,7 @@ import doctest
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -14,6 +15,7 @@ import pytest
 
 import arcface_tfx
 from arcface_common.errors import DataError
+from pipeline.runs.lock import run_lock
 from tests.helpers import ROOT, jpeg, write_pairs, write_records
 
 NOTEBOOK = ROOT / "docs" / "using_a_model.ipynb"
@@ -66,6 +68,47 @@ def test_an_unknown_setting_is_named(tmp_path):
         arcface_tfx.run()
 
 
+def test_errors_name_arguments_and_no_flags(tmp_path, monkeypatch):
+    write_records(tmp_path / "data", [0, 0, 1])
+    write_pairs(tmp_path / "data", "cfp", 10)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "model").mkdir()
+    model = {"backbone": "iresnet18", "options": {}, "embedding_dim": 8, "classes": 2, "training": {}}
+    pixels = {"colour": "rgb", "mean": 127.5, "scale": 128}
+    (tmp_path / "model" / "model.json").write_text(json.dumps({**model, "pixel_format": pixels}))
+
+    def configure(root="root", data="data", **given):
+        return arcface_tfx.configure(tmp_path / data, tmp_path / root, **given)
+
+    def run(root="root", **given):
+        return arcface_tfx.run(configure(root=root, preset="demo", **given))
+
+    def refused(call, expected):
+        with pytest.raises(DataError) as raised:
+            call()
+        assert not re.search(r"(^|[\s`(])--[a-z]", str(raised.value).replace("e.g. --parallelism=8", "")), raised.value
+        assert expected in str(raised.value)
+
+    refused(configure, "expected preset, or init_from to train")
+    refused(lambda: configure(preset="finetune"), "expected init_from, which names")
+    refused(lambda: configure(root="file", preset="demo"), "root=")
+    refused(lambda: configure(root="a*", preset="demo"), "root must be a path without '*'")
+    refused(lambda: arcface_tfx.configure("s3://u:p@h/d", tmp_path, "demo"), "data: expected a path without a password")
+    given = {"init_from": tmp_path / "model", "train": {"backbone": "iresnet34"}}
+    refused(lambda: configure(**given), "no setting that init_from decides")
+    refused(lambda: configure(preset="demo", beam_runner="x"), "beam_runner: expected one of")
+    refused(lambda: configure(preset="demo", beam_args=["x"]), "beam_args: expected --NAME=VALUE")
+    refused(lambda: configure(preset="demo", beam_runner="flink"), "beam_runner=flink: expected beam_args=--")
+    refused(run, "judge by the first with evaluation.sets=cfp")
+    judged = {"evaluation": {"sets": ["cfp"], "conditions": ["cfp.accuracy >= 0"]}}
+    refused(lambda: run(train={"batch_size": 10**6}, **judged), "and train.check_memory=false goes on")
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}')
+    refused(lambda: run(**judged), "join them with train.join_cluster=true")
+    monkeypatch.delenv("TF_CONFIG")
+    with run_lock(str(tmp_path / "held")):
+        refused(lambda: run(root="held", **judged), "(wait waits for its end)")
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A folder with a model of 16 dimensions, faces, and a data set with 20 pairs."""
@@ -105,11 +148,24 @@ def test_examples(world, monkeypatch, module):
 
 
 @pytest.mark.slow
+def test_tensorflow_says_nothing_of_this_machine(world):
+    code = (
+        "import sys, arcface_tfx; model = arcface_tfx.load(sys.argv[1]); print(len(model.embed(sys.argv[2])));"
+        "sys.stderr.write('heard'); arcface_tfx.LocalModel"
+    )
+    command = [sys.executable, "-c", code, str(world / "model"), str(world / FACES[0])]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    assert (result.stdout, result.stderr) == ("1\n", "heard")
+
+
+@pytest.mark.slow
 def test_a_wrong_argument_is_named(world):
     model = arcface_tfx.load(world / "model")
     face = str(world / FACES[0])
     an_image = r"a path, the bytes of a JPEG or PNG, or uint8 \[height, width, 3\]"
     for call, message in (
+        (lambda: model.embed(jpeg(1, 99)), r"112x112 face \(align takes photos, resize other sizes\)"),
         (lambda: model.embed(None), f"images: expected one of {an_image}, or several. Received: NoneType"),
         (lambda: model.embed([face, 3]), f"image 1: expected {an_image}. Received: int"),
         (lambda: model.verify([face], face, 0.5), f"image 0: expected {an_image}. Received: list"),

@@ -50,7 +50,7 @@ def test_beam_takes_every_set_and_tfx_packs_no_sdist_for_it(runner, caplog):
 def test_each_required_option_is_asked_for_by_name(runner):
     for name in RUNNERS[runner].required:
         given = [arg for arg in GIVEN[runner] if not arg.startswith(f"--{name}=")]
-        with pytest.raises(DataError, match=rf"--beam-runner {runner}: expected --beam-arg=--{name}=.* Received: "):
+        with pytest.raises(DataError, match=rf"beam_runner={runner}: expected beam_args=--{name}=.* Received: "):
             beam_args(runner, given)
         with pytest.raises(DataError, match=f"--{name}="):
             beam_args(runner, [*given, f"--{name}="])
@@ -72,7 +72,7 @@ def test_a_given_option_replaces_its_namesake_and_may_be_repeated():
     ("runner", "given", "message"),
     [
         ("local", ["direct_num_workers=2"], "expected --NAME=VALUE.* Received: direct_num_workers=2"),
-        ("local", ["--runner=FlinkRunner"], "which --beam-runner names"),
+        ("local", ["--runner=FlinkRunner"], "which beam_runner names"),
         ("local", ["--s3_secret_access_key=hush"], "expected the variable AWS_SECRET_ACCESS_KEY.*key$"),
         ("nowhere", [], "expected one of local, processes.* Received: nowhere"),
     ],

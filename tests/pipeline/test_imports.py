@@ -70,7 +70,7 @@ def test_init_from_decides_backbone_and_pixels(imported):
     assert config.train.build_options() == {**OPTIONS, "norm": "batch"}
     assert config.train.pixel_format() == PIXELS
     assert config.init_digest
-    with pytest.raises(ConfigError, match="no setting that --init-from decides. Received: train.backbone"):
+    with pytest.raises(ConfigError, match="no setting that init_from decides. Received: train.backbone"):
         make_config("data", "root", "demo", ["train.backbone=iresnet50"], imported[1])
 
 

@@ -12,6 +12,7 @@ from pipeline.cli import main
 from pipeline.config import make_config
 from pipeline.preflight import check_dataset, check_run
 from tests.helpers import write_pairs, write_records
+from tests.unwritable import unwritable
 
 
 @pytest.fixture
@@ -43,6 +44,22 @@ def test_a_set_that_is_named_must_be_there(data):
         _checked(data, "evaluation.conditions=[lfw.accuracy >= 0.9, cfp_fp.accuracy >= 0.9]")
 
 
+@pytest.mark.parametrize("place", ["", "pipeline", "ingest", "runs", "serving/arcface", "metadata.sqlite", "run.lock"])
+def test_a_root_that_cannot_be_written_to_is_refused_at_once(data, tmp_path, place):
+    root = tmp_path / "root"
+    if "." in place:
+        root.mkdir()
+        (root / place).write_text("")
+    else:
+        (root / place).mkdir(parents=True)
+    config = make_config(str(data), str(root), "demo", ["train.backbone_options.nothing=1"])  # wrong, too, and slower
+    expected = f"^{root / place}: expected a f(older|ile) that can be written to. Received: "
+    with unwritable(root / place), pytest.raises(DataError, match=expected):
+        check_run(config)
+    with pytest.raises(DataError, match="nothing"):
+        check_run(config)
+
+
 def test_a_set_that_is_misspelt_is_named_with_its_like(data):
     with pytest.raises(DataError, match=r"mien\.bin: expected .* Received: no such file, .*; did you mean 'mine'\?"):
         _checked(data, "evaluation.sets=lfw,mien")
@@ -52,7 +69,7 @@ def test_a_set_of_another_name_alone_is_offered_with_the_settings_that_take_it(d
     (data / "lfw.bin").unlink()
     with pytest.raises(DataError, match=r"lfw\.bin: expected .*evaluation\.conditions names") as caught:
         _checked(data)
-    settings = re.findall(r"--set '?(evaluation\.(?:sets|conditions)=(?:\[.*?\]|\w+))", str(caught.value))
+    settings = re.findall(r"'?\b(evaluation\.(?:sets|conditions)=(?:\[.*?\]|\w+))", str(caught.value))
     assert settings == ["evaluation.sets=mine", "evaluation.conditions=[mine.accuracy >= 0.95]"]
     assert _checked(data, *settings) == ("mine",)
     (data / "mine.bin").unlink()

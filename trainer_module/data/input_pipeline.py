@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from arcface_common import features
-from arcface_common.errors import DataError, in_short
+from arcface_common.errors import DataError, in_short, setting_argument
 from arcface_common.features import CHANNELS, IMAGE_SIZE
 from trainer_module.data import order
 from trainer_module.data.images import decode_stored, fit, over_batch
@@ -76,8 +76,8 @@ def images_that_decode() -> Iterator[None]:
         if "DecodeJpeg" not in str(error):  # the one op that decodes, as its node is called
             raise
         raise DataError(
-            "training records: expected images that decode; --set ingest.decode=true finds those that don't. "
-            f"Received: {in_short(error)}"
+            f"training records: expected images that decode; {setting_argument('ingest.decode=true')} finds those that "
+            f"don't. Received: {in_short(error)}"
         ) from error
 
 

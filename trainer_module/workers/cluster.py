@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, setting_argument
 
 if TYPE_CHECKING:
     from trainer_module.settings import TrainSettings
@@ -74,7 +74,8 @@ def given_task(settings: "TrainSettings") -> Task | None:
         if tasks > 1:
             raise DataError(
                 f"{TF_CONFIG}: expected no other tasks in the environment of a run that trains by itself; `unset "
-                f"{TF_CONFIG}`, or join them with --set train.join_cluster=true. Received: {TF_CONFIG}={text}"
+                f"{TF_CONFIG}`, or join them with {setting_argument('train.join_cluster=true')}. "
+                f"Received: {TF_CONFIG}={text}"
             )
         return None
     if set(cluster) - set(_ROLES):

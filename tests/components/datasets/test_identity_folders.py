@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from arcface_common.errors import DataError
-from components.datasets.identity_folders import FileNames, find_identities, find_photos
+from components.datasets.identity_folders import FileNames, find_identities, find_photos, images_below
 from tests.helpers import jpeg
 
 JUNK = [
@@ -70,6 +70,14 @@ def test_what_tools_leave_behind_is_left_out_and_counted(faces):
 def test_nothing_is_said_where_nothing_is_left_out(faces):
     (faces / "Empty").rmdir()
     assert find_identities(faces).left_out_line() is None
+
+
+@pytest.mark.parametrize("name", ["faces.csv", "rejected.html", "pairs.txt", "skipped.csv"])
+def test_what_our_commands_leave_is_no_surprise(tmp_path, name):
+    _write(tmp_path, "flat/1.jpg", f"flat/{name}", f"flat/note-{name}")
+    assert images_below(tmp_path / "flat")[1] == [f"note-{name}"]
+    assert find_photos(tmp_path / "flat").left_out == (f"note-{name}",)
+    assert find_identities(tmp_path).left_out == (f"flat/note-{name}",)
 
 
 @pytest.mark.parametrize(

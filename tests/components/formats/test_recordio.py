@@ -1,11 +1,10 @@
+"""None"""
+
 import io
-import os
-import random
 import re
 import struct
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,30 +20,21 @@ from components.formats.recordio import (
     RecordReader,
     RecordWriter,
     pack,
-    read_index,
     read_layout,
-    rebuild_index,
     unpack,
-    write_index,
 )
-from components.formats.recordio import index as index_module
-from components.formats.recordio import layout as layout_module
 from components.formats.recordio import records as records_module
 from components.formats.recordio.records import MAX_LABELS
+from tests.components.formats.records_in_memory import face_records, written
 from tests.helpers import ROOT
 
 # The magic at aligned and other positions, whole and cut short, among other bytes.
 payloads = st.lists(st.sampled_from([MAGIC, MAGIC[:3], MAGIC[1:], b"\0", b"abcd", b""]) | st.binary(max_size=9)).map(
     b"".join
 )
+
+
 floats32 = st.floats(width=32, allow_nan=False)
-
-
-def written(contents: list[bytes]) -> tuple[io.BytesIO, list[int]]:
-    file = io.BytesIO()
-    with RecordWriter(file) as writer:
-        offsets = [writer.append(x) for x in contents]
-    return file, offsets
 
 
 @given(st.lists(payloads, max_size=5))
@@ -189,196 +179,11 @@ def test_many_labels_of_a_header_are_not_printed() -> None:
         read_layout(RecordReader(file), index)
 
 
-def test_a_line_without_an_end_is_refused_at_once(tmp_path: Path) -> None:
-    """4 GB without a newline, of which no more than a block is read."""
-    path = tmp_path / "train.idx"
-    path.write_bytes(b"0\t0\n1\t40")
-    os.truncate(path, 4 << 30)
-    with pytest.raises(RecordError, match=r'"key TAB byte offset" in line 2. Received: .*more than 4,096 bytes'):
-        read_index(str(path))
-
-
 @pytest.mark.parametrize("size", [0, 23, 24, 27])
 def test_a_header_cut_short_is_named(size: int) -> None:
     packed = pack(Record((1.0, 2.0), 5, 0, b""))
     with pytest.raises(RecordError, match=f"a.rec, key 5, byte offset 40: expected .*Received: {size} bytes"):
         unpack(packed[:size], path="a.rec", key=5, offset=40)
-
-
-def read_index_text(text: str, **more: int) -> Index:
-    """The index that a file `a.idx` of this text is."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "a.idx")
-        path.write_text(text)
-        return read_index(str(path), **more)
-
-
-@given(st.dictionaries(st.integers(0, 2**62), st.integers(0, 2**62)), st.integers(0, 9), st.sampled_from([8, 64, 4096]))
-def test_an_index_survives_in_its_order(table: dict[int, int], seed: int, block: int) -> None:
-    keys = list(table)
-    random.Random(seed).shuffle(keys)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_module, "_BLOCK_BYTES", block)
-        index = read_index_text("".join(f"{key}\t{table[key]}\n" for key in keys))
-    assert index.keys.tolist() == keys
-    assert index.offsets.tolist() == [table[x] for x in keys]
-    assert index.sorted_by_key().keys.tolist() == sorted(keys)
-
-
-def test_an_index_is_written_as_it_is_read(tmp_path: Path) -> None:
-    path = str(tmp_path / "a.idx")
-    write_index(path, [3, 1, 2], np.array([0, 40, 80]))
-    assert Path(path).read_bytes() == b"3\t0\n1\t40\n2\t80\n"
-    assert read_index(path).keys.tolist() == [3, 1, 2]
-    with pytest.raises(RecordError, match="as many keys as offsets. Received: 2 and 1"):
-        write_index(path, [1, 2], [3])
-
-
-@pytest.mark.parametrize("text", ["1\t2\r\n3\t4\r\n", "1 2\n3 4", "1\t2\n3\t4", "1\t2\n 3\t4 \n"])
-def test_other_white_space_is_read_too(text: str) -> None:
-    assert read_index_text(text).offsets.tolist() == [2, 4]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1\t2\n3\n", "line 2. Received: b'3'"),
-        ("1\t2\n\n3\t4\n", "line 2. Received: b''"),
-        ("1\t2\n3\t-4\n", "line 2"),
-        ("1\t2\n3.0\t4\n", "line 2"),
-        ("1\t2\t3\n4\n", "line 1"),
-        (f"1\t{2**63}\n", "line 1"),
-        ("5\t0\n6\t4\n5\t8\n", "a.idx, key 5: expected every key once. Received: it in lines 1 and 3"),
-    ],
-)
-def test_a_bad_index_line_is_named(text: str, message: str) -> None:
-    with pytest.raises(RecordError, match=message):
-        read_index_text(text)
-
-
-def face_records(counts: list[int], *, header: bool = True) -> list[tuple[int, bytes]]:
-    """(key, packed record) of an InsightFace file with `counts` images of each identity."""
-    images = [Record((float(label),), 0, 0, b"jpeg") for label, count in enumerate(counts) for _ in range(count)]
-    records = [(key, pack(x._replace(id=key))) for key, x in enumerate(images, 1)]
-    if not header:
-        return records
-    ends = np.cumsum([1, *counts])
-    first = int(ends[-1])
-    records.insert(0, (0, pack(Record((float(first), float(first + len(counts))), 0, 0, b""))))
-    for i in range(len(counts)):
-        labels = (float(ends[i]), float(ends[i + 1]))
-        records.append((first + i, pack(Record(labels, first + i, 0, b""))))
-    return records
-
-
-def opened(records: list[tuple[int, bytes]]) -> tuple[RecordReader, Index]:
-    file, offsets = written([x for _, x in records])
-    return RecordReader(file), Index(np.array([x for x, _ in records]), np.array(offsets), "a.idx")
-
-
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 9))
-def test_the_layout_in_any_order(counts: list[int], seed: int) -> None:
-    records = face_records(counts)
-    random.Random(seed).shuffle(records)
-    reader, index = opened(records)
-    layout = read_layout(reader, index)
-    assert layout.image_keys.tolist() == list(range(1, sum(counts) + 1))
-    assert layout.num_identities == len(counts) == len(layout.identity_keys)
-    assert (layout.identity_ranges[:, 1] - layout.identity_ranges[:, 0] + 1).tolist() == counts
-    for key, offset in zip(layout.image_keys, layout.image_offsets, strict=True):
-        record = reader.read(offset, key=key)
-        first, last = layout.identity_ranges[int(record.label)]
-        assert record.payload == b"jpeg" and first <= key == record.id <= last
-    rebuilt = rebuild_index(reader)
-    assert (rebuilt.keys.tolist(), rebuilt.offsets.tolist()) == (index.keys.tolist(), index.offsets.tolist())
-
-
-def test_without_a_header_record_every_key_is_an_image() -> None:
-    layout = read_layout(*opened(face_records([2, 3], header=False)))
-    assert (layout.num_images, layout.num_identities, len(layout.identity_keys)) == (5, None, 0)
-
-
-def test_an_image_with_a_label_vector_at_key_0_is_no_header() -> None:
-    records = [(key, pack(Record((float(key), 1.0), key, 0, b"jpeg"))) for key in range(3)]
-    assert read_layout(*opened(records)).image_keys.tolist() == [0, 1, 2]
-
-
-def test_repeated_ids_are_rebuilt_as_positions() -> None:
-    reader, index = opened([(key, pack(Record((1.0,), 0, 0, b"jpeg"))) for key in range(3)])
-    assert rebuild_index(reader).keys.tolist() == [0, 1, 2]
-    assert rebuild_index(reader).offsets.tolist() == index.offsets.tolist()
-
-
-def test_keys_beyond_float32_are_found_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Glint360K's header rounds: here float32 is taken to step by 4 above 4, and the header to say so."""
-    monkeypatch.setattr(layout_module, "FLOAT32_EXACT", 4)
-    monkeypatch.setattr(np, "spacing", lambda _: 4)
-    records = face_records([3, 4, 3, 3])
-    records[0] = (0, pack(Record((12.0, 20.0), 0, 0, b"")))  # instead of 14 and 18
-    layout = read_layout(*opened(records))
-    assert (layout.num_images, layout.identity_keys.tolist()) == (13, [14, 15, 16, 17])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({0: Record((1.0, 2.0), 0, 0, b"")}, "key 0, byte offset 0: expected labels .*Received: labels"),
-        ({0: Record((9.5, 11.0), 0, 0, b"")}, "key 0, byte offset 0: expected labels"),
-        ({0: Record((5.0, 99.0), 0, 0, b"")}, "a.idx, key 7: expected all of the keys 5 .. 98 .*no such identity"),
-        ({5: None}, "a.idx, key 5: expected all of the keys 5 .. 6 .*no such identity record"),
-        (dict.fromkeys(range(1, 5)), "a.idx, key 1: expected all of .* and images before, .* no such image"),
-        ({6: Record((3.0, 9.0), 6, 0, b"")}, "key 6, byte offset .*: expected .*within 1 .. 5"),
-        ({6: Record((3.0,), 6, 0, b"")}, "key 6"),
-        ({6: Record((3.0, float("nan")), 6, 0, b"")}, "key 6"),
-    ],
-)
-def test_a_layout_that_cannot_be_is_named(change: dict[int, Record | None], message: str) -> None:
-    records = [(key, pack(new) if (new := change.get(key)) else data) for key, data in face_records([2, 2])]
-    with pytest.raises(RecordError, match=message):
-        read_layout(*opened([x for x in records if change.get(x[0], True)]))
-
-
-def test_images_that_were_skipped_are_left_out_and_said() -> None:
-    records = face_records([3, 3, 3])
-    layout = read_layout(*opened([x for x in records if x[0] not in (2, 5, 6, 7)] + [(40, records[1][1])]))
-    assert layout.image_keys.tolist() == [1, 3, 4, 8, 9]
-    assert layout.identity_ranges.tolist() == [[1, 3], [4, 6], [7, 9]]
-    assert layout.remarks == (
-        "4 image keys that the header record announces, missing: 2, 5, 6, ...",
-        "1 record behind the last identity record, left out: 40",
-    )
-    assert read_layout(*opened(records)).remarks == ()
-
-
-def test_an_index_that_overflowed_is_said_with_what_mends_it(tmp_path: Path) -> None:
-    with pytest.raises(
-        RecordError, match=r"a.idx, key 1: expected .* beyond 2 GiB \(remove the file, .*Received: -2147"
-    ):
-        read_index_text("0\t0\n1\t-2147480000\n")
-    whole = "".join(f"{key}\t{key << 29}\n" for key in range(12))
-    wrapped = "".join(f"{key}\t{(key << 29) % 2**32}\n" for key in range(12))
-    size = 12 << 29
-
-    def read(text: str) -> Index:
-        return read_index_text(text, rec_bytes=size)
-
-    assert len(read(whole)) == 12
-    assert len(read("".join(whole.splitlines(keepends=True)[:4]))) == 4  # not all of the file, but in its order
-    with pytest.raises(
-        RecordError, match=r"a.idx: expected .* 6,442,450,944 bytes \(remove .*Received: none beyond 3,75"
-    ):
-        read(wrapped)
-
-
-@pytest.mark.parametrize("text", ["9" * 5000, "1" * 20])
-def test_a_number_that_no_file_can_hold_is_named(text: str) -> None:
-    with pytest.raises(RecordError, match=r'a.idx: expected "key TAB byte offset" in line 2. Received: '):
-        read_index_text(f"0\t0\n1\t{text}\n")
-
-
-def test_an_empty_index_is_refused() -> None:
-    with pytest.raises(RecordError, match="at least one record"):
-        read_layout(*opened([]))
 
 
 def test_paths_and_open_files(tmp_path: Path) -> None:

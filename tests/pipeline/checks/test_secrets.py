@@ -29,9 +29,7 @@ SECRET = "wJalrXUtnFEMIK7MDENG"
 )
 @pytest.mark.parametrize("form", ["--{}={}", "{}={}", "-{}={}"])
 def test_options_by_the_words_of_their_names(name, variable, form):
-    with pytest.raises(
-        DataError, match=f"--beam-arg: expected {variable}.*, not an option: .* Received: --"
-    ) as refused:
+    with pytest.raises(DataError, match=f"beam_args: expected {variable}.*, not an option: .* Received: --") as refused:
         beam_args("local", [form.format(name, SECRET)])
     assert SECRET not in str(refused.value)
 
@@ -50,11 +48,11 @@ def test_options_by_the_words_of_their_names(name, variable, form):
     ],
 )
 def test_options_and_paths_by_values_that_look_like_one(value):
-    with pytest.raises(DataError, match="--beam-arg: expected a secret in the environment") as refused:
+    with pytest.raises(DataError, match="beam_args: expected a secret in the environment") as refused:
         beam_args("flink", [f"--flink_conf={value}", "not-an-option"])
     assert SECRET not in str(refused.value) and value not in str(refused.value)
-    for flag, paths in (("--data", (value, "root")), ("--root", ("data", value))):
-        with pytest.raises(DataError, match=f"{flag}: expected a path without a password") as refused:
+    for name, paths in (("data", (value, "root")), ("root", ("data", value))):
+        with pytest.raises(DataError, match=f"{name}: expected a path without a password") as refused:
             make_config(*paths, "demo")
         assert SECRET not in str(refused.value)
 

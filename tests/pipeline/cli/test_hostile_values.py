@@ -137,7 +137,7 @@ EVALUATED = {
 HOSTILE: dict[str, dict[str | int, list[str]]] = {
     "synth": {
         0: NO_FOLDER_TO_WRITE,
-        "--sheet": NO_FILE_TO_WRITE,
+        "--sheet": [*NO_FILE_TO_WRITE, "face.jpg", "sheet"],
         "--samples": NO_FOLDER_TO_WRITE,
         "--identities": NO_INTEGER,
         "--images": NO_INTEGER,
@@ -167,7 +167,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--verify-identities": [*NO_NUMBER, "0", "1.01"],
         "--hard": [*NO_NUMBER, "1.01"],
         "--seed": NO_INTEGER,
-        "--set-name": ["", "a/b", "lfw"],
+        "--set-name": ["", "a/b", "lfw", "n" * 300],
     },
     "unpack": {0: NO_FILE_TO_READ, 1: ["folder", *NO_FOLDER_TO_WRITE]},
     "evaluate sets": {
@@ -202,7 +202,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--beam-arg": NO_BEAM_ARG,
     },
     "compile": {
-        "--output": NO_FILE_TO_WRITE,
+        "--output": [*NO_FILE_TO_WRITE, "face.jpg", "pipeline"],
         "--data": ["https://u:p@host/x"],
         "--root": ["https://u:p@host/x"],
         "--preset": ["", "r5O"],
@@ -280,6 +280,15 @@ def test_a_hostile_value_is_one_line_and_code_2(arguments, world, capfd):
     assert "Traceback" not in told
     [error] = [line for line in told.splitlines() if line.lower().startswith("error: ")]
     assert len(error) > 20
+    assert sorted(world.rglob("*")) == before
+
+
+@pytest.mark.parametrize("asked", [["--pairs", "pairs.txt"], ["--verify-identities", "0.5"]], ids=["list", "drawn"])
+def test_a_set_name_that_no_file_can_have_is_refused_before_anything_is_written(asked, world, capfd):
+    before = sorted(world.rglob("*"))
+    result = CliRunner().invoke(main, ["convert", "faces", "new", *asked, "--set-name", "n" * 300])
+    assert result.exit_code == 2
+    assert "expected a set's name of at most 100 letters" in result.output + capfd.readouterr().err
     assert sorted(world.rglob("*")) == before
 
 

@@ -1,97 +1,14 @@
 """ML Metadata after folders were removed, emptied, moved, copied: what is marked, and what is put back."""
 
-import dataclasses
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from arcface_common.errors import DataError
-from pipeline.config import PipelineConfig
-from pipeline.runs.artifacts import open_store
 from pipeline.runs.reconcile import reconcile
-
-MODEL = ("saved_model.pb", "variables/variables.index", "assets.extra/verification.json")
-LIVE, DELETED = mlmd.Artifact.LIVE, mlmd.Artifact.DELETED
-
-
-@dataclasses.dataclass
-class Root:
-    """A root as runs leave it: real folders, and what TFX writes of them into ML Metadata."""
-
-    path: Path
-
-    @property
-    def config(self):
-        return PipelineConfig("data", str(self.path))
-
-    @property
-    def store(self):
-        return open_store(str(self.path / "metadata.sqlite"))
-
-    def add(self, execution, node, output, kind, files, split_names="", **custom):
-        """An artifact with these files in its folder; returns its number."""
-        folder = self.path / "pipeline" / node / output / str(execution)
-        folder.mkdir(parents=True)
-        for file in files:
-            _write(folder / file)
-        store = self.store
-        type_ = mlmd.ArtifactType(name=kind, properties={"split_names": mlmd.STRING})
-        artifact = mlmd.Artifact(
-            type_id=store.put_artifact_type(type_, can_add_fields=True), uri=str(folder), state=LIVE
-        )
-        if split_names:
-            artifact.properties["split_names"].string_value = split_names
-        for name, value in custom.items():
-            field = "int_value" if isinstance(value, int) else "string_value"
-            setattr(artifact.custom_properties[name], field, value)
-        (artifact.id,) = store.put_artifacts([artifact])
-        _event(store, execution, artifact.id, mlmd.Event.OUTPUT)
-        return artifact.id
-
-    def execution(self, node, *inputs):
-        """An execution that read these artifacts; returns its number."""
-        store = self.store
-        (number,) = store.put_executions(
-            [mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name=node)))]
-        )
-        for artifact in inputs:
-            _event(store, number, artifact, mlmd.Event.INPUT)
-        return number
-
-    def trained_and_pushed(self, version):
-        """A blessed model, and its push; returns the numbers of model, blessing and pushed model."""
-        run = self.add(self.execution("Trainer"), "Trainer", "model_run", "ModelRun", KINDS["ModelRun"][1])
-        execution = self.execution("Exporter", run)
-        model = self.add(execution, "Exporter", "model", "Model", [f"Format-Serving/{file}" for file in MODEL[:2]])
-        evaluation = self.execution("VerificationEvaluator", model)
-        verdict = {"blessed": 1, "current_model_id": model}
-        files = ["BLESSED", "verification.json"]
-        blessing = self.add(evaluation, "VerificationEvaluator", "blessing", "ModelBlessing", files, **verdict)
-        destination = self.path / "serving" / "arcface" / version
-        for file in MODEL:
-            _write(destination / file, f"{version} {file}")
-        push = self.execution("Pusher", model, blessing)
-        properties = {"pushed": 1, "pushed_destination": str(destination)}
-        return model, blessing, self.add(push, "Pusher", "pushed_model", "PushedModel", MODEL, **properties)
-
-    def states(self):
-        return {artifact.id: artifact.state for artifact in self.store.get_artifacts()}
-
-    def uri(self, number):
-        (artifact,) = self.store.get_artifacts_by_id([number])
-        return Path(artifact.uri)
-
-
-def _write(path, content="content"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-
-
-def _event(store, execution, artifact, kind):
-    store.put_events([mlmd.Event(execution_id=execution, artifact_id=artifact, type=kind)])
+from tests.pipeline.runs.roots import DELETED, KINDS, LIVE, Root, write
 
 
 @pytest.fixture
@@ -107,19 +24,6 @@ def test_what_is_whole_stays_as_it_is(root, capsys):
     reconcile(root.config)
     assert root.store.get_artifacts() == before
     assert capsys.readouterr().err == ""
-
-
-KINDS = {
-    "Examples": ("examples", ["Split-train/data-00000-of-00002.tfrecord", "Split-train/data-00001-of-00002.tfrecord"]),
-    "ExampleStatistics": ("statistics", ["Split-train/FeatureStats.pb"]),
-    "ExampleAnomalies": ("anomalies", ["Split-train/SchemaDiff.pb"]),
-    "Schema": ("schema", ["schema.pbtxt"]),
-    "TransformGraph": ("transform_graph", ["transform_fn/saved_model.pb", "transformed_metadata/schema.pbtxt"]),
-    "TransformCache": ("updated_analyzer_cache", ["cache/MANIFEST"]),
-    "ModelRun": ("model_run", ["model.json", "checkpoint/model.index"]),
-    "Model": ("model", ["Format-Serving/saved_model.pb", "Format-Serving/variables/variables.index"]),
-    "ModelEvaluation": ("evaluation", ["verification.json", "report.html"]),
-}
 
 
 @pytest.mark.parametrize("loss", ["folder", "content", "file"])
@@ -247,8 +151,8 @@ def test_outputs_that_metadata_knows_nothing_of_are_set_aside(root, capsys, old)
     if old:
         known = root.add(root.execution("Node"), "Node", "schema", "Schema", ["schema.pbtxt"])
         shutil.copy(path, root.path / "backup")
-    _write(root.path / "pipeline" / "Node" / "examples" / "7" / "Split-train" / "data-00000-of-00002.tfrecord")
-    _write(root.path / "pipeline" / "Node" / ".system" / "executor_execution" / "log")
+    write(root.path / "pipeline" / "Node" / "examples" / "7" / "Split-train" / "data-00000-of-00002.tfrecord")
+    write(root.path / "pipeline" / "Node" / ".system" / "executor_execution" / "log")
     if not old:
         assert not path.exists()
     reconcile(root.config)

@@ -206,9 +206,7 @@ def test_an_image_that_is_damaged_inside_is_said_to_be_one(data, tmp_path, any_s
     write_shards(tmp_path / "train", [(bytes(damaged), 7)] * 8, shards=1)
     batches = iter(training_batches(Split([str(tmp_path / "train" / "*")], data.transform_graph, any_size), SETTINGS))
     step = tf.function(lambda: next(batches))  # as in the training step
-    message = (
-        r"^training records: expected images that decode; --set ingest\.decode=true finds .* Received: Invalid PNG"
-    )
+    message = r"^training records: expected images that decode; ingest\.decode=true finds .* Received: Invalid PNG"
     with pytest.raises(DataError, match=message) as found, images_that_decode():
         step()
     assert "\n" not in str(found.value)

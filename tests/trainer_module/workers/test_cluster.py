@@ -29,7 +29,7 @@ def test_a_run_by_itself_minds_no_cluster_of_its_own(monkeypatch, text):
 @pytest.mark.parametrize(
     ("settings", "text", "message"),
     [
-        (ALONE, _config(), "`unset TF_CONFIG`, or join them with --set train.join_cluster=true. .*host-a:2222"),
+        (ALONE, _config(), "`unset TF_CONFIG`, or join them with train.join_cluster=true. .*host-a:2222"),
         (TrainSettings(workers=2), _config(), "`unset TF_CONFIG`, or join"),
         (ALONE, "{", r'TF_CONFIG: expected \{"cluster": .*, or no such variable. Received: \{'),
         (ALONE, "[]", "or no such variable. Received"),

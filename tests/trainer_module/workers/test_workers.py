@@ -59,7 +59,7 @@ def test_the_trainer_refuses_a_cluster_that_it_is_not_told_to_join(monkeypatch, 
 
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}')
     told = {"settings": TrainSettings().to_dict(), "any_size": False}
-    with pytest.raises(DataError, match="`unset TF_CONFIG`, or join them with --set train.join_cluster=true"):
+    with pytest.raises(DataError, match="`unset TF_CONFIG`, or join them with train.join_cluster=true"):
         run_fn(types.SimpleNamespace(custom_config=told, model_run_dir=str(tmp_path)))
     assert not os.listdir(tmp_path)
 

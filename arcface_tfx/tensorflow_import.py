@@ -1,0 +1,21 @@
+"""Imports TensorFlow as the commands do: without what it says of this machine."""
+
+import os
+import sys
+
+from arcface_common.console import noise_to
+
+
+def import_tensorflow() -> None:
+    """Imports it, if that is still to be done, and has it look for devices: it speaks then, too.
+
+    What it says elsewhere is heard, but for its kernels' information. What would have been written to standard error by
+    another thread meanwhile, 6 s, is lost.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with noise_to(os.devnull):
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
