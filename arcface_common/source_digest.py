@@ -18,7 +18,7 @@ from arcface_common.packages import PACKAGES
 # They show how work goes, say what is wrong, end processes or make keys: no result of a node depends on them.
 _TALK = ("arcface_common.console", "arcface_common.run_log")
 _OTHERS = ("aside", "errors", "name_text", "processes", "setting", "source_digest")
-_WITHOUT_RESULT = frozenset((*_TALK, *(f"arcface_common.{name}" for name in _OTHERS)))
+_WITHOUT_RESULT = frozenset((*_TALK, "serving.published", *(f"arcface_common.{name}" for name in _OTHERS)))
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 

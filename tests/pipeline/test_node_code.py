@@ -46,6 +46,7 @@ def run_again(copy, monkeypatch):
         ("trainer_module/training/hooks/judge.py", ": held-out top-1", ": top-1 of what is held out"),
         ("components/anomaly_gate.py", "expected examples that the schema", "expected what the schema"),
         ("trainer_module/settings.py", "Mirror half of the images.", "Half of the images are mirrored."),
+        ("serving/published.py", "makes a model's folder", "makes a folder"),
         ("arcface_common/errors.py", "expected a JSON object", "expected an object"),
     ],
 )

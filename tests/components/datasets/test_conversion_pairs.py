@@ -3,11 +3,13 @@
 import unicodedata
 
 import pytest
+from click.testing import CliRunner
 
 from arcface_common.errors import DataError
 from components.datasets.conversion import convert
 from components.datasets.pair_list import PairList
 from components.formats import verification_bin
+from pipeline.cli import main
 from tests.components.datasets.conversions import listed, png, refused
 from tests.helpers import jpeg
 
@@ -144,3 +146,12 @@ def test_bad_list_files(faces):
     refused(faces, r"nowhere\.txt: expected a list of pairs", pairs=PairList("nowhere.txt", "lfw"))
     (faces.parent / "pairs.txt").write_bytes(b"\xff\xfe\x00")
     refused(faces, "expected text in UTF-8", pairs=PairList(str(faces.parent / "pairs.txt"), "lfw"))
+
+
+def test_a_set_name_that_no_file_can_have_is_refused_before_anything_is_written(faces):
+    before = sorted(faces.parent.rglob("*"))
+    arguments = ["convert", str(faces), str(faces.parent / "new"), "--pairs", str(faces), "--set-name", "n" * 300]
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, sorted(faces.parent.rglob("*"))) == (2, before)
+    with pytest.raises(DataError, match="expected a set's name of at most 100 letters"):
+        PairList(str(faces / "pairs.txt"), "n" * 300)

@@ -211,6 +211,7 @@ def test_one_identity_left_for_training_is_said(faces, tmp_path):
         ({"share": 0.5, "pairs": 10**9}, "Received: pairs=1000000000"),
         ({"share": 0.5, "hard": 1.5}, "hard pairs must be in 0..1. Received: hard=1.5"),
         ({"share": 0.5, "name": "../lfw"}, "expected a set's name of letters"),
+        ({"share": 0.5, "name": "n" * 300}, "expected a set's name of at most 100 letters"),
     ],
 )
 def test_what_cannot_be_asked_for(given, message):

@@ -81,7 +81,7 @@ def test_r50_is_refused_on_24_gb_and_what_the_advice_says_fits(no_gpu):
     here = Available(24 * GB, "this machine")
     message = (
         r"train.batch_size: expected about [45]\d\.\d GB for train.batch_size=512 of iresnet50, 85,742 identities and "
-        r"1 worker without a GPU; train.batch_size=(\d+) fits, and --set train.check_memory=false goes on all "
+        r"1 worker without a GPU; train.batch_size=(\d+) fits, and train.check_memory=false goes on all "
         r"the same. Received: 24\.0 GB left of this machine"
     )
     with pytest.raises(DataError, match=message) as refused:

@@ -283,15 +283,6 @@ def test_a_hostile_value_is_one_line_and_code_2(arguments, world, capfd):
     assert sorted(world.rglob("*")) == before
 
 
-@pytest.mark.parametrize("asked", [["--pairs", "pairs.txt"], ["--verify-identities", "0.5"]], ids=["list", "drawn"])
-def test_a_set_name_that_no_file_can_have_is_refused_before_anything_is_written(asked, world, capfd):
-    before = sorted(world.rglob("*"))
-    result = CliRunner().invoke(main, ["convert", "faces", "new", *asked, "--set-name", "n" * 300])
-    assert result.exit_code == 2
-    assert "expected a set's name of at most 100 letters" in result.output + capfd.readouterr().err
-    assert sorted(world.rglob("*")) == before
-
-
 def test_every_option_of_every_command_is_tried():
     for name, command in (leaf for top, of in main.commands.items() for leaf in _leaves(of, top)):
         options = {o for p in command.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts[-1:]}
