@@ -37,6 +37,7 @@ from pipeline.cli.endings import Commands
 @click.group(cls=Commands)
 def cli(): pass
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 @cli.command()
 def work():
     try:
