@@ -50,9 +50,11 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
             click.echo(f"{node:<22} {size(sum(outputs.values())):>10}  {', '.join(outputs)}")
         for name, count in garbage.stores.items():
             click.echo(f"{'unfinished ingest':<22} {size(count):>10}  {name}")
+        for name, count in garbage.trainings.items():
+            click.echo(f"{'stopped training':<22} {size(count):>10}  {name}")
         total = size(garbage.bytes)
         kept = f"kept is what {garbage.kept} of the runs read and wrote"
-        if not garbage.artifacts and not garbage.stores:
+        if not (garbage.artifacts or garbage.stores or garbage.trainings):
             click.echo(f"{root}: nothing to remove; {kept}")
             return
         if not yes:

@@ -33,17 +33,19 @@ class Garbage:
     Attributes:
       artifacts: place below `pipeline/`, e.g. "Trainer/model/10" -> bytes that its removal frees.
       stores: folders of finished shards that ingests left which failed or were killed -> bytes.
+      trainings: folders of checkpoints of trainings that were stopped and not gone on with -> bytes.
       kept: runs whose artifacts stay, of those that ML Metadata knows.
     """
 
     artifacts: Mapping[str, int]
     stores: Mapping[str, int]
+    trainings: Mapping[str, int]
     kept: int
 
     @property
     def bytes(self) -> int:
         """What the removal frees."""
-        return sum(self.artifacts.values()) + sum(self.stores.values())
+        return sum(sum(kind.values()) for kind in (self.artifacts, self.stores, self.trainings))
 
 
 def find_garbage(config: PipelineConfig, runs: Iterable[Run], keep: int) -> Garbage:
@@ -65,6 +67,7 @@ def find_garbage(config: PipelineConfig, runs: Iterable[Run], keep: int) -> Garb
     return Garbage(
         artifacts=_freed(config.pipeline_root, unneeded),
         stores=_freed(config.work_dir, unused_stores(config.work_dir)),
+        trainings=_freed(config.training_dir, folders_in(config.training_dir)),
         kept=len(kept),
     )
 
@@ -91,6 +94,8 @@ def remove(config: PipelineConfig, garbage: Garbage) -> dict[str, str]:
     _mark(store, marked, mlmd.Artifact.DELETED)
     stuck: dict[str, str] = {}
     whole = set()
+    for name in garbage.trainings:
+        stuck |= _remove(os.path.join(config.training_dir, name))
     for place in garbage.artifacts:
         path = os.path.join(config.pipeline_root, place)
         before = _files(path)

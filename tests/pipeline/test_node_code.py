@@ -57,7 +57,7 @@ def test_words_run_nothing_again(run_again, file, old, new):
 @pytest.mark.parametrize(
     ("file", "old", "new", "nodes"),
     [
-        ("trainer_module/heads/margins.py", "tf.square(cosine), 1e-9", "tf.square(cosine), 1e-8", {"Trainer"}),
+        ("trainer_module/heads/margins.py", "_TINY = 1e-9", "_TINY = 1e-8", {"Trainer"}),
         ("trainer_module/preprocessing.py", "num_oov_buckets=0", "num_oov_buckets=1", {"Transform"}),
         ("components/record_example_gen/plan.py", "_MAX_READ = 1 << 16", "_MAX_READ = 1 << 15", {"RecordExampleGen"}),
         (

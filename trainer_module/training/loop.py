@@ -15,7 +15,7 @@ from trainer_module.data.input_pipeline import images_that_decode, training_batc
 from trainer_module.training import resumption
 from trainer_module.training.curve import Curve
 from trainer_module.training.hooks import Hook, Metrics, is_due
-from trainer_module.training.hooks.finite import FiniteLoss
+from trainer_module.training.hooks.finite import Finite
 from trainer_module.training.hooks.judge import JudgeHoldout
 from trainer_module.training.hooks.keep import KeepProgress, KeepResult
 from trainer_module.training.hooks.tell import SaveCurve, Tell
@@ -72,15 +72,16 @@ def train(job: TrainingJob) -> None:
                 distribution.mark_started()
             bar.update(settings.batch_size)
             due = [hook for hook in hooks if is_due(hook, done, settings.steps)]
-            if due:
+            stop = stops() and done < settings.steps
+            if due or stop:
                 floats = {name: float(value) for name, value in values.items()}  # waits until the step is done
                 paused = time.monotonic()
                 metrics = Metrics(floats, done - begun, paused - since - hooks_seconds)
                 for hook in due:
                     hook(done, state, metrics)
                 hooks_seconds += time.monotonic() - paused
-            if stops() and done < settings.steps:
-                keep.write(done, state)
+            if stop:
+                keep.write(done, state, metrics)
                 say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
                 break
 
@@ -96,7 +97,7 @@ def _hooks(
         shown[name] = value
         bar.set_postfix(shown, refresh=False)
 
-    hooks: list[Hook] = [FiniteLoss(settings.log_every), Tell(settings, curve, show)]
+    hooks: list[Hook] = [Finite(settings.log_every), Tell(settings, curve, show)]
     if job.holdout:
         holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job.holdout, settings)
         hooks.append(JudgeHoldout(settings.holdout_every, holdout, curve, show, run_dir, is_chief=is_chief))

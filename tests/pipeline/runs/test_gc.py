@@ -72,3 +72,13 @@ def test_shards_that_cannot_be_removed_are_named(root, capfd):
     assert f"error: {store}: expected to remove it." in told
     assert f"WARNING {store}: shards of an unfinished ingest can't be removed" in told
     assert not (root.path / "pipeline" / "Trainer" / "model" / "1").exists()
+
+
+def test_a_stopped_training_goes(root):
+    stopped = root.path / "training" / "training-0123"
+    write(stopped / "300" / "checkpoint" / "model.index", "x" * 5000)
+    told = CliRunner().invoke(main, ["gc", "--root", str(root.path), "--keep", "1"]).output
+    assert re.search(r"stopped training +[\d.]+ kB +training-0123", told)
+    assert stopped.exists()
+    assert _gc(root).exit_code == 0
+    assert not stopped.exists()

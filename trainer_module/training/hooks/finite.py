@@ -1,4 +1,4 @@
-"""The watch for a loss that is no number."""
+"""The watch for numbers that are none."""
 
 import math
 
@@ -6,8 +6,8 @@ from trainer_module.training.hooks import Metrics
 from trainer_module.training.state import TrainState
 
 
-class FiniteLoss:
-    """Ends a training whose loss is no longer finite. All workers see the same loss, and so end alike."""
+class Finite:
+    """Ends a training whose loss or gradient is no longer finite. All workers see the same, and so end alike."""
 
     collective = True
 
@@ -16,14 +16,25 @@ class FiniteLoss:
         self.every = every
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
-        """Looks at the loss.
+        """Looks at a step's metrics.
 
         Raises:
-          FloatingPointError: it is infinite or NaN.
+          FloatingPointError: see `check_finite`.
         """
-        loss = metrics.values["loss"]
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"expected a finite loss; try a lower train.learning_rate, a longer train.warmup_steps or "
-                f"train.clip_norm. Received: loss={loss} at step {step}"
-            )
+        check_finite(step, state, metrics)
+
+
+def check_finite(step: int, state: TrainState, metrics: Metrics) -> None:
+    """Checks that a step had a finite loss and left finite weights, as far as its gradient tells.
+
+    Raises:
+      FloatingPointError: loss or gradient norm are infinite or NaN.
+    """
+    loss, gradient_norm = (metrics.values[name] for name in ("loss", "gradient_norm"))
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
+        return
+    raise FloatingPointError(
+        "expected a finite loss and gradient; try a lower train.learning_rate, a longer train.warmup_steps or "
+        f"train.clip_norm. Received: loss={loss:.4g}, gradient_norm={gradient_norm:.4g} at step {step:,}, learning "
+        f"rate {float(state.optimizer.learning_rate):.4g}"
+    )

@@ -8,6 +8,7 @@ from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints, resumption
 from trainer_module.training.curve import Curve
 from trainer_module.training.hooks import Metrics
+from trainer_module.training.hooks.finite import check_finite
 from trainer_module.training.state import TrainState
 
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
@@ -58,10 +59,15 @@ class KeepProgress:
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Writes it, if it is time."""
         if step < self._last and (not self._by_time or self._is_time()):
-            self.write(step, state)
+            self.write(step, state, metrics)
 
-    def write(self, step: int, state: TrainState) -> None:
-        """Writes it."""
+    def write(self, step: int, state: TrainState, metrics: Metrics) -> None:
+        """Writes it.
+
+        Raises:
+          FloatingPointError: there is nothing good to keep.
+        """
+        check_finite(step, state, metrics)
         resumption.save(state, self._curve, self._work_dir, step, is_chief=self._is_chief)
         self._written_at = time.monotonic()
 
