@@ -23,6 +23,7 @@ from pipeline.evaluation.verification import compared, evaluate_set
 from serving import export
 from tests.helpers import ROOT, jpeg
 from tests.trainer_module.weights.onnx_networks import mobilefacenet
+from tests.unwritable import unwritable
 from trainer_module import backbones
 
 PAIRS = 60
@@ -232,7 +233,9 @@ def test_a_folder_without_sets_names_what_is_expected(run, tmp_path):
 
 def test_few_pairs_end_with_the_files_name_before_a_network_is_loaded(run, world, tmp_path):
     data = _data(tmp_path / "data", lfw=[True, False] * 4)
-    code, output = run("data", "--data", data)  # no model at all
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "saved_model.pb").touch()  # no model at all
+    code, output = run(tmp_path / "none", "--data", data)
     assert code == 2
     assert f"{data}/lfw.bin: too few for the protocol: expected at least 10 pairs. Received: 8" in output
 
@@ -280,12 +283,22 @@ def test_folds_of_a_set_sorted_by_kind(run, tmp_path):
 
 
 def test_a_report_that_cannot_be_written_leaves_the_figures(run, tmp_path):
-    figures, page = tmp_path / "figures.json", tmp_path / f"{'p' * 240}.html"  # no name is left for what is unfinished
-    code, output = run("ours", "--sets", "lfw", "--output", figures, "--report", page)
+    figures, page = tmp_path / "figures.json", tmp_path / "page.html"
+    asked = ("ours", "--sets", "lfw", "--report", page)
+    assert run(*asked)[0] == 0
+    with unwritable(tmp_path / "page_files"):
+        code, output = run(*asked, "--output", figures)
     assert code == 2
-    assert page.name in output.replace("\n", "")
+    assert "page_files" in output.replace("\n", "")
     assert "lfw" in json.loads(figures.read_text())
     assert " ± " in output
+
+
+def test_a_report_whose_plots_no_folder_can_hold_is_refused_before_anything_is_read(run, tmp_path):
+    code, output = run("ours", "--sets", "lfw", "--report", tmp_path / f"{'p' * 250}.html")
+    assert code == 2
+    assert "File name too long" in output
+    assert " ± " not in output
 
 
 def test_a_report_in_whose_way_something_lies_is_refused_before_anything_is_read(run, tmp_path):
