@@ -48,7 +48,10 @@ def step_bytes(settings: TrainSettings, classes: int, batch: int) -> int | None:
     if facts is None:
         return None
     slots = 1 if settings.optimizer == "adamw" else 0
-    centres = 4 * classes * (settings.embedding_dim or facts.embedding_dim)
+    centres = 4 * classes * settings.sub_centres * (settings.embedding_dim or facts.embedding_dim)
     weights = 4 * facts.parameters
-    logits = 4 * batch * classes
-    return math.ceil((6.4 + slots) * weights + (8.4 + slots) * centres + 8 * logits + batch * facts.image_bytes)
+    # Of sampled centres weights and momentum stay whole, and so does the copy that initialising makes.
+    rate = settings.sample_rate
+    centre_copies = 8.4 + slots if rate == 1.0 else 3 + 6.4 * rate
+    logits = 4 * batch * classes * settings.sub_centres * rate
+    return math.ceil((6.4 + slots) * weights + centre_copies * centres + 8 * logits + batch * facts.image_bytes)

@@ -49,21 +49,15 @@ def test_sizes_are_the_published_ones(name):
     found = summary.summarize(model)
     assert found.parameters == PARAMETERS[name]
     assert model.output_shape == (None, backbones.spec(name).embedding_dim)
-    assert found.flops == 2 * found.macs
     if name in OPEN_MODEL_ZOO:
         mparams, gflops = OPEN_MODEL_ZOO[name]
         # Folding removes a gamma a channel (1 % of MobileFaceNet); their FLOPs add PReLU and additions (1.6 % of it).
         assert found.parameters / 1e6 == pytest.approx(mparams, rel=0.011)
-        assert found.flops / 1e9 == pytest.approx(gflops, rel=0.017)
+        assert 2 * found.macs / 1e9 == pytest.approx(gflops, rel=0.017)
 
 
 def test_mobilefacenet_has_the_statistics_of_y1():
     assert summary.summarize(backbones.build("mobilefacenet")).statistics == 19_584
-
-
-def test_the_table_names_every_backbone():
-    lines = summary.table(["iresnet_tiny", "mobilefacenet"]).splitlines()
-    assert [line.split()[0] for line in lines] == ["backbone", "iresnet_tiny", "mobilefacenet"]
 
 
 def test_layers_have_structural_names():

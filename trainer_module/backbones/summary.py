@@ -1,12 +1,10 @@
-"""How large a backbone is and what it costs: parameters, multiply-accumulates, output size, of each name."""
+"""How large a backbone is and what it costs: parameters and multiply-accumulates."""
 
 import dataclasses
-from collections.abc import Iterable
 
 import numpy as np
 import tf_keras
 
-from trainer_module import backbones
 from trainer_module.backbones.layers import GroupedConv2D
 
 
@@ -30,11 +28,6 @@ class BackboneSummary:
     macs: int
     embedding_dim: int
 
-    @property
-    def flops(self) -> int:
-        """Floating point operations for one image: a multiplication and an addition each."""
-        return 2 * self.macs
-
 
 def _macs(layer: tf_keras.layers.Layer) -> int:
     """Multiply-accumulates for one image."""
@@ -57,24 +50,3 @@ def summarize(model: tf_keras.Model) -> BackboneSummary:
         macs=sum(_macs(layer) for layer in model.layers),
         embedding_dim=int(model.output_shape[-1]),
     )
-
-
-def table(names: Iterable[str] | None = None) -> str:
-    """A text table of registered backbones, a line each.
-
-    Args:
-      names: which; all registered ones if None.
-
-    Returns:
-      The table, millions of parameters and multiply-accumulates.
-
-    Raises:
-      ValueError: an unknown name.
-    """
-    lines = [f"{'backbone':<20} {'parameters':>12} {'MACs / image':>14} {'embedding':>10}"]
-    for name in backbones.names() if names is None else names:
-        found = summarize(backbones.build(name))
-        lines.append(
-            f"{name:<20} {found.parameters / 1e6:>10.2f} M {found.macs / 1e6:>12.1f} M {found.embedding_dim:>10}"
-        )
-    return "\n".join(lines)

@@ -35,14 +35,19 @@ class Split:
             raise FileNotFoundError(f"expected TFRecord shards of a split. Received: patterns={self.patterns!r}")
         return files
 
-    def record_counts(self) -> list[int]:
-        """Records of each shard: as RecordExampleGen noted them, or else counted, which reads them all."""
+    def noted_counts(self) -> list[int] | None:
+        """Records of each shard as RecordExampleGen noted them; None where it didn't write them."""
         files = self.shards()
         noted = os.path.join(os.path.dirname(os.path.dirname(files[0])), RECORD_COUNTS_FILE)
-        if filesystem.exists(noted):
-            counts = json.loads(filesystem.read_file(noted))
-            return [counts["/".join(path.split("/")[-2:])] for path in files]
-        return [_count(path) for path in files]
+        if not filesystem.exists(noted):
+            return None
+        counts = json.loads(filesystem.read_file(noted))
+        return [counts["/".join(path.split("/")[-2:])] for path in files]
+
+    def record_counts(self) -> list[int]:
+        """Records of each shard: as noted, or else counted, which reads them all."""
+        noted = self.noted_counts()
+        return [_count(path) for path in self.shards()] if noted is None else noted
 
 
 def _count(path: str) -> int:

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tqdm
 
 from arcface_common.console import progress, say
+from trainer_module.backbones.summary import summarize
 from trainer_module.data.holdout import HoldoutEvaluation
 from trainer_module.data.input_pipeline import images_that_decode, training_batches
 from trainer_module.training import resumption
@@ -19,6 +20,7 @@ from trainer_module.training.hooks.finite import Finite
 from trainer_module.training.hooks.judge import JudgeHoldout
 from trainer_module.training.hooks.keep import KeepProgress, KeepResult
 from trainer_module.training.hooks.tell import SaveCurve, Tell
+from trainer_module.training.outlook import outlook
 from trainer_module.training.state import TrainState, create_state, number_of_classes
 from trainer_module.training.step import make_train_step
 from trainer_module.training.stopping import stop_asked
@@ -40,7 +42,8 @@ def train(job: TrainingJob) -> None:
     settings = job.settings
     strategy = distribution.make_strategy(settings)
     with strategy.scope():
-        state = create_state(settings, number_of_classes(job.train.transform_graph))
+        classes = number_of_classes(job.train.transform_graph)
+        state = create_state(settings, classes)
         begun, curve = resumption.resume(state, job.work_dir)
     batches = strategy.distribute_datasets_from_function(
         lambda context: training_batches(job.train, settings, context, first_step=begun)
@@ -48,8 +51,11 @@ def train(job: TrainingJob) -> None:
     step, iterator = make_train_step(strategy, state, settings), iter(batches)
     # Who joined a cluster has a run of its own on each host, and each keeps the model.
     is_chief = settings.join_cluster or distribution.is_chief(strategy)
-    if begun and is_chief:
-        say(f"  training goes on from step {begun:,} of {settings.steps:,}")
+    if is_chief:
+        counts = job.train.noted_counts()
+        say(outlook(settings, summarize(state.backbone), classes, None if counts is None else sum(counts)))
+        if begun:
+            say(f"  training goes on from step {begun:,} of {settings.steps:,}")
     images = settings.steps * settings.batch_size
     bar = progress(
         total=images,

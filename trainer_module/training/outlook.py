@@ -1,0 +1,25 @@
+"""What a training will take, in one line before its first step."""
+
+from trainer_module.backbone_facts import step_bytes
+from trainer_module.backbones.summary import BackboneSummary
+from trainer_module.settings import TrainSettings
+
+
+def outlook(settings: TrainSettings, network: BackboneSummary, classes: int, images: int | None) -> str:
+    """The line.
+
+    Args:
+      settings: of the training.
+      network: what is trained.
+      classes: identities.
+      images: of the train split; None where counting them would mean reading them.
+    """
+    data, epochs = f"{classes:,} identities", ""
+    if images is not None:
+        data, epochs = f"{images:,} images of {data}", f", {settings.steps * settings.batch_size / images:.1f} epochs"
+    size = step_bytes(settings, classes, settings.batch_size // settings.workers)
+    memory = "" if size is None else f", about {size / 1e9:.1f} GB without a GPU"
+    return (
+        f"  training {settings.backbone}, {network.parameters / 1e6:.1f} M parameters, {network.macs / 1e6:,.0f} M "
+        f"multiply-accumulates an image, on {data}: {settings.steps:,} steps of {settings.batch_size:,}{epochs}{memory}"
+    )
