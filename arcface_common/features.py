@@ -43,6 +43,7 @@ NORM = "norm"
 # Splits that the example generators write.
 TRAIN_SPLIT = "train"
 HOLDOUT_SPLIT = "holdout"  # images of training identities that are not trained on
+VERIFY_SPLIT = "verify"  # images of identities that are not trained on, and the verification set that is drawn of them
 VERIFICATION_SETS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30")
 
 FEWEST_IDENTITIES = 2  # that can be trained on: one alone has nobody to be told from

@@ -48,7 +48,15 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
     SPEC_CLASS = FolderExampleGenSpec
     DRIVER_CLASS = content_driver.ContentDriver
 
-    def __init__(self, input_base: str, files: Sequence[str], options: dict[str, Any], *, work: str) -> None:
+    def __init__(
+        self,
+        input_base: str,
+        files: Sequence[str],
+        options: dict[str, Any],
+        *,
+        work: str,
+        **inputs: types.BaseChannel | None,
+    ) -> None:
         """Makes the spec.
 
         Args:
@@ -56,9 +64,10 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
           files: names of the files in `input_base` that the cache key stands for; one that isn't there is left out.
           options: JSON-ready values for the executor.
           work: folder that outlives a run; "" for none.
+          inputs: the spec's channels, those that are None left out.
         """
         splits = [example_gen_pb2.Input.Split(name=name, pattern=name) for name in files]
-        spec = FolderExampleGenSpec(
+        spec = type(self).SPEC_CLASS(
             input_base=input_base,
             input_config=example_gen_pb2.Input(splits=splits),
             output_config=example_gen_pb2.Output(),
@@ -66,6 +75,7 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
             work=work,
             code_version=source_digest(type(self).EXECUTOR_SPEC.executor_class.__module__),
             examples=types.Channel(type=standard_artifacts.Examples),
+            **{name: channel for name, channel in inputs.items() if channel is not None},
         )
         # FileBasedExampleGen's own initializer would build the stock spec, which has no room for our parameters.
         base_beam_component.BaseBeamComponent.__init__(self, spec=spec)

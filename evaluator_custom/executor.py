@@ -246,10 +246,14 @@ def _data(input_dict: _Artifacts, key: str) -> str:
     artifact = artifact_utils.get_single_instance(input_dict[key])
     digest = artifact.get_string_custom_property("content_digest")
     folder = artifact.get_string_custom_property("data") or artifact.uri
-    counts = {"records": "images", "identities": "identities", "pairs": "pairs"}
-    found = [
-        f"{artifact.get_int_custom_property(key):,} {noun}" for key, noun in counts.items() if key in _custom(artifact)
-    ]
+    counts = {
+        "records": "images",
+        "identities": "identities",
+        "verify_identities": "identities kept out for the set verify",
+        "pairs": "pairs",
+    }
+    numbers = {key: artifact.get_int_custom_property(key) for key in counts if key in _custom(artifact)}
+    found = [f"{numbers[key]:,} {noun}" for key, noun in counts.items() if numbers.get(key)]
     return ", ".join([folder, *found, *([f"digest {digest}"] if digest else [])])
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from arcface_common.artifacts import METADATA_FILE
 from arcface_common.errors import ConfigError, DataError, argument, is_number
-from arcface_common.filesystem import files_below
+from arcface_common.features import VERIFY_SPLIT
+from arcface_common.filesystem import exists, files_below
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.setting import refuse_unused
+from components.datasets.kept_out import KeepOut
 from components.record_example_gen.settings import IngestSettings
 from pipeline.beam import beam_args
 from pipeline.checks.places import check_places
@@ -26,6 +28,8 @@ from serving.published import how_to_import
 from trainer_module.settings import TrainSettings
 
 _WARM_UPS = {"warmup_steps", "margin_warmup_steps"}
+# Of a run that is judged by the set that it draws, where nobody says otherwise.
+_OF_DRAWN = (f"{VERIFY_SPLIT}.accuracy >= 0.95", f"{VERIFY_SPLIT}.accuracy change >= 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +61,33 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         if not self.ingest.holdout:
             refuse_unused(self.train, "holdout_every", "with ingest.holdout=0")
+        if not self.ingest.verify_identities:
+            for name in ("verify_pairs", "verify_hard"):
+                refuse_unused(self.evaluation, name, "with ingest.verify_identities=0")
+
+    @property
+    def drawn(self) -> KeepOut | None:
+        """The set that is drawn of identities which are kept out of training, if it is asked for."""
+        if not self.ingest.verify_identities:
+            return None
+        return KeepOut(
+            self.ingest.verify_identities,
+            pairs=self.evaluation.verify_pairs or None,
+            hard=self.evaluation.verify_hard,
+            seed=self.ingest.seed,
+            name=VERIFY_SPLIT,
+            pairs_option="evaluation.verify_pairs={}",
+        )
+
+    @property
+    def set_files(self) -> tuple[str, ...]:
+        """The evaluated sets that are files, each a `<set>.bin`."""
+        return tuple(name for name in self.evaluation.evaluated_sets if not (self.drawn and name == self.drawn.name))
+
+    @property
+    def evaluated_sets(self) -> tuple[str, ...]:
+        """All sets that are evaluated; the one that is drawn comes last."""
+        return (*self.set_files, *([self.drawn.name] if self.drawn else []))
 
     @property
     def serving_dir(self) -> str:
@@ -139,7 +170,7 @@ def make_config(
     for field in _WARM_UPS & usual.keys():  # a preset's are shares of its steps
         if f"train.{field}" not in dict(named) and is_number(values["train"]["steps"]):
             values["train"][field] = round(usual[field] / usual["steps"] * values["train"]["steps"])
-    return PipelineConfig(
+    config = PipelineConfig(
         data=data,
         root=root,
         preset=chosen,
@@ -148,6 +179,16 @@ def make_config(
         train=TrainSettings(**values["train"]),
         evaluation=EvaluationConfig(**values["evaluation"]),
     )
+    said = any(name.startswith(("evaluation.conditions", "evaluation.sets")) for name, _ in named)
+    return config if said or not here else _judged_by_what_is_there(config)
+
+
+def _judged_by_what_is_there(config: PipelineConfig) -> PipelineConfig:
+    """The configuration, judged by the set that is drawn where one is missing that the usual conditions are on."""
+    sets = config.evaluation.required_sets
+    if not config.drawn or all(exists(os.path.join(config.data, f"{name}.bin")) for name in sets):
+        return config
+    return dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, conditions=_OF_DRAWN))
 
 
 def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple[str | None, list[tuple[str, str]]]:

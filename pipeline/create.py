@@ -50,13 +50,15 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     """
     # train.rec to shuffled, sharded Examples; the JPEG bytes stay as they are from here to the accelerator's host.
     record_examples = RecordExampleGen(config.data, config.ingest, work=config.work_dir)
-    # The verification sets, one split each.
+    # The verification sets, one split each; one may be drawn of identities that ingest keeps out of training.
     pair_examples = PairExampleGen(
         config.data,
-        config.evaluation.evaluated_sets,
+        config.set_files,
         max_image_pixels=config.ingest.max_image_pixels,
         max_set_mb=config.evaluation.max_set_mb,
         work=config.work_dir,
+        drawn=config.drawn,
+        records=record_examples.outputs["examples"] if config.drawn else None,
     )
     # Label and key alone: statistics of image bytes would cost more than the training input.
     statistics = StatisticsGen(
@@ -96,7 +98,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         latest_blessing=latest_blessed.outputs["model_blessing"],
         training_examples=record_examples.outputs["examples"],
         schema=pair_schema.outputs["schema"],
-        sets=config.evaluation.evaluated_sets,
+        sets=config.evaluated_sets,
         conditions=config.evaluation.parsed_conditions,
         folds=config.evaluation.folds,
     )

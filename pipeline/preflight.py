@@ -5,8 +5,8 @@ import os
 
 from arcface_common import filesystem
 from arcface_common.console import say
-from arcface_common.errors import DataError, did_you_mean, setting_argument
-from arcface_common.features import FEWEST_IDENTITIES
+from arcface_common.errors import DataError, argument, did_you_mean, setting_argument
+from arcface_common.features import FEWEST_IDENTITIES, VERIFY_SPLIT
 from components.formats import recordio
 from components.formats.pair_attributes import attributes_file, read_columns
 from evaluator_custom.protocol.conditions import Condition
@@ -69,7 +69,11 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         check_data_files(config.data)
     check_memory(config.train, _check_records(config))
     evaluation = config.evaluation
+    _check_drawn(config)
+    files = config.set_files
     for name in evaluation.required_sets:
+        if config.drawn and name == config.drawn.name:
+            continue
         path = os.path.join(config.data, f"{name}.bin")
         if not filesystem.exists(path):
             setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
@@ -78,17 +82,32 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
     for condition in evaluation.parsed_conditions:
         if condition.kind == "gap":
             _check_column(config.data, condition)
-    there = [name for name in evaluation.evaluated_sets if filesystem.exists(os.path.join(config.data, f"{name}.bin"))]
-    if missing := [f"{name}.bin" for name in evaluation.evaluated_sets if name not in there]:
-        say(f"judged by {', '.join(there)}; not in {config.data}, skipped: {', '.join(missing)}")
+    missing = [name for name in files if not filesystem.exists(os.path.join(config.data, f"{name}.bin"))]
+    there = [name for name in config.evaluated_sets if name not in missing]
+    if missing:
+        skipped = ", ".join(f"{name}.bin" for name in missing)
+        say(f"judged by {', '.join(there)}; not in {config.data}, skipped: {skipped}")
+    if config.drawn:
+        say(f"conditions: {', '.join(evaluation.conditions)} (evaluation.conditions)")
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
+
+
+def _check_drawn(config: PipelineConfig) -> None:
+    """Checks that the set that is drawn has its name for itself."""
+    path = os.path.join(config.data, f"{VERIFY_SPLIT}.bin")
+    if config.drawn and filesystem.exists(path):
+        raise DataError(
+            f"{path}: expected no file of the name of the set that {argument('verify_identities')} draws; call it "
+            "otherwise. Received: one"
+        )
 
 
 def _sets_there(folder: str) -> str:
     """Says which sets a folder has, with the settings by which one of them is what a model is judged by."""
     names = _sets_in(folder)
     if not names:
-        return "no such file, and no other verification set"
+        drawn = argument("verify_identities", "0.02")
+        return f"no such file, and no other verification set ({drawn} keeps people out of training, and judges by them)"
     wanted = (f"evaluation.sets={names[0]}", f"'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'")
     conditions = " ".join(map(setting_argument, wanted))
     return f"no such file, but {', '.join(names)} (judge by the first with {conditions})"

@@ -6,7 +6,9 @@ from pydantic import Field
 
 from arcface_common.errors import ConfigError, did_you_mean
 from arcface_common.features import MAX_SET_MB, VERIFICATION_SETS
-from arcface_common.setting import Names, Whole, section
+from arcface_common.setting import Names, Whole, require, section
+from components.datasets.kept_out import DEFAULT_HARD, MOST_PAIRS
+from components.datasets.pair_drawing import UNIT
 from components.record_example_gen.settings import IngestSettings
 from evaluator_custom.protocol.conditions import Condition, Cut, parse_all, sets_of
 from trainer_module.settings import TrainSettings
@@ -34,6 +36,20 @@ class EvaluationConfig:
         "NUMBER, SET.accuracy change >= NUMBER, or SET.FIGURE gap COLUMN <= NUMBER; "
         "docs/how-to/gate.md says more.",
     )
+    verify_pairs: Whole = Field(
+        default=0,
+        ge=0,
+        le=MOST_PAIRS,
+        description="Pairs of the set that ingest.verify_identities asks for, a multiple of 20. 0 draws as many as the "
+        "images bear, at most 6,000.",
+    )
+    verify_hard: float = Field(
+        default=DEFAULT_HARD,
+        ge=0,
+        le=1,
+        description="Share of that set's pairs of different people that are hard: each is the most alike of 100 by a "
+        "thumbnail, no model asked.",
+    )
     max_set_mb: Whole = Field(
         default=MAX_SET_MB,
         ge=1,
@@ -47,6 +63,7 @@ class EvaluationConfig:
     )
 
     def __post_init__(self) -> None:
+        require(self, "verify_pairs", self.verify_pairs % UNIT == 0, f"a multiple of {UNIT}")
         if len(set(self.sets)) != len(self.sets):
             raise ConfigError(f"evaluation.sets must be different names. Received: sets={self.sets!r}")
         for name in self.sets:

@@ -117,6 +117,8 @@ def _ingest(examples: metadata_store_pb2.Artifact) -> dict[str, Any]:
         "records",
         "train_records",
         "holdout_records",
+        "verify_records",
+        "verify_identities",
         "identities",
         "bytes",
         "quarantined",

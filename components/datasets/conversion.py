@@ -14,12 +14,14 @@ import numpy as np
 
 from arcface_common.aside import folder_aside
 from arcface_common.console import progress
+from arcface_common.digests import image_digest
 from arcface_common.errors import DataError
 from arcface_common.features import MAX_SET_MB
 from components.datasets.conversion_report import ConversionReport, KeptReport, SetReport
 from components.datasets.face_files import FaceFiles
 from components.datasets.identity_folders import IdentityFolders, find_identities
-from components.datasets.kept_out import KeepOut, KeptFaces, KeptSet
+from components.datasets.kept_faces import KeptFaces, KeptSet
+from components.datasets.kept_out import KeepOut
 from components.datasets.pair_list import ListedPair, PairList, oddities, read_pairs
 from components.datasets.skipped import Skipped
 from components.formats import verification_bin
@@ -65,13 +67,17 @@ def convert(
     """
     folder, out = Path(folder), Path(out)
     found, listed, kept = check(folder, out, pairs=pairs, keep_out=keep_out)
-    faces = KeptFaces(keep_out, kept) if keep_out else None
+    kept_files = [path for files in kept.values() for path in files]
+    faces = None
+    if keep_out:
+        owners = np.repeat(np.arange(len(kept)), [len(files) for files in kept.values()])
+        faces = KeptFaces(keep_out, owners, lambda place: _in_folder(kept_files[place]))
     trained = {name: files for name, files in found.identities.items() if name not in kept}
     with folder_aside(out) as partial:
         with Skipped(partial, "images", skip_bad) as bad:
             images = FaceFiles(resize, bad)
             if faces:
-                faces.read(images)
+                _look(faces, kept_files, images)
             counts = _write_train(partial, trained, images, faces) if trained else {}
             bad.check()
             if trained and not counts:
@@ -80,7 +86,7 @@ def convert(
             (partial / IDENTITIES).write_bytes(os.fsencode(names))
             report = ConversionReport(len(counts), sum(counts.values()), left_out=found.left_out_line())
             if faces and keep_out:
-                report = _write_kept(partial, faces.draw(folder), keep_out.name, images, report)
+                report = _write_kept(partial, faces.draw(folder), kept_files, keep_out.name, images, report)
             elif pairs:
                 report = _write_listed(partial, listed, pairs.name, images, trained, report, folder)
     return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
@@ -98,7 +104,10 @@ def check(
         raise DataError("expected a list of pairs, or identities to keep out and draw them of. Received: both")
     found = _find(folder, out)
     listed = read_pairs(Path(pairs.path), folder) if pairs else []
-    return found, listed, keep_out.choose(found.identities, folder) if keep_out else {}
+    if not keep_out:
+        return found, listed, {}
+    chosen = keep_out.choose({name: len(files) for name, files in found.identities.items()}, folder)
+    return found, listed, {name: files for name, files in found.identities.items() if name in chosen}
 
 
 def _find(folder: Path, out: Path) -> IdentityFolders:
@@ -114,6 +123,19 @@ def _find(folder: Path, out: Path) -> IdentityFolders:
     return found
 
 
+def _look(faces: KeptFaces, files: list[Path], images: FaceFiles) -> None:
+    """Looks at each image once; those that can't be used are noted by `images`."""
+    for place, path in enumerate(progress(files, description="kept out", unit="img")):
+        face = images.read(path)
+        if face is not None:
+            faces.add(place, face.encoded, face.pixels)
+
+
+def _in_folder(path: Path) -> str:
+    """An image's name with its identity's."""
+    return "/".join(path.parts[-2:])
+
+
 def _write_train(
     folder: Path, identities: Mapping[str, list[Path]], images: FaceFiles, kept: KeptFaces | None
 ) -> dict[str, int]:
@@ -123,7 +145,7 @@ def _write_train(
         def read(files: Iterable[Path]) -> Iterator[bytes]:
             for path in files:
                 face = images.read(path)
-                if face is not None and not (kept and kept.holds(face.encoded, path)):
+                if face is not None and not (kept and kept.holds(image_digest(face.encoded), _in_folder(path))):
                     yield face.encoded
                 bar.update()
 
@@ -132,15 +154,16 @@ def _write_train(
 
 
 def _write_kept(
-    folder: Path, found: KeptSet, name: str, images: FaceFiles, report: ConversionReport
+    folder: Path, found: KeptSet, kept: list[Path], name: str, images: FaceFiles, report: ConversionReport
 ) -> ConversionReport:
     """The set that was drawn, and who is on its images: labels behind those of training."""
-    read = _read_set(folder / f"{name}.bin", found.files, images)
-    if lost := [path for path in found.files if path not in read]:
+    files = [kept[place] for place in found.places.tolist()]
+    read = _read_set(folder / f"{name}.bin", files, images)
+    if lost := [path for path in files if path not in read]:
         raise DataError(f"{lost[0]}: expected the image that was there a moment ago. Received: none that can be used")
-    _write_set(folder / f"{name}.bin", [read[path] for path in found.files], found.drawn.is_same.tolist())
-    files = ["/".join(path.parts[-2:]) for path in found.files]
-    write_identities(folder / attributes_file(name), (report.identities + found.owners).tolist(), files)
+    _write_set(folder / f"{name}.bin", [read[path] for path in files], found.drawn.is_same.tolist())
+    labels = (report.identities + found.owners).tolist()
+    write_identities(folder / attributes_file(name), labels, [_in_folder(path) for path in files])
     pairs, same = len(found.drawn.is_same), int(found.drawn.is_same.sum())
     return dataclasses.replace(
         report,

@@ -13,12 +13,13 @@ class RecordExampleGen(FolderExampleGen):
 
     Component `outputs` contains:
 
-     - `examples`: Examples with the split `train`, and `holdout` if it is asked for: `image` (the untouched JPEG or PNG
-       bytes; an image with an EXIF orientation is turned upright, and a PNG then), `label` (int64 identity as in the
-       record), `key` (int64 record key). Custom properties count `records`, of them `train_records` and
-       `holdout_records`, `identities`, `bytes`, `quarantined`, `turned`, `left_out_identities` and `left_out_images`,
-       and hold the `content_digest` of the input files and their folder as `data`. Beside the splits lie what
-       `arcface_common.digests` names and the folder `quarantine`.
+     - `examples`: Examples with the split `train`, and `holdout` and `verify` if they are asked for: `image` (the
+       untouched JPEG or PNG bytes; an image with an EXIF orientation is turned upright, and a PNG then), `label` (int64
+       identity as in the record), `key` (int64 record key). Custom properties count `records`, of them `train_records`
+       and `holdout_records`, `identities`, beside them `verify_records` and `verify_identities`, of all `bytes`,
+       `quarantined`, `turned`, `left_out_identities` and `left_out_images`, and hold the `content_digest` of the input
+       files and their folder as `data`. Beside the splits lie what `arcface_common.digests` names, without the split
+       `verify`, and the folder `quarantine`.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(RecordExampleGenExecutor)

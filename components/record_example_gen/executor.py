@@ -15,7 +15,7 @@ from arcface_common.artifacts import RECORD_COUNTS_FILE
 from arcface_common.console import say
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
 from arcface_common.errors import DataError
-from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
+from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT, VERIFY_SPLIT
 from components.example_gen_base import FolderExampleGenExecutor, begin_examples
 from components.formats import recordio
 from components.record_example_gen.labels import read_labels
@@ -65,13 +65,13 @@ def read_dataset(input_base: str) -> recordio.DatasetLayout:
 
 def identities_of(layout: recordio.DatasetLayout, rec: str, settings: IngestSettings) -> np.ndarray | None:
     """Whose image each is, if the settings ask for it: int64 [N], -1 where unknown. By the images' own labels."""
-    if settings.min_images_per_identity == 1 and not settings.holdout:
+    if settings.min_images_per_identity == 1 and not settings.holdout and not settings.verify_identities:
         return None
     return read_labels(layout, rec)
 
 
 class RecordExampleGenExecutor(FolderExampleGenExecutor):
-    """Writes the split `train`, and `holdout` if it is asked for.
+    """Writes the split `train`, and `holdout` and `verify` if they are asked for.
 
     Memory of this process: 40 bytes a record while it plans (index 16, order 8, reading lengths 16), 20 bytes a record
     (key, label, digest) and 40 more when it adds up: 350 MB at 5.8 million. A worker holds one record at a time.
@@ -99,7 +99,7 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         with held_store(given.work, examples.uri, name) as store:
             with started_ahead() if processes else contextlib.nullcontext():
                 layout = read_dataset(given.folder)
-                selection = select(layout.num_images, identities_of(layout, rec, settings), settings)
+                selection = select(layout.num_images, identities_of(layout, rec, settings), settings, rec)
                 begin_examples(output_dict, list(selection.splits))
                 tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)
                 job = ShardJob(rec, store, settings, selection.records)
@@ -142,19 +142,22 @@ def _publish(
         np.save(buffer, values)
         filesystem.write_file(os.path.join(examples.uri, name), buffer.getvalue(), store.aside)
 
-    identities = np.unique(np.concatenate([np.unique(content.labels) for content in contents])).astype(np.int64)
+    of_training = [c for task, c in zip(tasks, contents, strict=True) if task.split != VERIFY_SPLIT]
+    identities = _identities(of_training)
     save(IDENTITIES_FILE, identities)
-    save(IMAGE_DIGESTS_FILE, np.unique(np.concatenate([content.digests for content in contents])))
+    save(IMAGE_DIGESTS_FILE, np.unique(np.concatenate([content.digests for content in of_training])))
     counts = {task.name: len(content.keys) for task, content in zip(tasks, contents, strict=True)}
     filesystem.write_file(os.path.join(examples.uri, RECORD_COUNTS_FILE), json.dumps(counts).encode(), store.aside)
     bad = sorted(entry for content in contents for entry in content.bad)
-    in_split = dict.fromkeys((TRAIN_SPLIT, HOLDOUT_SPLIT), 0)
+    in_split = dict.fromkeys((TRAIN_SPLIT, HOLDOUT_SPLIT, VERIFY_SPLIT), 0)
     for task, content in zip(tasks, contents, strict=True):
         in_split[task.split] += len(content.keys)
     for name, value in (
-        ("records", sum(in_split.values())),
+        ("records", in_split[TRAIN_SPLIT] + in_split[HOLDOUT_SPLIT]),
         ("train_records", in_split[TRAIN_SPLIT]),
         ("holdout_records", in_split[HOLDOUT_SPLIT]),
+        ("verify_records", in_split[VERIFY_SPLIT]),
+        ("verify_identities", len(_identities(contents)) - len(identities)),
         ("identities", len(identities)),
         ("bytes", sum(content.image_bytes for content in contents)),
         ("quarantined", len(bad)),
@@ -172,6 +175,11 @@ def _publish(
         filesystem.write_file(listing, "".join(f"{line}\n" for line in lines).encode(), store.aside)
 
 
+def _identities(contents: list[ShardContent]) -> np.ndarray:
+    """The labels that occur, int64 [C], ascending."""
+    return np.unique(np.concatenate([np.unique(content.labels) for content in contents])).astype(np.int64)
+
+
 def _say_what_is_odd(
     rec: str,
     layout: recordio.DatasetLayout,
@@ -182,7 +190,8 @@ def _say_what_is_odd(
     """Tells a person what header and identity records say beside the labels, and what was done to images."""
     keys = np.concatenate([content.keys for content in contents])
     labels = np.concatenate([content.labels for content in contents])
-    identities = examples.get_int_custom_property("identities") + selection.left_out_identities
+    counted = ("identities", "verify_identities")
+    identities = sum(map(examples.get_int_custom_property, counted)) + selection.left_out_identities
     for remark in (*layout.remarks, *recordio.label_remarks(layout, keys, labels, identities)):
         say(f"{rec}: {remark}")
     if turned := examples.get_int_custom_property("turned"):

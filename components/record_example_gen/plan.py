@@ -10,7 +10,8 @@ import numpy as np
 
 from arcface_common import filesystem
 from arcface_common.errors import DataError
-from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
+from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT, VERIFY_SPLIT
+from components.datasets.kept_out import KeepOut
 from components.formats.recordio import DatasetLayout
 from components.record_example_gen.settings import IngestSettings
 
@@ -24,7 +25,7 @@ class ShardTask:
     """One shard: entries `begin` .. `end` - 1 of the plan.
 
     Attributes:
-      split: "train" or "holdout".
+      split: "train", "holdout" or "verify".
       shard: 0 .. shards - 1.
       shards: how many the split has.
       begin: first entry of the plan.
@@ -63,17 +64,18 @@ class Selection:
         return sum(map(len, self.splits.values()))
 
 
-def select(num_images: int, identity: np.ndarray | None, settings: IngestSettings) -> Selection:
-    """Drops identities with too few images, holds images out, and shuffles what is left.
+def select(num_images: int, identity: np.ndarray | None, settings: IngestSettings, rec: str = "") -> Selection:
+    """Drops identities with too few images, keeps identities out, holds images out, and shuffles what is left.
 
     Args:
       num_images: N.
       identity: int64 [N], whose image it is, -1 where unknown (such images are used, and never held out); may be None
-        if the settings ask for neither.
-      settings: seed, least number of images, share to hold out.
+        if the settings ask for none of that.
+      settings: seed, least number of images, shares to keep and to hold out.
+      rec: the `.rec` file, for messages.
 
     Raises:
-      DataError: no image is left.
+      DataError: no image is left, or too few identities to keep out.
     """
     order = np.random.default_rng(settings.seed).permutation(num_images)
     if identity is None:
@@ -86,6 +88,11 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
             f"ingest.min_images_per_identity={settings.min_images_per_identity}: expected an identity with so many "
             f"images. Received: at most {counts.max(initial=0)}"
         )
+    left_out = (len(np.unique(identity[~used])), int(np.count_nonzero(~used)))
+    kept = np.zeros(len(order), np.bool_)
+    if settings.verify_identities:
+        kept = _kept_out(order, identity, settings, rec)
+    of_kept, order = order[kept], order[~kept]
     splits = {TRAIN_SPLIT: order}
     if settings.holdout:
         held = _held_out(order, identity, counts, settings.holdout)
@@ -94,13 +101,29 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
                 f"ingest.holdout={settings.holdout}: expected identities with two images or more. Received: none"
             )
         splits = {TRAIN_SPLIT: order[~held], HOLDOUT_SPLIT: order[held]}
-    return Selection(splits, len(np.unique(identity[~used])), int(np.count_nonzero(~used)))
+    if settings.verify_identities:
+        splits[VERIFY_SPLIT] = of_kept
+    return Selection(splits, *left_out)
 
 
 def _counts(identity: np.ndarray) -> np.ndarray:
     """How many images each image's identity has, int64 [N]; by sorting: a label may be as large as 2**31 - 1."""
     _, place, counts = np.unique(identity, return_inverse=True, return_counts=True)
     return counts[place]
+
+
+def _kept_out(order: np.ndarray, identity: np.ndarray, settings: IngestSettings, rec: str) -> np.ndarray:
+    """Which places of the order hold an image of an identity that is kept out of training, bool [n].
+
+    Raises:
+      DataError: too few identities, or too few images of theirs for 20 pairs.
+    """
+    owners = identity[order]
+    labels, counts = np.unique(owners[owners >= 0], return_counts=True)
+    asked = KeepOut(settings.verify_identities, seed=settings.seed, name=VERIFY_SPLIT)
+    sizes = dict(zip(map(str, labels.tolist()), counts.tolist(), strict=True))
+    chosen = asked.choose(sizes, rec)
+    return np.isin(owners, [int(label) for label in chosen])
 
 
 def _held_out(order: np.ndarray, identity: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:

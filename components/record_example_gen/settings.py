@@ -49,6 +49,13 @@ class IngestSettings:
         "train.holdout_every steps, and at the end to the summary and to holdout.json beside the "
         "checkpoint.",
     )
+    verify_identities: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the identities that is kept out of training altogether, for the verification set "
+        "`verify`, whose pairs are drawn of them; as --verify-identities. ingest.seed decides which. 0 keeps none out.",
+    )
     any_size: bool = Field(
         default=False,
         description="Take images of other sizes than 112x112, which training resizes; otherwise they are bad records.",

@@ -21,7 +21,7 @@ from pipeline.cli.paths import InputFile, ModelFolder, Number, OneOf, OutputFile
 from pipeline.cli.quiet import quiet
 from pipeline.presets import PRESETS, about
 
-_INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout")
+_INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout", "verify_identities")
 
 
 def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +43,11 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = with_settings
     for option in (
+        click.option(
+            "--verify-identities",
+            type=Number(0, 0.5),
+            help="Keep this share of the identities out of training, and judge by the set `verify`, drawn of them.",
+        ),
         click.option("--holdout", type=Number(0, 0.5), help="Keep this share of all images out of training."),
         click.option(
             "--min-images-per-identity", type=click.IntRange(min=1), help="Leave out identities with fewer images."

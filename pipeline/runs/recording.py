@@ -107,7 +107,7 @@ class Recording:
 
     def read_data(self) -> None:
         """Takes the digests of the data, which the ExampleGens then needn't: what was read is remembered for them."""
-        sets = self._config.evaluation.evaluated_sets
+        sets = self._config.set_files
         files = {
             "training": [REC_FILE, IDX_FILE],
             "verification": [file for name in sets for file in (f"{name}.bin", attributes_file(name))],

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from arcface_common.features import VERIFY_SPLIT
 from evaluator_custom.protocol.support import reason_lines
 from evaluator_custom.protocol.verdict_warnings import verdict_warnings
 
@@ -68,6 +69,9 @@ def ingest_lines(ingest: dict[str, Any]) -> list[str]:
     lines = [f"{ingest['records']:,} images of {ingest['identities']:,} identities"]
     if ingest["holdout_records"]:
         lines.append(f"{ingest['train_records']:,} of them train, {ingest['holdout_records']:,} are held out")
+    if ingest["verify_identities"]:
+        kept = f"{ingest['verify_identities']:,} identities ({ingest['verify_records']:,} images)"
+        lines.append(f"{kept} kept out of training: the set {VERIFY_SPLIT} is drawn of them")
     if ingest["turned"]:
         lines.append(f"{ingest['turned']:,} images turned as their EXIF orientation says")
     if ingest["left_out_identities"]:

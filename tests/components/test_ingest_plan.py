@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcface_common.errors import DataError
+from components.datasets.kept_out import KeepOut
 from components.formats import recordio
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import (
@@ -147,6 +148,43 @@ def test_a_read_is_never_larger_than_it_need_be(tmp_path):
     assert dict(zip(entries["key"].tolist(), entries["length"].tolist(), strict=True)) == {1: 65536, 2: 500, 3: 65536}
 
 
+@given(COUNTS, st.integers(0, 5), st.floats(0, 0.5), st.integers(1, 4), st.floats(0.05, 0.5))
+@settings(deadline=None)
+def test_identities_are_kept_out_whole_and_nothing_else_changes(counts, seed, holdout, least, share):
+    owners = np.append(_owners(counts), -1)
+    ingest = IngestSettings(seed=seed, holdout=holdout, min_images_per_identity=least, verify_identities=share)
+    used = {i for i, count in enumerate(counts) if count >= least}
+    try:
+        splits = select(len(owners), owners, ingest, "a/train.rec").splits
+    except DataError as error:
+        assert str(error).startswith(("a/train.rec: expected", "ingest."))
+        return
+    kept = set(owners[splits["verify"]].tolist())
+    trained = set(owners[np.concatenate([splits["train"], splits.get("holdout", splits["train"][:0])])].tolist())
+    assert kept | trained == used | {-1} and not kept & trained
+    assert len(kept) == int(share * len(used) + 1e-9)
+    assert (
+        sorted(np.concatenate(list(splits.values())).tolist()) == np.flatnonzero(np.isin(owners, [*used, -1])).tolist()
+    )
+    again = select(len(owners), owners, ingest).splits
+    assert all(np.array_equal(splits[name], again[name]) for name in splits)
+
+
+def test_the_same_people_as_convert_keeps_out_by_the_same_names():
+    owners = _owners([4] * 50)
+    splits = select(200, owners, IngestSettings(verify_identities=0.2, seed=3)).splits
+    chosen = KeepOut(0.2, seed=3).choose({str(label): 4 for label in range(50)}, "faces")
+    assert {str(label) for label in owners[splits["verify"]].tolist()} == chosen
+
+
+def test_too_few_people_to_keep_out_are_said_with_what_it_takes():
+    message = (
+        r"train.rec: expected at least 2 identities to keep out. Received: 0.02 of 50: 4 of 50 identities are needed"
+    )
+    with pytest.raises(DataError, match=f"{message}, a share of 0.08"):
+        select(150, _owners([3] * 50), IngestSettings(verify_identities=0.02), "train.rec")
+
+
 def test_images_of_nobody_are_trained_on_and_never_held_out():
     owners = np.array([-1, 0, 0, -1, 1, 1])
     selection = select(6, owners, IngestSettings(holdout=0.5, min_images_per_identity=2))
@@ -162,6 +200,7 @@ def test_images_of_nobody_are_trained_on_and_never_held_out():
         ("max_bad_share", 1.5),
         ("min_images_per_identity", 0),
         ("holdout", 0.6),
+        ("verify_identities", 0.6),
         ("on_bad_record", "ignore"),
         ("max_image_pixels", 0),
         ("max_image_pixels", 2**27),

@@ -17,6 +17,7 @@ SETTINGS = (
     "train.batch_size=8",
     "train.warmup_steps=1",
     "evaluation.sets=lfw,cfp_fp",
+    "ingest.verify_identities=0.25",
     "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= 0]",
 )
 
@@ -102,8 +103,9 @@ def test_the_compiled_steps_end_in_a_pushed_model(tmp_path):
     Cluster(next(iter(yaml.safe_load_all(output.read_text()))), tmp_path / "run").run()
     (version,) = (tmp_path / "root" / "serving" / "arcface").iterdir()
     verification = json.loads((version / "assets.extra" / "verification.json").read_text())
-    assert list(verification["sets"]) == ["lfw", "cfp_fp"]
+    assert list(verification["sets"]) == ["lfw", "cfp_fp", "verify"]
     assert verification["blessed"]
     assert [condition["holds"] for condition in verification["conditions"]] == [True, True]
-    assert set(verification["leaks"]) == {"lfw", "cfp_fp"}
+    assert set(verification["leaks"]) == {"lfw", "cfp_fp", "verify"}
+    assert verification["leaks"]["verify"]["identities"] == 3
     assert (tmp_path / "run" / "VerificationEvaluator" / "evaluation" / "report.html").exists()

@@ -255,6 +255,40 @@ def test_held_out_images_are_judged_and_not_trained_on(world):
     assert metadata["classes"] == 12
 
 
+def test_without_any_set_kept_out_people_judge(world, tmp_path):
+    data, root = tmp_path / "data", tmp_path / "root"
+    shutil.copytree(world.data, data, ignore=shutil.ignore_patterns("*.bin", "*.csv"))
+    settings = ["train.steps=12", "train.batch_size=16", "train.warmup_steps=2"]
+
+    def run(*more: str) -> tuple[dict, str]:
+        named = [argument for setting in (*settings, *more) for argument in ("--set", setting)]
+        command = ["run", "--data", str(data), "--root", str(root), "--preset", "demo", "--json"]
+        done = cli(*command, "--verify-identities", "0.4", *named)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
+
+    first, said = run()
+    assert "conditions: verify.accuracy >= 0.95, verify.accuracy change >= 0" in said
+    verification = first["verification"]
+    assert verification["sets"]["verify"]["pairs"] == 220  # 4 people with 28 pairs of one person each
+    texts = [condition["text"] for condition in verification["conditions"]]
+    assert texts == ["verify.accuracy >= 0.95", "verify.accuracy change >= 0"]
+    leak = verification["leaks"]["verify"]
+    assert (leak["shared_images"], leak["shared_identities"], leak["identities"]) == (0, 0, 4)
+    counts = ("records", "identities", "verify_records", "verify_identities")
+    assert [first["ingest"][name] for name in counts] == [64, 8, 32, 4]
+    metadata = json.loads((Path(first["model"]) / "assets.extra" / "model.json").read_text())
+    assert metadata["classes"] == 8
+    assert "4 identities kept out for the set verify" in Path(first["report"]).read_text()
+
+    fewer, _ = run("evaluation.verify_pairs=40", "evaluation.conditions=[verify.accuracy >= 0, verify.leaks <= 0]")
+    assert ran(fewer) == {"PairExampleGen", "VerificationEvaluator", "Pusher"}
+    assert fewer["verification"]["sets"]["verify"]["pairs"] == 40
+    assert fewer["verification"]["blessed"] and fewer["pushed"]
+    again = run("evaluation.verify_pairs=40", "ingest.seed=2", "evaluation.conditions=[verify.accuracy >= 0]")[0]
+    assert {"RecordExampleGen", "PairExampleGen", "Trainer"} <= ran(again)
+
+
 def test_a_changed_record_file_re_runs_what_depends_on_it(world, tmp_path):
     other = tmp_path / "other"
     write_records(other, [i // 8 for i in range(96)])

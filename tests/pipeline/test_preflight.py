@@ -77,6 +77,43 @@ def test_a_set_of_another_name_alone_is_offered_with_the_settings_that_take_it(d
         _checked(data)
 
 
+def test_without_a_set_the_option_that_draws_one_is_named_and_judges(data, capsys):
+    for name in ("lfw", "mine"):
+        (data / f"{name}.bin").unlink()
+    with pytest.raises(DataError, match=r"no other verification set \(verify_identities=0\.02 keeps people out"):
+        _checked(data)
+    config = check_dataset(make_config(str(data), "root", "demo", ["ingest.verify_identities=0.5"]))
+    assert (config.set_files, config.evaluated_sets, config.evaluation.sets) == ((), ("verify",), ("verify",))
+    assert config.evaluation.conditions == ("verify.accuracy >= 0.95", "verify.accuracy change >= 0")
+    said = capsys.readouterr().err
+    assert "judged by verify; not in" in said
+    assert "conditions: verify.accuracy >= 0.95, verify.accuracy change >= 0 (evaluation.conditions)" in said
+
+
+def test_a_set_that_is_drawn_is_one_more_beside_those_that_are_there(data):
+    drawn = "ingest.verify_identities=0.5"
+    config = check_dataset(make_config(str(data), "root", "demo", [drawn]))
+    assert (config.set_files, config.evaluated_sets) == (("lfw",), ("lfw", "verify"))
+    assert config.evaluation.conditions == ("lfw.accuracy >= 0.95", "lfw.accuracy change >= 0")
+    own = "evaluation.conditions=[verify.accuracy >= 0.9, lfw.accuracy >= 0.9]"
+    assert check_dataset(make_config(str(data), "root", "demo", [drawn, own])).evaluation.conditions == (
+        "verify.accuracy >= 0.9",
+        "lfw.accuracy >= 0.9",
+    )
+    named = check_dataset(make_config(str(data), "root", "demo", [drawn, "evaluation.sets=lfw,mine"]))
+    assert named.evaluated_sets == ("lfw", "mine", "verify")
+    (data / "lfw.bin").unlink()  # whoever asks for it must have it
+    with pytest.raises(DataError, match=r"lfw\.bin: expected a verification set, which evaluation\.conditions names"):
+        check_dataset(make_config(str(data), "root", "demo", [drawn, own]))
+
+
+def test_the_name_of_the_set_that_is_drawn_is_its_own(data):
+    write_pairs(data, "verify", 10)
+    with pytest.raises(DataError, match=r"verify\.bin: expected no file .* verify_identities draws"):
+        _checked(data, "ingest.verify_identities=0.5")
+    assert _checked(data, "evaluation.conditions=[verify.accuracy >= 0]") == ("lfw", "verify")
+
+
 def test_images_that_a_run_can_do_without_stop_nothing(data):
     """Skipped images, labels with gaps and more identity records than labels: the images' own labels decide."""
     write_records(data, [4, 4, 26], identities=5)

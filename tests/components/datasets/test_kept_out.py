@@ -1,6 +1,7 @@
 """Identities that stay out of training, and the set that is drawn of them: nothing of it is trained on."""
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -97,10 +98,10 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_other_people(origina
 
 def test_people_who_come_later_move_few_to_the_other_side(faces, tmp_path):
     asked = KeepOut(0.5, pairs=20)
-    before = set(asked.choose(find_identities(faces).identities, faces))
+    before = asked.choose(_sizes(faces), faces)
     for number in range(6):
         shutil.copytree(faces / "000", faces / f"new{number}")
-    after = set(asked.choose(find_identities(faces).identities, faces))
+    after = asked.choose(_sizes(faces), faces)
     assert len(after) == 33
     assert len(before - after) <= 3
 
@@ -115,9 +116,13 @@ def test_with_all_identities_there_is_the_set_alone(original, tmp_path):
 
 
 def _kept_and_trained(faces: Path, asked: KeepOut) -> tuple[list[str], list[str]]:
-    found = find_identities(faces).identities
-    kept = list(asked.choose(found, faces))
-    return kept, [name for name in found if name not in kept]
+    sizes = _sizes(faces)
+    chosen = asked.choose(sizes, faces)
+    return sorted(chosen), [name for name in sizes if name not in chosen]
+
+
+def _sizes(faces: Path) -> dict[str, int]:
+    return {name: len(files) for name, files in find_identities(faces).identities.items()}
 
 
 def test_a_picture_of_a_kept_out_and_a_trained_identity_is_in_neither(faces, tmp_path):
@@ -178,7 +183,8 @@ def test_more_pairs_than_the_files_can_make_are_an_error_before_one_is_read(face
         convert(faces, tmp_path / "out", keep_out=KeepOut(0.5, pairs=6000))
     assert str(caught.value) == (
         f"{faces}: expected 6,000 pairs of the 30 identities that are kept out, half of either kind. Received: "
-        "120 images of them, which make 360 pairs at most (--pairs 360); a larger --verify-identities keeps out more"
+        "120 images of them, which make 360 pairs at most (--pairs 360); a larger --verify-identities keeps out more: "
+        "3,000 pairs of one person are needed, and all 60 identities have 360 (60 have two images or more)"
     )
     # What bad files cost is known after reading alone, and said.
     report = convert(faces, tmp_path / "out", keep_out=KeepOut(0.5, pairs=360), skip_bad=True)
@@ -187,7 +193,7 @@ def test_more_pairs_than_the_files_can_make_are_an_error_before_one_is_read(face
 
 
 def test_fewer_pairs_do_with_everybody_in_one_fold():
-    message = r"make 2,740 pairs at most \(--pairs 2740; 120 with nobody in two folds, as without --pairs\); a larger"
+    message = r"make 2,740 pairs at most \(--pairs 2740; 120 with nobody in two folds, as without it\); a larger"
     with pytest.raises(DataError, match=message):
         KeepOut(0.5, pairs=6000).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True)
     assert KeepOut(0.5).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True) == 120
@@ -220,19 +226,32 @@ def test_what_cannot_be_asked_for(given, message):
 
 
 def test_too_few_identities_or_images_are_said(faces, tmp_path):
-    with pytest.raises(DataError, match="faces: expected at least 2 identities to keep out. Received: 0.03 of 60"):
+    message = "faces: expected at least 2 identities to keep out. Received: 0.03 of 60: 2 of 60 identities are needed"
+    with pytest.raises(DataError, match=message):
         convert(faces, tmp_path / "out", keep_out=KeepOut(0.03))
     for path in faces.glob("*/[123].jpg"):
         path.unlink()
     message = "expected 20 pairs of the 30 identities .* Received: 30 images of them, which make fewer than 20 pairs; a"
-    with pytest.raises(DataError, match=message):
+    needed = r"10 pairs of one person are needed, and all 60 identities have 0 \(0 have two images or more\)"
+    with pytest.raises(DataError, match=f"{message} larger --verify-identities keeps out more: {needed}"):
         convert(faces, tmp_path / "out", keep_out=KeepOut(0.5))
     assert not (tmp_path / "out").exists()
 
 
+def test_how_many_identities_are_needed_is_said():
+    sizes = {str(i): 2 if i % 2 else 1 for i in range(100)}
+    with pytest.raises(DataError) as caught:
+        KeepOut(0.02).choose(sizes, "train.rec")
+    message = r"more: (\d+) of 100 identities are needed, a share of (\S+)$"
+    needed, share = re.search(message, str(caught.value)).groups()
+    assert int(needed) == round(100 * float(share)) > 10
+    assert sum(sizes[name] == 2 for name in KeepOut(float(share)).choose(sizes, "train.rec")) == 10
+    with pytest.raises(DataError, match="fewer than 20 pairs"):
+        KeepOut(float(share) - 0.01).choose(sizes, "train.rec")
+
+
 def test_a_share_is_counted_as_a_person_counts():
-    identities = {f"{i:03d}": [Path("0.jpg")] * 9 for i in range(100)}
-    assert len(KeepOut(0.29).choose(identities, Path("faces"))) == 29  # 0.29 * 100 is 28.999...
+    assert len(KeepOut(0.29).choose({f"{i:03d}": 9 for i in range(100)}, "faces")) == 29  # 0.29 * 100 is 28.999...
 
 
 def _convert(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -123,6 +123,8 @@ def test_what_was_ingested_and_what_was_not():
         "records": 5_822_653,
         "train_records": 5_764_426,
         "holdout_records": 0,
+        "verify_records": 0,
+        "verify_identities": 0,
         "identities": 85_742,
         "turned": 0,
         "left_out_identities": 0,
@@ -133,6 +135,8 @@ def test_what_was_ingested_and_what_was_not():
         {
             **counts,
             "holdout_records": 58_227,
+            "verify_records": 1_300,
+            "verify_identities": 20,
             "turned": 12,
             "left_out_identities": 1_200,
             "left_out_images": 3_400,
@@ -142,6 +146,7 @@ def test_what_was_ingested_and_what_was_not():
     )
     assert lines[1:] == [
         "5,764,426 of them train, 58,227 are held out",
+        "20 identities (1,300 images) kept out of training: the set verify is drawn of them",
         "12 images turned as their EXIF orientation says",
         "1,200 identities with too few images (3,400 images) left out",
         "WARNING 2 bad records quarantined: a/records.jsonl",
