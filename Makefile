@@ -20,8 +20,8 @@ COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --py
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
 
-setup: ## Make the environment that the product runs on (.venv)
-	@$(SETUP) runtime
+setup: ## Make the environment that the product runs on (.venv); GPU=1: with the CUDA libraries, 4.2 GB more
+	@$(SETUP) $(if $(GPU),gpu,runtime)
 
 setup-dev: ## Add what tests and checks need, and the oracle's environment (.venv-mxnet)
 	@$(SETUP) dev mxnet
@@ -66,6 +66,7 @@ lock: ## Bring the locks to their .in files; UPGRADE=1 renews every version, too
 	@$(SETUP) tools
 	cd requirements && ../$(COMPILE) --python-version 3.9 tools.in -o tools.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in runtime.in -o runtime.lock
+	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in gpu.in -o gpu.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in dev.in -o dev.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 mxnet.in -o mxnet.lock
 

@@ -15,6 +15,7 @@ def import_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the caller has a GPU for more than this
     with noise_to(os.devnull):
         import tensorflow as tf
 

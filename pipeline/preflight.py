@@ -7,6 +7,7 @@ from arcface_common import filesystem
 from arcface_common.console import say
 from arcface_common.errors import DataError, argument, did_you_mean, setting_argument
 from arcface_common.features import FEWEST_IDENTITIES, VERIFY_SPLIT
+from arcface_common.gpus import Gpus, find_gpus
 from components.formats import recordio
 from components.formats.pair_attributes import attributes_file, read_columns
 from evaluator_custom.protocol.conditions import Condition
@@ -29,7 +30,15 @@ def check_run(config: PipelineConfig) -> PipelineConfig:
     _check_root(config)
     given_task(config.train)
     check_backbone(config.train, here=True)
+    if config.train.steps:
+        say_obstacle(find_gpus())
     return check_dataset(config)
+
+
+def say_obstacle(found: Gpus) -> None:
+    """Says what keeps TensorFlow from the GPUs of this machine, and what to do about it."""
+    if found.obstacle:
+        say(f"WARNING TensorFlow can't use {found.in_words()}, and trains on the CPU: {found.obstacle}")
 
 
 def _check_root(config: PipelineConfig) -> None:

@@ -16,6 +16,8 @@ def settle() -> None:
     os.environ["MPLBACKEND"] = "agg"  # a notebook names its own, which matplotlib then fails to import here
     for name in sorted({"TF_XLA_FLAGS", "XLA_FLAGS"} & set(os.environ)):
         say(f"{name}={os.environ[name]!r} is set: of a flag that it doesn't know, TensorFlow ends without a word")
+    # A process takes of a GPU's memory what it needs, and not all of it at once: several run beside each other.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     past_proxies(os.environ)  # Beam's portable runner and TensorFlow's workers talk to this host by gRPC
 
 

@@ -16,6 +16,8 @@ from tools.relabel import lacking
 
 # The versions of the C and C++ run times, which come from the host. Other libraries come along inside the wheels.
 HOST_PREFIXES = ("GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_")
+# They come with a GPU's driver: an environment for GPUs can be made where there is none, such as in an image.
+OF_DRIVERS = ("libcuda.so.1",)
 
 
 class HostTooOldError(RuntimeError):
@@ -50,7 +52,7 @@ def host_needs(paths: Iterable[Path]) -> dict[Path, Needs]:
     of_host = {
         path: Needs(
             [need for need in needs.versions if need.version.startswith(HOST_PREFIXES) and need.library not in names],
-            [library for library in needs.libraries if library not in names],
+            [library for library in needs.libraries if library not in names and library not in OF_DRIVERS],
         )
         for path, needs in found.items()
     }

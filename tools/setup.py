@@ -1,4 +1,4 @@
-"""Makes the environments: `python3 -m tools.setup NAME...`, with NAME one of tools, runtime, dev, mxnet.
+"""Makes the environments: `python3 -m tools.setup NAME...`, with NAME one of tools, runtime, gpu, dev, mxnet.
 
 Runs on any Python 3.9 or newer with nothing installed. What happens, in order: `.venv-tools` (uv and pyelftools, by
 pip, hashes checked) -> a Python 3.11 -> the environment -> the locked packages by uv, hashes checked, compiled -> this
@@ -42,7 +42,8 @@ class Environment(NamedTuple):
 
 ENVIRONMENTS = {
     "runtime": Environment(".venv", "runtime.lock", project=True),
-    # A superset of the runtime in the same versions (requirements/dev.in), in the same folder.
+    # Supersets of the runtime in the same versions (requirements/gpu.in, dev.in), in the same folder.
+    "gpu": Environment(".venv", "gpu.lock", project=True),
     "dev": Environment(".venv", "dev.lock", project=True),
     "mxnet": Environment(".venv-mxnet", "mxnet.lock", project=False),
 }
@@ -54,7 +55,15 @@ IMPORTED = (
     "botocore.session, pymongo, apache_beam.runners.portability.fn_api_runner, google.cloud.bigquery",
 )
 # What an environment that is up to date also satisfies.
-SATISFIED_BY = {"tools": ("tools",), "runtime": ("runtime", "dev"), "dev": ("dev",), "mxnet": ("mxnet",)}
+SATISFIED_BY = {
+    "tools": ("tools",),
+    "runtime": ("runtime", "gpu", "dev"),
+    "gpu": ("gpu",),
+    "dev": ("dev",),
+    "mxnet": ("mxnet",),
+}
+# Whose environments run the product and no tests.
+PRODUCT = ("runtime", "gpu")
 
 
 class SetUpError(RuntimeError):
@@ -209,14 +218,14 @@ def make_environment(name: str, base: Path | None) -> None:
     checked = ["--require-hashes", "--build-constraints", str(locks / "runtime.lock"), "--python-platform", PLATFORM]
     # Compiled once here, because every worker process of a pipeline otherwise pays 20 to 50 s of imports where
     # PYTHONDONTWRITEBYTECODE is set: for tests all of the 24,000 files; what a run imports (a third) by `_import_all`.
-    target = ["--python", str(python), *([] if name == "runtime" else ["--compile-bytecode"])]
+    target = ["--python", str(python), *([] if name in PRODUCT else ["--compile-bytecode"])]
     _run([*pip, "sync", *target, *checked, str(locks / wanted.lock)], f"the install of requirements/{wanted.lock}")
     if wanted.project:
         own = ["--offline", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
         _run([*pip, "install", "--quiet", "--python", str(python), *own], "the install of this project")
     unfinished.unlink()
     _run([str(TOOLS / "bin" / "python"), "-m", "tools.fit", str(folder)], "the check against this host")
-    if name == "runtime":
+    if name in PRODUCT:
         _import_all(python)
     _write_stamp(name, ROOT, made_of)
 

@@ -4,12 +4,11 @@ A run that doesn't fit ends by the kernel's OOM killer, without a word, hours la
 """
 
 import dataclasses
-import os
-import re
 from pathlib import Path
 
 from arcface_common.console import say
 from arcface_common.errors import DataError, setting_argument
+from arcface_common.gpus import find_gpus
 from trainer_module.backbone_facts import step_bytes
 from trainer_module.settings import TrainSettings
 
@@ -73,16 +72,6 @@ def _left(mount: Path, path: str, limit: str, usage: str, prefix: str) -> list[A
     return found
 
 
-def gpus(devices: Path = Path("/dev")) -> int:
-    """GPUs that TensorFlow will find, by their device files and CUDA_VISIBLE_DEVICES."""
-    there = sum(1 for path in devices.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return there
-    named = [name for name in visible.split(",") if name.strip() and not name.strip().startswith("-")]
-    return min(there, len(named))
-
-
 def needed_bytes(settings: TrainSettings, classes: int) -> int | None:
     """Memory that training takes on this host without a GPU; None where the backbone is not one of ours.
 
@@ -111,7 +100,7 @@ def check_memory(settings: TrainSettings, classes: int, here: Available | None =
     needed = needed_bytes(settings, classes)
     if not settings.check_memory or not settings.steps or needed is None:
         return
-    if count := gpus():
+    if count := find_gpus().usable:
         say(f"training is for {count} GPUs, whose memory is not checked; without them it takes {needed / _GB:.1f} GB")
         return
     here = available() if here is None else here

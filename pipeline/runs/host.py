@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from pipeline.checks.memory import gpus
+from arcface_common.gpus import find_gpus
 
 _PACKAGES = ("arcface-tfx", "tensorflow", "tfx", "apache-beam", "numpy")
 _STARTED = 19  # field 22 of /proc/PID/stat, counted behind the name in brackets, which is the second
@@ -33,17 +33,8 @@ def hardware(proc: Path = Path("/proc")) -> dict[str, Any]:
         "processor": models[0] if models else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(int(memory.split()[0]) * 1024 / 1e9, 1),
-        "gpus": _gpu_names(proc),
+        "gpus": list(find_gpus().names),
     }
-
-
-def _gpu_names(proc: Path) -> list[str]:
-    """Names of NVIDIA's GPUs, as its driver tells; "GPU" each where it tells none."""
-    names = []
-    for file in sorted((proc / "driver" / "nvidia" / "gpus").glob("*/information")):
-        lines = (line.partition(":") for line in file.read_text(errors="replace").splitlines())
-        names += [value.strip() for name, _, value in lines if name.strip() == "Model"]
-    return names or ["GPU"] * gpus()
 
 
 def in_words(found: dict[str, Any]) -> str:

@@ -7,10 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from arcface_common.errors import DataError
+from arcface_common.gpus import DRIVER_LIBRARY, find_gpus
 from components.formats.recordio import write_index
 from pipeline.cli import main
 from pipeline.config import make_config
-from pipeline.preflight import check_dataset, check_run
+from pipeline.preflight import check_dataset, check_run, say_obstacle
 from tests.helpers import write_pairs, write_records
 from tests.unwritable import unwritable
 
@@ -75,6 +76,18 @@ def test_a_set_of_another_name_alone_is_offered_with_the_settings_that_take_it(d
     (data / "mine.bin").unlink()
     with pytest.raises(DataError, match="Received: no such file, and no other verification set"):
         _checked(data)
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_said_before_it_is_imported(tmp_path, capsys):
+    (tmp_path / "dev").mkdir()
+    say_obstacle(find_gpus(tmp_path, {}))
+    assert capsys.readouterr().err == ""
+    (tmp_path / "dev" / "nvidia0").touch()
+    say_obstacle(find_gpus(tmp_path, {}, {DRIVER_LIBRARY}.__contains__))
+    assert capsys.readouterr().err == (
+        "WARNING TensorFlow can't use 1 GPU (NVIDIA GPU), and trains on the CPU: this environment has no CUDA "
+        "libraries: `make setup GPU=1` installs them, elsewhere `pip install 'arcface-tfx[gpu]'`\n"
+    )
 
 
 def test_without_a_set_the_option_that_draws_one_is_named_and_judges(data, capsys):

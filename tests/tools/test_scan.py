@@ -36,6 +36,15 @@ def test_error_names_file_version_and_way_out(environment, build):
     assert message.splitlines()[-1] == "Received: libc.so.6 up to GLIBC_2.36, libstdc++.so.6 up to none and none"
 
 
+def test_what_a_gpus_driver_brings_may_be_missing(environment, build):
+    source = "void cuInit(); void gethostile(); void f() { cuInit(); gethostile(); }"
+    build("engine.so", source, {"libcuda.so.1": {"CUDA_1": ["cuInit"]}, **FUTURE}).rename(
+        _packages(environment) / "engine.so"
+    )
+    (needs,) = scan.host_needs(scan.shared_objects(environment)).values()
+    assert needs.libraries == ["libc.so.6"]
+
+
 def test_fit_finds_what_this_very_host_lacks(environment, build, capsys):
     build("future.so", SOURCE, FUTURE).rename(_packages(environment) / "future.so")
     assert fit.main([str(environment)]) == 1

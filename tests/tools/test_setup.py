@@ -15,7 +15,7 @@ def tree(tmp_path):
     """A tree with everything that a digest reads, and an environment that looks complete but for its stamp."""
     (tmp_path / "requirements").mkdir()
     (tmp_path / "tools").mkdir()
-    for lock in ("tools", "runtime", "dev", "mxnet"):
+    for lock in ("tools", "runtime", "gpu", "dev", "mxnet"):
         (tmp_path / "requirements" / f"{lock}.lock").write_text(f"{lock}==1\n")
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     (tmp_path / "tools" / "relabel.py").write_text("")
@@ -38,6 +38,16 @@ def test_development_environment_serves_the_runtime_too(tree):
     assert setup.is_current("dev", tree)
     assert setup.is_current("runtime", tree)
     assert not setup.is_current("mxnet", tree)
+
+
+def test_an_environment_for_gpus_serves_the_runtime_and_nothing_else_serves_it(tree):
+    _stamp(tree, "gpu")
+    assert setup.is_current("gpu", tree) and setup.is_current("runtime", tree)
+    assert not setup.is_current("dev", tree)
+    (setup.folder_of("gpu", tree) / ".set-up-gpu").unlink()
+    for name in ("runtime", "dev"):
+        _stamp(tree, name)
+    assert not setup.is_current("gpu", tree)
 
 
 def test_runtime_does_not_serve_development(tree):
@@ -199,6 +209,9 @@ def test_lock_of_development_holds_the_runtimes_versions():
         return {line.split(" ")[0] for line in lines if "==" in line}
 
     assert pins("runtime.lock") <= pins("dev.lock")
+    added = pins("gpu.lock") - pins("runtime.lock")
+    assert pins("runtime.lock") <= pins("gpu.lock")
+    assert added and all(pin.startswith("nvidia-") for pin in added)
 
 
 def test_the_project_declares_what_the_runtimes_lock_is_made_from():
@@ -208,7 +221,15 @@ def test_the_project_declares_what_the_runtimes_lock_is_made_from():
     assert {line for line in lines if line and not line.startswith("#")} == declared | {"setuptools"}
 
 
-@pytest.mark.parametrize("lock", ["tools.lock", "runtime.lock", "dev.lock", "mxnet.lock"])
+def test_the_extra_for_gpus_is_what_its_lock_is_made_from():
+    with open(HERE.parent / "pyproject.toml", "rb") as stream:
+        (extra,) = tomllib.load(stream)["project"]["optional-dependencies"]["gpu"]
+    asked = (HERE.parent / "requirements" / "gpu.in").read_text().splitlines()
+    assert extra in asked
+    assert "-c runtime.lock" in asked
+
+
+@pytest.mark.parametrize("lock", ["tools.lock", "runtime.lock", "gpu.lock", "dev.lock", "mxnet.lock"])
 def test_locks_pin_exactly_with_hashes_and_name_no_host(lock):
     text = (HERE.parent / "requirements" / lock).read_text()
     assert "://" not in text

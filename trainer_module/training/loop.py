@@ -10,11 +10,13 @@ import tensorflow as tf
 import tqdm
 
 from arcface_common.console import progress, say
+from arcface_common.gpus import find_gpus
 from trainer_module.backbones.summary import summarize
 from trainer_module.data.holdout import HoldoutEvaluation
 from trainer_module.data.input_pipeline import images_that_decode, training_batches
 from trainer_module.training import resumption
 from trainer_module.training.curve import Curve
+from trainer_module.training.devices import say_devices
 from trainer_module.training.hooks import Hook, Metrics, is_due
 from trainer_module.training.hooks.finite import Finite
 from trainer_module.training.hooks.judge import JudgeHoldout
@@ -52,6 +54,7 @@ def train(job: TrainingJob) -> None:
     # Who joined a cluster has a run of its own on each host, and each keeps the model.
     is_chief = settings.join_cluster or distribution.is_chief(strategy)
     if is_chief:
+        say_devices(strategy, find_gpus())
         counts = job.train.noted_counts()
         say(outlook(settings, summarize(state.backbone), classes, None if counts is None else sum(counts)))
         if begun:
