@@ -17,7 +17,7 @@ SETTINGS = (
     "train.batch_size=8",
     "train.warmup_steps=1",
     "evaluation.sets=lfw,cfp_fp",
-    "ingest.verify_identities=0.25",
+    "ingest.verify_identities=0.5",
     "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= 0]",
 )
 
