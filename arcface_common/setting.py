@@ -43,6 +43,15 @@ def _names(value: Any) -> Any:
     return tuple(part.strip() if isinstance(part, str) else part for part in parts)
 
 
+def _wholes(value: Any) -> Any:
+    """One whole number, a list, or text with commas, as a tuple."""
+    if isinstance(value, str):
+        value = [int(part) for part in value.split(",")]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        value = [value]
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _plain(value: Any) -> Any:
     """A value that JSON can hold."""
     if isinstance(value, list):
@@ -58,6 +67,7 @@ def _plain(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(_printable)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_names)]
+Wholes = Annotated[tuple[Whole, ...], BeforeValidator(_wholes)]
 Options = dict[Text, Annotated[Any, AfterValidator(_plain)]]
 
 

@@ -109,7 +109,7 @@ def assign(
 
 def _read(name: str, kind: Any, text: str) -> Any:
     """The value that YAML text stands for; where text is wanted, 010 and null are text."""
-    is_text = kind is str or typing.get_origin(kind) in (tuple, typing.Literal)
+    is_text = kind is str or kind == tuple[str, ...] or typing.get_origin(kind) is typing.Literal
     try:
         value = yaml.load(text, yaml.BaseLoader if is_text else _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 31st of February

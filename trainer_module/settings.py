@@ -9,10 +9,12 @@ from pydantic import Field
 
 from arcface_common.errors import did_you_mean, is_number
 from arcface_common.features import MAX_IMAGE_PIXELS, PixelFormat
-from arcface_common.setting import Options, Text, Whole, refuse_unused, require, section
+from arcface_common.setting import Options, Text, Whole, Wholes, refuse_unused, require, section
 from trainer_module.loss_facts import LOSSES
 
 Strategy = Literal["mirrored", "central"]
+# Settings that one schedule alone reads.
+_OF_SCHEDULE = {"milestones": "step", "decay_factor": "step", "power": "polynomial"}
 
 # Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
 _WITHOUT_RESULT = (
@@ -69,8 +71,22 @@ class TrainSettings:
         "which gets further in a few hundred steps.",
     )
     learning_rate: float = Field(
-        default=0.1, gt=0, description="The peak: warmed up linearly from 0, then a cosine to 0."
+        default=0.1, gt=0, description="The peak: warmed up linearly from 0, then as train.schedule says."
     )
+    schedule: Literal["cosine", "step", "polynomial"] = Field(
+        default="cosine",
+        description="What follows the warm-up. Cosine: half a cosine to 0. Step: the rate times train.decay_factor at "
+        "each of train.milestones. Polynomial: (1 - t) to train.power, t from 0 to 1.",
+    )
+    milestones: Wholes = Field(
+        default=(),
+        description="Steps after which the rate falls, with train.schedule=step. InsightFace's are for a batch of 512: "
+        "times 512 / train.batch_size they are yours.",
+    )
+    decay_factor: float = Field(
+        default=0.1, gt=0, lt=1, description="What the rate is multiplied by at each of train.milestones."
+    )
+    power: float = Field(default=2.0, gt=0, description="Exponent of train.schedule=polynomial; arcface_torch's is 2.")
     warmup_steps: Whole = Field(
         default=100, ge=0, description="Steps of the linear warm-up; the presets take a share of train.steps."
     )
@@ -80,6 +96,13 @@ class TrainSettings:
         ge=0,
         description="Decay of the kernels of convolutions, dense layers and the head: with SGD an L2 penalty "
         "(InsightFace: 5e-4), with AdamW decoupled from the gradient.",
+    )
+    l2_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="What the L2 penalty is multiplied by from the next step on, whenever it exceeds the loss. The "
+        "original project's is 0.8; 1 leaves it.",
     )
     clip_norm: float = Field(
         default=0.0, ge=0, description="Gradients are scaled down to this global norm; 0 leaves them."
@@ -192,10 +215,12 @@ class TrainSettings:
         for name in ("warmup_steps", "margin_warmup_steps") if self.steps else ():
             require(self, name, getattr(self, name) <= self.steps, f"at most train.steps={self.steps}")
         self._check_loss()
-        if self.optimizer == "adamw":
-            refuse_unused(self, "momentum", "with train.optimizer=adamw")
-            # Adam's moments would have to be updated by rows, too.
-            refuse_unused(self, "sample_rate", "with train.optimizer=adamw")
+        self._check_schedule()
+        # Adam's moments would have to be updated by rows, too.
+        for name in ("momentum", "l2_decay", "sample_rate") if self.optimizer == "adamw" else ():
+            refuse_unused(self, name, "with train.optimizer=adamw")
+        if not self.weight_decay:
+            refuse_unused(self, "l2_decay", "with train.weight_decay=0")
         if self.workers == 1:
             refuse_unused(self, "join_cluster", "with train.workers=1")
             refuse_unused(self, "start_timeout_s", "with train.workers=1")
@@ -204,6 +229,16 @@ class TrainSettings:
             refuse_unused(self, "sample_rate", f"with train.workers={self.workers}")
             whole = self.batch_size % self.workers == 0
             require(self, "batch_size", whole, f"a multiple of train.workers={self.workers}")
+
+    def _check_schedule(self) -> None:
+        for name, schedule in _OF_SCHEDULE.items():
+            if self.schedule != schedule:
+                refuse_unused(self, name, f"with train.schedule={self.schedule}")
+        if self.schedule == "step" and self.steps:
+            falls = self.milestones
+            ascending = bool(falls) and list(falls) == sorted({self.warmup_steps, *falls, self.steps})[1:-1]
+            between = f"train.warmup_steps={self.warmup_steps} and train.steps={self.steps}"
+            require(self, "milestones", ascending, f"ascending steps between {between}, at least one")
 
     def _check_loss(self) -> None:
         facts, given = LOSSES[self.loss], self.loss_options

@@ -56,4 +56,4 @@ def as_yaml(value: Any) -> str:
     """A setting's value as `--set` reads it back."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)

@@ -119,6 +119,9 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
             "holdout must be a number, at least 0 and at most 0.5 .* Received: holdout='nan'",
         ),
         ("ingest.max_bad_share=nan", "ingest.max_bad_share must be a number, .* Received: max_bad_share='nan'"),
+        ("train.milestones=", r"train.milestones must be a list .* Received: milestones=None"),
+        ("train.milestones=[a]", r"train.milestones must be a list .* Received: milestones=\['a'\]"),
+        ("train.milestones=1e20", r"train.milestones must be a list .*beyond 2,147,483,647"),
         ("ingest.seed=" + "9" * 4000, "ingest.seed must be a whole number, .*beyond 2,147,483,647"),
         ("=1", r"expected a setting \(.* Received: ''$"),
         ("steps=1", "Received: 'steps'; did you mean 'train.steps'"),
@@ -154,6 +157,9 @@ def test_numbers_are_read_as_people_write_them():
     assert make_config("data", "root", "demo", ["train.steps=010"]).train.steps == 10
     config = make_config("data", "root", "demo", ["train.steps=2_000", "train.learning_rate=1e-3", "train.scale=32"])
     assert (config.train.steps, config.train.learning_rate, config.train.scale) == (2000, 1e-3, 32.0)
+    for text, steps in (("[300, 5e2]", (300, 500)), ("300, 5_00", (300, 500)), ("300", (300,))):
+        given = ["train.schedule=step", f"train.milestones={text}"]
+        assert make_config("data", "root", "demo", given).train.milestones == steps
 
 
 def test_entries_of_a_dict_add_up():

@@ -10,11 +10,17 @@ DECAYED = ("kernel", "centres")
 
 
 def learning_rate(done, settings):
-    """Of the step after `done` others: linear to the peak, then half a cosine."""
+    """Of the step after `done` others: linear to the peak, then what the schedule says."""
     if done < settings.warmup_steps:
         return settings.learning_rate * (done + 1) / settings.warmup_steps
     share = (done - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
-    return settings.learning_rate * (1 + np.cos(np.pi * share)) / 2
+    behind = len([milestone for milestone in settings.milestones if milestone <= done])
+    falls = {
+        "cosine": (1 + np.cos(np.pi * share)) / 2,
+        "step": settings.decay_factor**behind,
+        "polynomial": (1 - share) ** settings.power,
+    }
+    return settings.learning_rate * falls[settings.schedule]
 
 
 def margin(done, settings):
@@ -114,18 +120,19 @@ def run_steps(settings, weights, batches, groups):
     """Metrics of each step and weights after it, with keys "STEP/NAME", and `with margin/STEP`, a wrong accuracy."""
     weights = {name: value.copy() for name, value in weights.items()}
     optimizer = {"sgd": Sgd, "adamw": AdamW}[settings.optimizer](settings)
-    found = {}
+    found, factor = {}, 1.0
     for done, (pixels, classes, mirrored) in enumerate(zip(*batches, strict=True)):
         inputs = block_means(pixels, mirrored & settings.flip)
         m = margin(done, settings)
 
-        def total(w, inputs=inputs, classes=classes, m=m):
-            return loss(w, inputs, classes, groups, m, settings) + penalty(w, settings)
+        def total(w, inputs=inputs, classes=classes, m=m, factor=factor):
+            return loss(w, inputs, classes, groups, m, settings) + factor * penalty(w, settings)
 
         gradient = gradients(total, weights)
         norm = np.sqrt(sum(np.sum(g**2) for g in gradient.values()))
         found[f"{done}/loss"] = loss(weights, inputs, classes, groups, m, settings)
-        found[f"{done}/penalty"] = penalty(weights, settings)
+        found[f"{done}/penalty"] = factor * penalty(weights, settings)
+        found[f"{done}/l2_factor"] = factor
         found[f"{done}/norm"] = np.linalg.norm(embeddings(weights, inputs, groups), axis=1).mean()
         found[f"{done}/gradient_norm"] = norm
         similar = cosines(weights, inputs, groups)
@@ -135,4 +142,6 @@ def run_steps(settings, weights, batches, groups):
         scale = min(1.0, settings.clip_norm / norm) if settings.clip_norm else 1.0
         optimizer.apply(weights, {name: g * scale for name, g in gradient.items()}, learning_rate(done, settings))
         found |= {f"{done}/{name}": value.copy() for name, value in weights.items()}
+        if found[f"{done}/penalty"] > found[f"{done}/loss"]:
+            factor *= settings.l2_decay
     return found

@@ -11,8 +11,10 @@ from trainer_module.settings import HANDED_OVER, TrainSettings
 
 
 def test_round_trip():
-    settings = TrainSettings(steps=7, warmup_steps=2, colour="bgr", pixel_scale=127.5)
-    assert TrainSettings.from_dict(settings.to_dict()) == settings
+    settings = TrainSettings(
+        steps=7, warmup_steps=2, colour="bgr", pixel_scale=127.5, schedule="step", milestones=(3, 5)
+    )
+    assert TrainSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert settings.pixel_format() == PixelFormat("bgr", 127.5, 127.5)
 
 
@@ -79,6 +81,26 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"sub_centres": 0}, "train.sub_centres must be at least 1 and at most 16 "),
         ({"margin_warmup_steps": 1001}, "train.margin_warmup_steps must be at most train.steps=1000 "),
         ({"momentum": 0.5, "optimizer": "adamw"}, "momentum must be left at 0.9 with train.optimizer=adamw"),
+        ({"l2_decay": 0.8, "optimizer": "adamw"}, "l2_decay must be left at 1.0 with train.optimizer=adamw"),
+        ({"l2_decay": 0.8, "weight_decay": 0.0}, "l2_decay must be left at 1.0 with train.weight_decay=0, which"),
+        ({"l2_decay": 1.1}, "train.l2_decay must be above 0 and at most 1 "),
+        ({"milestones": [500]}, "milestones must be left at \\(\\) with train.schedule=cosine, which ignores it"),
+        ({"schedule": "polynomial", "decay_factor": 0.5}, "decay_factor must be left at 0.1 with train.schedule=poly"),
+        ({"schedule": "step", "milestones": [500], "power": 1.0}, "power must be left at 2.0 with train.schedule=step"),
+        (
+            {"schedule": "step"},
+            "must be ascending steps between train.warmup_steps=100 and train.steps=1000",
+        ),
+        ({"schedule": "step", "milestones": [100]}, r"Received: milestones=\(100,\)"),
+        ({"schedule": "step", "milestones": [300, 200]}, r"at least one .* Received: milestones=\(300, 200\)"),
+        ({"schedule": "step", "milestones": [200, 200]}, r"at least one .* Received: milestones=\(200, 200\)"),
+        ({"schedule": "step", "milestones": [1000]}, r"at least one .* Received: milestones=\(1000,\)"),
+        (
+            {"schedule": "step", "milestones": [2.5]},
+            r"train.milestones must be a list .* Received: milestones=\[2.5\]",
+        ),
+        ({"schedule": "step", "milestones": [True]}, r"train.milestones must be a list .* milestones=\[True\]"),
+        ({"schedule": "step", "milestones": "many"}, r"train.milestones must be a list .* milestones='many'"),
         ({"start_timeout_s": 9}, "start_timeout_s must be left at 300.0 with train.workers=1"),
         ({"flip": 1}, "train.flip must be true or false "),
         (

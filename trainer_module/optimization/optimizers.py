@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from trainer_module.heads import Head
-from trainer_module.optimization.schedules import learning_rate
+from trainer_module.optimization.schedules import LearningRate
 from trainer_module.settings import TrainSettings
 
 
@@ -32,7 +32,7 @@ class RowwiseSGD(tf_keras.optimizers.SGD):
 def create_optimizer(settings: TrainSettings, backbone: tf_keras.Model, head: Head) -> tf_keras.optimizers.Optimizer:
     """The optimizer of a training, its slots made and empty."""
     clip_norm = settings.clip_norm or None
-    rate = learning_rate(settings)
+    rate = LearningRate(settings)
     if settings.optimizer == "adamw":
         optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=clip_norm)
         taken = {id(v) for v in decayed(backbone)} | {id(v) for v in head.trainable_variables}

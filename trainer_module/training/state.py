@@ -17,11 +17,12 @@ from trainer_module.training import checkpoints
 
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """The network, the class centres and the optimizer of a training."""
+    """The network, the class centres and the optimizer of a training, and the factor of its L2 penalty."""
 
     backbone: tf_keras.Model
     head: Head
     optimizer: tf_keras.optimizers.Optimizer
+    l2_factor: tf.Variable
 
     def trainable_variables(self) -> list[tf.Variable]:
         """Everything that a step changes by a gradient."""
@@ -29,7 +30,7 @@ class TrainState:
 
     def checkpoint(self) -> tf.train.Checkpoint:
         """All of it, by the names that `checkpoints` reads."""
-        return tf.train.Checkpoint(backbone=self.backbone, head=self.head, optimizer=self.optimizer)
+        return tf.train.Checkpoint(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
 def number_of_classes(transform_graph: str) -> int:
@@ -44,4 +45,5 @@ def create_state(settings: TrainSettings, classes: int) -> TrainState:
     if settings.init_from:
         checkpoints.read_backbone(backbone, settings.init_from)
     head = create_head(settings, backbone.output_shape[-1], classes)
-    return TrainState(backbone, head, create_optimizer(settings, backbone, head))
+    l2_factor = tf.Variable(1.0, trainable=False, name="l2_factor")
+    return TrainState(backbone, head, create_optimizer(settings, backbone, head), l2_factor)

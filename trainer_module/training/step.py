@@ -23,8 +23,9 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
 
     Returns:
       A function of a distributed iterator that gives float32 scalars: `loss` (the head's, with the margin), `penalty`
-      (the L2 term), `accuracy` (nearest class centre without margin), `norm` (mean length of the raw embeddings),
-      `gradient_norm` (of the sum over replicas, which the optimizer applies, before clipping).
+      (the L2 term), `l2_factor` (its factor, see `train.l2_decay`), `accuracy` (nearest class centre without margin),
+      `norm` (mean length of the raw embeddings), `gradient_norm` (of the sum over replicas, which the optimizer
+      applies, before clipping).
     """
     replicas = strategy.num_replicas_in_sync
     pixel_format = settings.pixel_format()
@@ -41,7 +42,7 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
             losses, hits, centres = state.head.loss(embeddings, class_index, margin, done)
             loss = tf.reduce_sum(losses) / settings.batch_size
             squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []
-            penalty = settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / replicas
+            penalty = state.l2_factor * (settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / replicas)
             total = loss + penalty
         variables = state.trainable_variables()
         gradients = tape.gradient(total, variables)
@@ -58,6 +59,11 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
     @tf.function
     def step(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         per_replica = strategy.run(one_replica, args=next(iterator))
-        return {name: strategy.reduce("sum", value, axis=None) for name, value in per_replica.items()}
+        values = {name: strategy.reduce("sum", value, axis=None) for name, value in per_replica.items()}
+        values["l2_factor"] = tf.identity(state.l2_factor)
+        if settings.l2_decay < 1.0:
+            too_large = values["penalty"] > values["loss"]
+            state.l2_factor.assign(values["l2_factor"] * tf.where(too_large, settings.l2_decay, 1.0))
+        return values
 
     return step

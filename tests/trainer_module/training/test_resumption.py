@@ -31,6 +31,7 @@ def job(tmp_path_factory):
         backbone="tests.trainer_module.tiny_network:tiny_network",
         **{"embedding_dim": 6, "batch_size": 8, "steps": STEPS, "warmup_steps": 3, "learning_rate": 0.02},
         **{"shuffle_buffer": 4, "log_every": 2, "checkpoint_every": 3, "scale": 8.0},
+        **{"weight_decay": 0.6, "l2_decay": 0.8},
     )
     return TrainingJob(split, str(folder / "run"), settings, holdout=split)
 
@@ -38,7 +39,9 @@ def job(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(job):
     """The results of a training that nothing stopped."""
-    return _train(job)
+    found = _train(job)
+    assert 0 < found["weights"]["l2_factor/.ATTRIBUTES/VARIABLE_VALUE"] < 1
+    return found
 
 
 def _train(job, *told, code=0, folder=None):

@@ -33,7 +33,7 @@ def expected():
 def _check(found, expected, optimizer):
     initial = tiny_network.initial_weights()
     for step in range(STEPS):
-        for metric in ("loss", "penalty", "norm", "gradient_norm", "accuracy"):
+        for metric in ("loss", "penalty", "l2_factor", "norm", "gradient_norm", "accuracy"):
             assert found[f"{step}/{metric}"] == pytest.approx(expected[f"{step}/{metric}"], rel=1e-4), (step, metric)
         for name, value in initial.items():
             change = expected[f"{step}/{name}"] - value
@@ -73,4 +73,8 @@ def test_the_scenarios_tell_right_from_wrong(expected):
     assert any(sgd[f"{step}/accuracy"] != sgd[f"with margin/{step}"] for step in range(STEPS))
     assert sgd["0/gradient_norm"] > 2 * SCENARIOS["sgd, clipped"].clip_norm
     assert np.abs(clipped["2/kernel"] - sgd["2/kernel"]).max() > 0.1 * np.abs(sgd["2/kernel"]).max()
+    factors = [expected("decaying L2", replicas)[f"{step}/l2_factor"] for replicas in (1, 2) for step in range(STEPS)]
+    assert factors == pytest.approx([1.0, 0.8, 0.8] * 2)  # it falls, and stays
+    for name in ("step", "polynomial"):
+        assert np.abs(expected(name, 1)["2/kernel"] - sgd["2/kernel"]).max() > 0.1 * np.abs(sgd["2/kernel"]).max()
     assert abs(expected("sync_batch", 2)["0/loss"] / expected("sgd", 2)["0/loss"] - 1) > 0.01

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from arcface_common.run_log import note
-from trainer_module.optimization.schedules import learning_rate, margin_at
+from trainer_module.optimization.schedules import LearningRate, margin_at
 from trainer_module.settings import TrainSettings
 from trainer_module.training.curve import Curve
 from trainer_module.training.hooks import Metrics
@@ -54,7 +54,7 @@ class Tell:
         """What the step went by: `step` is the number of steps done, this one among them."""
         settings, before = self._settings, tf.constant(step - 1)  # the optimizer's count while the step ran
         margin = margin_at(before, settings.full_margin(), settings.margin_warmup_steps)
-        return {"learning_rate": float(learning_rate(settings)(before)), "margin": float(margin)}
+        return {"learning_rate": float(LearningRate(settings)(before)), "margin": float(margin)}
 
 
 class SaveCurve:
