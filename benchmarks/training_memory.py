@@ -10,19 +10,21 @@ from collections.abc import Iterator
 
 from benchmarks import memory, table
 
-# Backbone, images per step, identities.
-CASES = (
+# Backbone, images per step, identities, and micro-batches where a step has several.
+CASES: tuple[tuple[str, int, int, *tuple[int, ...]], ...] = (
     ("iresnet_tiny", 64, 500),
     ("iresnet_tiny", 512, 500),
     ("iresnet_tiny", 64, 85_742),
     ("iresnet18", 4, 10_000),
     ("iresnet18", 16, 10_000),
     ("iresnet18", 64, 10_000),
+    ("iresnet18", 128, 10_000, 8),
     ("iresnet34", 4, 10_000),
     ("iresnet34", 16, 10_000),
     ("iresnet50", 4, 10_000),
     ("iresnet50", 16, 10_000),
     ("iresnet50", 32, 10_000),
+    ("iresnet50", 128, 10_000, 8),
     ("iresnet50", 16, 85_742),
     ("iresnet100", 4, 10_000),
     ("iresnet100", 12, 10_000),
@@ -33,14 +35,15 @@ CASES = (
 )
 
 
-def peak(backbone: str, batch: int, classes: int, optimizer: str = "sgd") -> tuple[int, int]:
+def peak(backbone: str, batch: int, classes: int, optimizer: str = "sgd", accumulate: int = 1) -> tuple[int, int]:
     """Bytes of resident memory after the imports, and at the peak of three steps, of a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.training_memory", backbone, str(batch), str(classes), optimizer]
+    told = (backbone, str(batch), str(classes), optimizer, str(accumulate))
+    command = [sys.executable, "-m", "benchmarks.training_memory", *told]
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return int(answer[-2]), int(answer[-1])
 
 
-def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> None:
+def _measure_here(backbone: str, batch: int, classes: int, optimizer: str, accumulate: int) -> None:
     import numpy as np
     import tensorflow as tf
 
@@ -49,7 +52,8 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
     from trainer_module.training.step import make_train_step
 
     before = memory.resident()
-    settings = TrainSettings(backbone=backbone, batch_size=batch, steps=10, warmup_steps=0, optimizer=optimizer)  # type: ignore[arg-type]
+    size = {"batch_size": batch, "accumulate": accumulate}
+    settings = TrainSettings(backbone=backbone, **size, steps=10, warmup_steps=0, optimizer=optimizer)  # type: ignore[arg-type]
     strategy = tf.distribute.get_strategy()
     state = create_state(settings, classes)
     random = np.random.default_rng(1)
@@ -65,16 +69,17 @@ def _measure_here(backbone: str, batch: int, classes: int, optimizer: str) -> No
 
 def measure() -> Iterator[tuple[str, str, str]]:
     """Figure, value and unit of each case."""
-    for backbone, batch, classes in CASES:
-        imports, most = peak(backbone, batch, classes)
-        name = f"{backbone}, batch of {batch}, {classes:,} identities"
+    for backbone, batch, classes, *parts in CASES:
+        imports, most = peak(backbone, batch, classes, accumulate=parts[0] if parts else 1)
+        in_parts = "".join(f" in {count} micro-batches" for count in parts)
+        name = f"{backbone}, batch of {batch}{in_parts}, {classes:,} identities"
         yield f"{name}: peak", f"{most / 1e9:.2f}", "GB"
         yield f"{name}: after the imports", f"{imports / 1e9:.2f}", "GB"
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        name, batch, classes, optimizer = sys.argv[1:]
-        _measure_here(name, int(batch), int(classes), optimizer)
+        name, batch, classes, optimizer, accumulate = sys.argv[1:]
+        _measure_here(name, int(batch), int(classes), optimizer, int(accumulate))
     else:
         table.write("training_memory", "python -m benchmarks.training_memory", measure())

@@ -22,10 +22,12 @@ class LossFacts:
     Attributes:
       margin: its m where `train.margin` is left at 0; 0 where it has none.
       options: see the margin's class.
+      remembers: it goes by a moving average over the steps, of all replicas together.
     """
 
     margin: float = 0.0
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    remembers: bool = False
 
     def chosen(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """All options, those that aren't given at their defaults."""
@@ -37,7 +39,7 @@ LOSSES = {
     "arcface": LossFacts(0.5, {"straight_through": Option(False)}),
     "cosface": LossFacts(0.4),
     "combined": LossFacts(0.3, {"m1": Option(1.0, low=1.0, high=4.0), "m3": Option(0.2, high=1.0)}),
-    "adaface": LossFacts(0.4, {"h": Option(0.333, high=1.0), "momentum": Option(0.01, high=1.0)}),
+    "adaface": LossFacts(0.4, {"h": Option(0.333, high=1.0), "momentum": Option(0.01, high=1.0)}, remembers=True),
     "magface": LossFacts(
         0.8,
         {
@@ -47,7 +49,7 @@ LOSSES = {
             "weight": Option(35.0),
         },
     ),
-    "curricularface": LossFacts(0.5, {"momentum": Option(0.01, high=1.0)}),
+    "curricularface": LossFacts(0.5, {"momentum": Option(0.01, high=1.0)}, remembers=True),
     "normface": LossFacts(),
     "softmax": LossFacts(),
 }

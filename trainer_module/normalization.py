@@ -80,6 +80,8 @@ class BatchRenormalization(tf_keras.layers.BatchNormalization):
             dtype=tf.float32,
             initializer="zeros",
             trainable=False,
+            # Written by each replica for itself: within a loop (`train.accumulate`) TensorFlow can't reduce over them.
+            synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
         super().build(input_shape)

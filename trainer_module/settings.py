@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from typing import Any, Literal, Self
 
@@ -60,6 +61,12 @@ class TrainSettings:
         "as --init-from names it; empty for random weights.",
     )
     batch_size: Whole = Field(default=64, ge=1, description="Images per step over all replicas of all workers.")
+    accumulate: Whole = Field(
+        default=1,
+        ge=1,
+        description="Micro-batches that a step takes one after the other, in the memory of one; their gradients are "
+        "summed. Batch normalisation sees the micro-batch.",
+    )
     steps: Whole = Field(
         default=1000,
         ge=0,
@@ -227,8 +234,7 @@ class TrainSettings:
         else:
             refuse_unused(self, "strategy", f"with train.workers={self.workers}")
             refuse_unused(self, "sample_rate", f"with train.workers={self.workers}")
-            whole = self.batch_size % self.workers == 0
-            require(self, "batch_size", whole, f"a multiple of train.workers={self.workers}")
+        self._check_accumulate()
 
     def _check_schedule(self) -> None:
         for name, schedule in _OF_SCHEDULE.items():
@@ -239,6 +245,19 @@ class TrainSettings:
             ascending = bool(falls) and list(falls) == sorted({self.warmup_steps, *falls, self.steps})[1:-1]
             between = f"train.warmup_steps={self.warmup_steps} and train.steps={self.steps}"
             require(self, "milestones", ascending, f"ascending steps between {between}, at least one")
+
+    def _check_accumulate(self) -> None:
+        factors = {name: getattr(self, name) for name in ("workers", "accumulate")}
+        named = " x ".join(f"train.{name}={count}" for name, count in factors.items() if count > 1)
+        whole = self.batch_size % math.prod(factors.values()) == 0
+        require(self, "batch_size", whole, f"a multiple of {named}")
+        refused = {
+            "train.norm=sync_batch": self.norm == "sync_batch",  # TensorFlow can't reduce over replicas within a loop
+            f"train.loss={self.loss} and several workers": self.workers > 1 and LOSSES[self.loss].remembers,
+            "train.sample_rate below 1": self.sample_rate < 1.0,  # each micro-batch would draw classes of its own
+        }
+        for why, refuses in refused.items():
+            require(self, "accumulate", self.accumulate == 1 or not refuses, f"1 with {why}")
 
     def _check_loss(self) -> None:
         facts, given = LOSSES[self.loss], self.loss_options

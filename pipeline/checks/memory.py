@@ -79,7 +79,7 @@ def needed_bytes(settings: TrainSettings, classes: int) -> int | None:
       settings: with several workers, all of them are on this host unless they join a cluster.
       classes: identities.
     """
-    step = step_bytes(settings, classes, settings.batch_size // settings.workers)
+    step = step_bytes(settings, classes, settings.batch_size // (settings.workers * settings.accumulate))
     if step is None:
         return None
     processes = 1 if settings.join_cluster else settings.workers
@@ -123,14 +123,15 @@ def check_memory(settings: TrainSettings, classes: int, here: Available | None =
 
 
 def _batch_that_fits(settings: TrainSettings, classes: int, left: int) -> int:
-    """The largest batch size that the memory holds, whole for each worker; 0 if none."""
+    """The largest batch size that the memory holds, whole for each worker and micro-batch; 0 if none."""
+    parts = settings.workers * settings.accumulate
 
     def fits(images: int) -> bool:
-        needed = needed_bytes(dataclasses.replace(settings, batch_size=images * settings.workers), classes)
+        needed = needed_bytes(dataclasses.replace(settings, batch_size=images * parts), classes)
         return needed is not None and needed <= left
 
-    low, high = 0, settings.batch_size // settings.workers  # `low` fits or is 0, `high` doesn't
+    low, high = 0, settings.batch_size // parts  # `low` fits or is 0, `high` doesn't
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
-    return low * settings.workers
+    return low * parts

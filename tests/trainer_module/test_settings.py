@@ -101,6 +101,20 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ),
         ({"schedule": "step", "milestones": [True]}, r"train.milestones must be a list .* milestones=\[True\]"),
         ({"schedule": "step", "milestones": "many"}, r"train.milestones must be a list .* milestones='many'"),
+        (
+            {"accumulate": 3},
+            r"train.batch_size must be a multiple of train.accumulate=3 .* batch_size=64",
+        ),
+        (
+            {"accumulate": 8, "workers": 16},
+            r"train.batch_size must be a multiple of train.workers=16 x train.accumulate=8 \(",
+        ),
+        ({"accumulate": 2, "norm": "sync_batch"}, "train.accumulate must be 1 with train.norm=sync_batch"),
+        ({"accumulate": 2, "sample_rate": 0.1}, "train.accumulate must be 1 with train.sample_rate below 1"),
+        (
+            {"accumulate": 2, "loss": "adaface", "workers": 2},
+            "train.accumulate must be 1 with train.loss=adaface and several workers",
+        ),
         ({"start_timeout_s": 9}, "start_timeout_s must be left at 300.0 with train.workers=1"),
         ({"flip": 1}, "train.flip must be true or false "),
         (

@@ -40,6 +40,9 @@ SCENARIOS = {
     "decaying L2": dataclasses.replace(SETTINGS, weight_decay=1.1, l2_decay=0.8),
     "adamw": _ADAMW,
     "adamw, clipped": dataclasses.replace(_ADAMW, clip_norm=0.5),
+    "accumulated": dataclasses.replace(SETTINGS, accumulate=2, weight_decay=1.1, l2_decay=0.8),
+    "accumulated, clipped adamw": dataclasses.replace(_ADAMW, accumulate=2, clip_norm=0.5),
+    "accumulated batch_renorm": dataclasses.replace(SETTINGS, accumulate=2, norm="batch_renorm"),
     "sync_batch": dataclasses.replace(SETTINGS, norm="sync_batch"),
 }
 

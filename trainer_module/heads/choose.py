@@ -3,10 +3,12 @@
 import tensorflow as tf
 
 from arcface_common.errors import ConfigError
+from arcface_common.setting import require
 from trainer_module.heads import Head
 from trainer_module.heads.full import FullCentres, HeadOptions
 from trainer_module.heads.margins import create_margin
 from trainer_module.heads.sampled import SampledCentres
+from trainer_module.loss_facts import LOSSES
 from trainer_module.settings import TrainSettings
 
 
@@ -14,7 +16,7 @@ def create_head(settings: TrainSettings, embedding_dim: int, classes: int) -> He
     """The head of a training, under the strategy of this place.
 
     Raises:
-      ConfigError: `train.sample_rate` with several replicas.
+      ConfigError: with several replicas, `train.sample_rate`, or `train.accumulate` with a loss that remembers.
     """
     options = HeadOptions(
         scale=settings.scale,
@@ -24,9 +26,11 @@ def create_head(settings: TrainSettings, embedding_dim: int, classes: int) -> He
         normalized=settings.loss != "softmax",
         seed=settings.seed,
     )
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1 and LOSSES[settings.loss].remembers:
+        require(settings, "accumulate", settings.accumulate == 1, f"1 with train.loss={settings.loss} and replicas")
     if settings.sample_rate == 1.0:
         return FullCentres(embedding_dim, classes, options)
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas > 1:
         raise ConfigError(f"train.sample_rate must be 1 with several replicas. Received: {replicas} replicas")
     return SampledCentres(embedding_dim, classes, settings.sample_rate, options)

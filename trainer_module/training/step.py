@@ -5,21 +5,27 @@ from typing import Any
 
 import tensorflow as tf
 
+from arcface_common.setting import require
 from trainer_module.data.images import to_input
 from trainer_module.data.input_pipeline import mirror
 from trainer_module.optimization.optimizers import decayed
 from trainer_module.optimization.schedules import margin_at
 from trainer_module.settings import TrainSettings
+from trainer_module.training.micro_batches import sum_over_parts
 from trainer_module.training.state import TrainState
 
-TrainStep = Callable[[Iterator[Any]], dict[str, tf.Tensor]]
+Sums = dict[str, tf.Tensor]  # float32 scalars, to be added up over micro-batches and replicas
+TrainStep = Callable[[Iterator[Any]], Sums]
 
 
 def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, settings: TrainSettings) -> TrainStep:
     """One optimizer step over all replicas, as a graph.
 
-    The loss is the sum over a replica's images divided by the GLOBAL batch, and the penalty is divided by the number of
-    replicas, since the optimizer sums gradients over replicas.
+    The loss is the sum over a micro-batch's images divided by the GLOBAL batch, and the penalty is divided by the
+    number of all micro-batches: gradients are summed over those of a replica, and by the optimizer over replicas.
+
+    Raises:
+      ConfigError: the batch isn't `train.accumulate` equal parts for each replica.
 
     Returns:
       A function of a distributed iterator that gives float32 scalars: `loss` (the head's, with the margin), `penalty`
@@ -28,11 +34,16 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
       applies, before clipping).
     """
     replicas = strategy.num_replicas_in_sync
+    parts = replicas * settings.accumulate  # of the global batch
+    whole = settings.batch_size % parts == 0
+    require(settings, "batch_size", whole, f"a multiple of {parts}, replicas x train.accumulate")
     pixel_format = settings.pixel_format()
     # AdamW decays by itself, decoupled from the gradient.
     kernels = decayed(state.backbone) if settings.optimizer == "sgd" else []
+    variables = state.trainable_variables()
 
-    def one_replica(pixels: tf.Tensor, class_index: tf.Tensor, mirrored: tf.Tensor) -> dict[str, tf.Tensor]:
+    def of_part(pixels: tf.Tensor, class_index: tf.Tensor, mirrored: tf.Tensor) -> tuple[list[tf.Tensor], Sums]:
+        """Gradients and sums of one micro-batch."""
         if settings.flip:
             pixels = mirror(pixels, mirrored)
         done = state.optimizer.iterations
@@ -42,22 +53,26 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
             losses, hits, centres = state.head.loss(embeddings, class_index, margin, done)
             loss = tf.reduce_sum(losses) / settings.batch_size
             squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []
-            penalty = state.l2_factor * (settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / replicas)
+            penalty = settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / parts
+            penalty *= state.l2_factor
             total = loss + penalty
-        variables = state.trainable_variables()
-        gradients = tape.gradient(total, variables)
-        summed = state.optimizer.aggregate_gradients(list(zip(gradients, variables, strict=True)))
-        state.optimizer.apply_gradients(summed, skip_gradients_aggregation=True)
-        return {
+        sums = {
             "loss": loss,
             "penalty": penalty,
             "accuracy": tf.reduce_sum(tf.cast(hits, tf.float32)) / settings.batch_size,
             "norm": tf.reduce_sum(tf.norm(embeddings, axis=1)) / settings.batch_size,
-            "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in summed]) / replicas,
         }
+        return tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO), sums
+
+    def one_replica(*batch: tf.Tensor) -> Sums:
+        zero = [tf.zeros(v.shape) for v in variables], dict.fromkeys(("loss", "penalty", "accuracy", "norm"), 0.0)
+        gradients, sums = sum_over_parts(of_part, batch, settings.accumulate, zero)
+        summed = state.optimizer.aggregate_gradients(list(zip(gradients, variables, strict=True)))
+        state.optimizer.apply_gradients(summed, skip_gradients_aggregation=True)
+        return {**sums, "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in summed]) / replicas}
 
     @tf.function
-    def step(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+    def step(iterator: Iterator[Any]) -> Sums:
         per_replica = strategy.run(one_replica, args=next(iterator))
         values = {name: strategy.reduce("sum", value, axis=None) for name, value in per_replica.items()}
         values["l2_factor"] = tf.identity(state.l2_factor)

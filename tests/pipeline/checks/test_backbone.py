@@ -133,6 +133,14 @@ def test_a_real_step_takes_what_the_estimate_says(backbone, batch):
     assert 0.6 < (most - imports) / expected < 1.4
 
 
+@pytest.mark.slow
+def test_eight_micro_batches_peak_as_one():
+    from benchmarks.training_memory import peak
+
+    (_, alone), (_, parts) = (peak("mobilefacenet", 16 * count, 1000, accumulate=count) for count in (1, 8))
+    assert parts < 1.25 * alone
+
+
 def test_a_function_of_python_is_no_backbone():
     with pytest.raises(DataError, match="train.backbone: expected a function of your own. Received: 'os:system'"):
         check_backbone(TrainSettings(backbone="os:system"), here=True)

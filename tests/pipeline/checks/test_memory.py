@@ -82,6 +82,16 @@ def test_r50_is_refused_on_24_gb_and_what_the_advice_says_fits(no_gpu):
     assert needed_bytes(dataclasses.replace(R50, batch_size=fits + 1), 85_742) > here.bytes
 
 
+def test_micro_batches_take_the_memory_of_one(no_gpu):
+    here = Available(24 * GB, "this machine")
+    check_memory(dataclasses.replace(R50, accumulate=8), 85_742, here)
+    with pytest.raises(DataError, match=r"train.batch_size=(\d+) fits") as refused:
+        check_memory(dataclasses.replace(R50, batch_size=4096, accumulate=8), 85_742, here)
+    fits = int(re.search(r"train.batch_size=(\d+) fits", str(refused.value))[1])
+    assert fits % 8 == 0
+    check_memory(dataclasses.replace(R50, batch_size=fits, accumulate=8), 85_742, here)
+
+
 def test_what_may_fit_is_warned_of(no_gpu, capsys):
     needed = needed_bytes(R50, 10_000)
     check_memory(R50, 10_000, Available(int(needed * 0.9), "a file"))

@@ -26,7 +26,7 @@ SETTINGS = TrainSettings(
 )
 
 
-def _curves(tmp_path, workers):
+def _curves(tmp_path, workers, accumulate):
     """Name -> values of steps 1 to STEPS."""
     import dataclasses
 
@@ -40,7 +40,7 @@ def _curves(tmp_path, workers):
     job = TrainingJob(
         train=Split([str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, LABELS)),
         run_dir=str(tmp_path / "run"),
-        settings=dataclasses.replace(SETTINGS, workers=workers),
+        settings=dataclasses.replace(SETTINGS, workers=workers, accumulate=accumulate),
     )
     if workers > 1:
         distribution.run_workers(job)
@@ -56,12 +56,13 @@ def _curves(tmp_path, workers):
 
 
 def test_curves(tmp_path):
-    one, two = (_curves(tmp_path / str(workers), workers) for workers in (1, 2))
-    for curves in (one, two):
+    one, two, parts = (_curves(tmp_path / f"{of}", *of) for of in ((1, 1), (2, 1), (2, 2)))
+    for curves in (one, two, parts):
         # Two steps of warm-up, then half a cosine over the other two: 0.1 (1 + cos(0)) / 2, 0.1 (1 + cos(pi / 2)) / 2.
         assert curves["learning_rate"] == pytest.approx([0.05, 0.1, 0.1, 0.05])
         assert curves["margin"] == pytest.approx([0.0, 0.25, 0.5, 0.5])
         assert min(curves.pop("images_per_second")) > 0
-    assert one.keys() == two.keys() > {"loss", "penalty", "accuracy", "norm", "gradient_norm"}
+    assert one.keys() == two.keys() == parts.keys() > {"loss", "penalty", "accuracy", "norm", "gradient_norm"}
     for name, values in one.items():
         assert_close(two[name], values, 1e-2)
+        assert_close(parts[name], values, 1e-2)

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from arcface_common.errors import ConfigError
 from tests.trainer_module import reference_step, tiny_network
 from tests.trainer_module.tiny_network import SCENARIOS, STEPS
+from trainer_module.settings import TrainSettings
+from trainer_module.training.state import create_state
+from trainer_module.training.step import make_train_step
 from trainer_module.workers import distribution
 
 # float32 against float64, as a share of the largest change of an array: 1e-4 seen with SGD. AdamW divides a gradient by
@@ -20,11 +24,14 @@ _RELATIVE = {"sgd": 2e-3, "adamw": 0.05}
 
 @pytest.fixture(scope="module")
 def expected():
-    """Scenario and number of replicas -> what numpy comes to; `sync_batch` normalises all images together."""
+    """Scenario and number of replicas -> what numpy comes to; `sync_batch` normalises all images together.
+
+    A micro-batch is normalised by itself. Batch renormalisation begins as batch normalisation.
+    """
 
     @functools.cache
     def of(name, replicas):
-        groups = 1 if name == "sync_batch" else replicas
+        groups = 1 if name == "sync_batch" else replicas * SCENARIOS[name].accumulate
         return reference_step.run_steps(SCENARIOS[name], tiny_network.initial_weights(), tiny_network.images(), groups)
 
     return of
@@ -47,9 +54,52 @@ def test_one_replica(name, expected):
     _check(found, expected(name, 1), SCENARIOS[name].optimizer)
 
 
-def test_central_storage(expected):
-    strategy = distribution.make_strategy(dataclasses.replace(SCENARIOS["sgd"], strategy="central"))
-    _check(tiny_network.run_steps(strategy, SCENARIOS["sgd"]), expected("sgd", 1), "sgd")
+@pytest.mark.parametrize("name", ["sgd", "accumulated"])
+def test_central_storage(name, expected):
+    strategy = distribution.make_strategy(dataclasses.replace(SCENARIOS[name], strategy="central"))
+    _check(tiny_network.run_steps(strategy, SCENARIOS[name]), expected(name, 1), "sgd")
+
+
+@pytest.mark.parametrize("loss", ["arcface", "magface"])
+def test_micro_batches_equal_one_batch_where_no_layer_sees_the_batch(loss):
+    settings = dataclasses.replace(tiny_network.SETTINGS, norm="group", loss=loss, ignored_from=0.4)
+    whole, *parts = (
+        tiny_network.run_steps(tf.distribute.get_strategy(), dataclasses.replace(settings, accumulate=count))
+        for count in (1, 2, 4, 8)
+    )
+    for found in parts:
+        for name, value in whole.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=name)
+
+
+@pytest.mark.slow
+def test_eight_micro_batches_of_16_equal_128_through_a_whole_network():
+    size = {"batch_size": 128, "steps": 10, "warmup_steps": 0}
+    settings = TrainSettings(backbone="iresnet_tiny", norm="group", **size)
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (128, 112, 112, 3), dtype=np.uint8)
+    batch = tf.data.Dataset.from_tensors((pixels, random.integers(0, 50, 128), random.random(128) < 0.5))
+
+    def weights(accumulate):
+        chosen = dataclasses.replace(settings, accumulate=accumulate)
+        state = create_state(chosen, 50)
+        before = [v.numpy() for v in state.trainable_variables()]
+        make_train_step(tf.distribute.get_strategy(), state, chosen)(iter(batch))
+        return [(v.name, v.numpy(), old) for v, old in zip(state.trainable_variables(), before, strict=True)]
+
+    for (name, whole, before), (_, parts, _) in zip(weights(1), weights(8), strict=True):
+        assert np.abs(whole - before).max() > 0, name
+        np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5 * np.abs(whole).max(), err_msg=name)
+
+
+def test_a_batch_that_replicas_cannot_part_is_refused():
+    settings = dataclasses.replace(tiny_network.SETTINGS, accumulate=4)
+
+    class FourReplicas:
+        num_replicas_in_sync = 4
+
+    with pytest.raises(ConfigError, match="batch_size must be a multiple of 16, replicas x train.accumulate"):
+        make_train_step(FourReplicas(), create_state(settings, tiny_network.CLASSES), settings)
 
 
 @pytest.fixture(scope="module")
