@@ -67,6 +67,12 @@ class TrainSettings:
         description="Micro-batches that a step takes one after the other, in the memory of one; their gradients are "
         "summed. Batch normalisation sees the micro-batch.",
     )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        default="float32",
+        description="What the network computes in; weights, embedding, head and loss are float32 always, and the "
+        "exported model. The loss is scaled with mixed_float16.",
+    )
+    jit: bool = Field(default=False, description="Compile the network and its gradient with XLA.")
     steps: Whole = Field(
         default=1000,
         ge=0,
@@ -234,7 +240,10 @@ class TrainSettings:
         else:
             refuse_unused(self, "strategy", f"with train.workers={self.workers}")
             refuse_unused(self, "sample_rate", f"with train.workers={self.workers}")
-        self._check_accumulate()
+        self._check_parts()
+        if self.precision == "mixed_float16":  # neither is in what scales the loss
+            require(self, "precision", self.strategy != "central", "another with train.strategy=central")
+            require(self, "precision", self.sample_rate == 1.0, "another with train.sample_rate below 1")
 
     def _check_schedule(self) -> None:
         for name, schedule in _OF_SCHEDULE.items():
@@ -246,18 +255,21 @@ class TrainSettings:
             between = f"train.warmup_steps={self.warmup_steps} and train.steps={self.steps}"
             require(self, "milestones", ascending, f"ascending steps between {between}, at least one")
 
-    def _check_accumulate(self) -> None:
+    def _check_parts(self) -> None:
         factors = {name: getattr(self, name) for name in ("workers", "accumulate")}
         named = " x ".join(f"train.{name}={count}" for name, count in factors.items() if count > 1)
         whole = self.batch_size % math.prod(factors.values()) == 0
         require(self, "batch_size", whole, f"a multiple of {named}")
         refused = {
-            "train.norm=sync_batch": self.norm == "sync_batch",  # TensorFlow can't reduce over replicas within a loop
+            # TensorFlow can't reduce over replicas within a loop, nor XLA.
+            "train.norm=sync_batch": self.norm == "sync_batch",
             f"train.loss={self.loss} and several workers": self.workers > 1 and LOSSES[self.loss].remembers,
-            "train.sample_rate below 1": self.sample_rate < 1.0,  # each micro-batch would draw classes of its own
+            # Each micro-batch would draw classes of its own; XLA wants their number to be the same always.
+            "train.sample_rate below 1": self.sample_rate < 1.0,
         }
         for why, refuses in refused.items():
             require(self, "accumulate", self.accumulate == 1 or not refuses, f"1 with {why}")
+            require(self, "jit", not (self.jit and refuses), f"false with {why}")
 
     def _check_loss(self) -> None:
         facts, given = LOSSES[self.loss], self.loss_options

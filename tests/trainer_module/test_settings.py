@@ -110,6 +110,18 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             r"train.batch_size must be a multiple of train.workers=16 x train.accumulate=8 \(",
         ),
         ({"accumulate": 2, "norm": "sync_batch"}, "train.accumulate must be 1 with train.norm=sync_batch"),
+        ({"precision": "float16"}, "train.precision must be float32 or mixed_bfloat16 or mixed_float16 "),
+        (
+            {"precision": "mixed_float16", "strategy": "central"},
+            "must be another with train.strategy=central",
+        ),
+        (
+            {"precision": "mixed_float16", "sample_rate": 0.1},
+            "must be another with train.sample_rate below 1",
+        ),
+        ({"jit": True, "norm": "sync_batch"}, "train.jit must be false with train.norm=sync_batch"),
+        ({"jit": True, "sample_rate": 0.1}, "train.jit must be false with train.sample_rate below 1"),
+        ({"jit": True, "loss": "curricularface", "workers": 2}, "train.jit must be false with .* and several workers"),
         ({"accumulate": 2, "sample_rate": 0.1}, "train.accumulate must be 1 with train.sample_rate below 1"),
         (
             {"accumulate": 2, "loss": "adaface", "workers": 2},

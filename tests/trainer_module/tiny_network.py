@@ -31,6 +31,8 @@ SETTINGS = TrainSettings(
 )
 # A step of AdamW is as long as the learning rate; the decay of a gamma would be half of that.
 _ADAMW = dataclasses.replace(SETTINGS, optimizer="adamw", weight_decay=0.5)
+# Gradients of float16 that 2^15 times themselves don't let overflow.
+_FLOAT16 = {"precision": "mixed_float16", "scale": 0.5}
 SCENARIOS = {
     "sgd": SETTINGS,
     "sgd, no mirroring": dataclasses.replace(SETTINGS, flip=False),
@@ -43,6 +45,11 @@ SCENARIOS = {
     "accumulated": dataclasses.replace(SETTINGS, accumulate=2, weight_decay=1.1, l2_decay=0.8),
     "accumulated, clipped adamw": dataclasses.replace(_ADAMW, accumulate=2, clip_norm=0.5),
     "accumulated batch_renorm": dataclasses.replace(SETTINGS, accumulate=2, norm="batch_renorm"),
+    "mixed_float16": dataclasses.replace(SETTINGS, **_FLOAT16, clip_norm=0.1, accumulate=2),
+    "mixed_bfloat16": dataclasses.replace(SETTINGS, precision="mixed_bfloat16"),
+    "mixed_float16, adamw": dataclasses.replace(_ADAMW, **_FLOAT16),
+    "jit": dataclasses.replace(SETTINGS, jit=True, clip_norm=0.5),
+    "jit, accumulated": dataclasses.replace(SETTINGS, jit=True, accumulate=2),
     "sync_batch": dataclasses.replace(SETTINGS, norm="sync_batch"),
 }
 
@@ -50,10 +57,10 @@ SCENARIOS = {
 def tiny_network(*, name, embedding_dim, dropout, norm):
     """float32 [N, 112, 112, 3] -> float32 [N, embedding_dim]."""
     image = tf_keras.Input((112, 112, 3))
-    x = tf_keras.layers.Flatten()(tf_keras.layers.AveragePooling2D(BLOCK)(image))
+    x = tf_keras.layers.Flatten()(tf_keras.layers.AveragePooling2D(BLOCK, dtype="float32")(image))
     x = tf_keras.layers.PReLU(name="prelu")(tf_keras.layers.Dense(embedding_dim, name="fc")(x))
     x = normalization.create(
-        norm, channels=embedding_dim, name="embedding", epsilon=EPSILON, momentum=0.9, vector=True
+        norm, channels=embedding_dim, name="embedding", epsilon=EPSILON, momentum=0.9, vector=True, dtype="float32"
     )(x)
     return tf_keras.Model(image, x, name=name)
 

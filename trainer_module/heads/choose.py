@@ -16,7 +16,8 @@ def create_head(settings: TrainSettings, embedding_dim: int, classes: int) -> He
     """The head of a training, under the strategy of this place.
 
     Raises:
-      ConfigError: with several replicas, `train.sample_rate`, or `train.accumulate` with a loss that remembers.
+      ConfigError: with several replicas: `train.sample_rate`, or a loss that remembers with `train.accumulate` or
+        `train.jit`.
     """
     options = HeadOptions(
         scale=settings.scale,
@@ -28,7 +29,9 @@ def create_head(settings: TrainSettings, embedding_dim: int, classes: int) -> He
     )
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas > 1 and LOSSES[settings.loss].remembers:
-        require(settings, "accumulate", settings.accumulate == 1, f"1 with train.loss={settings.loss} and replicas")
+        why = f"with train.loss={settings.loss} and several replicas"
+        require(settings, "accumulate", settings.accumulate == 1, f"1 {why}")
+        require(settings, "jit", not settings.jit, f"false {why}")
     if settings.sample_rate == 1.0:
         return FullCentres(embedding_dim, classes, options)
     if replicas > 1:

@@ -39,6 +39,8 @@ def create_optimizer(settings: TrainSettings, backbone: tf_keras.Model, head: He
         optimizer.exclude_from_weight_decay([v for v in backbone.trainable_variables if id(v) not in taken])
     else:
         optimizer = RowwiseSGD(rate, momentum=settings.momentum, global_clipnorm=clip_norm)
+    if settings.precision == "mixed_float16":
+        optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build([*backbone.trainable_variables, *head.trainable_variables])
     return optimizer
 

@@ -1,6 +1,8 @@
 """The state of a training: what its steps change, and what a checkpoint keeps."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -38,10 +40,22 @@ def number_of_classes(transform_graph: str) -> int:
     return tft.TFTransformOutput(transform_graph).vocabulary_size_by_name(features.IDENTITY_VOCABULARY)
 
 
+@contextlib.contextmanager
+def _policy(precision: str) -> Iterator[None]:
+    """What layers that are made meanwhile compute in."""
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy(precision)
+    try:
+        yield
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)
+
+
 def create_state(settings: TrainSettings, classes: int) -> TrainState:
     """The state that training starts from: seeded weights or those of `settings.init_from`, and empty slots."""
     tf_keras.utils.set_random_seed(settings.seed)
-    backbone = backbones.build(settings.backbone, **settings.build_options())
+    with _policy(settings.precision):
+        backbone = backbones.build(settings.backbone, **settings.build_options())
     if settings.init_from:
         checkpoints.read_backbone(backbone, settings.init_from)
     head = create_head(settings, backbone.output_shape[-1], classes)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from arcface_common.setting import require
 from trainer_module.data.images import to_input
 from trainer_module.data.input_pipeline import mirror
+from trainer_module.optimization.loss_scale import scale_of, scaled, summed
 from trainer_module.optimization.optimizers import decayed
 from trainer_module.optimization.schedules import margin_at
 from trainer_module.settings import TrainSettings
@@ -31,7 +32,7 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
       A function of a distributed iterator that gives float32 scalars: `loss` (the head's, with the margin), `penalty`
       (the L2 term), `l2_factor` (its factor, see `train.l2_decay`), `accuracy` (nearest class centre without margin),
       `norm` (mean length of the raw embeddings), `gradient_norm` (of the sum over replicas, which the optimizer
-      applies, before clipping).
+      applies, before clipping), `loss_scale` (see there; the loss and the gradient's norm are told without it).
     """
     replicas = strategy.num_replicas_in_sync
     parts = replicas * settings.accumulate  # of the global batch
@@ -49,13 +50,13 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
         done = state.optimizer.iterations
         margin = margin_at(done, settings.full_margin(), settings.margin_warmup_steps)
         with tf.GradientTape() as tape:
-            embeddings = state.backbone(to_input(pixels, pixel_format), training=True)
+            embeddings = tf.cast(state.backbone(to_input(pixels, pixel_format), training=True), tf.float32)
             losses, hits, centres = state.head.loss(embeddings, class_index, margin, done)
             loss = tf.reduce_sum(losses) / settings.batch_size
             squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []
             penalty = settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / parts
             penalty *= state.l2_factor
-            total = loss + penalty
+            total = scaled(state.optimizer, loss + penalty)
         sums = {
             "loss": loss,
             "penalty": penalty,
@@ -64,18 +65,22 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
         }
         return tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO), sums
 
+    if settings.jit:
+        of_part = tf.function(of_part, jit_compile=True)
+
     def one_replica(*batch: tf.Tensor) -> Sums:
         zero = [tf.zeros(v.shape) for v in variables], dict.fromkeys(("loss", "penalty", "accuracy", "norm"), 0.0)
         gradients, sums = sum_over_parts(of_part, batch, settings.accumulate, zero)
-        summed = state.optimizer.aggregate_gradients(list(zip(gradients, variables, strict=True)))
-        state.optimizer.apply_gradients(summed, skip_gradients_aggregation=True)
-        return {**sums, "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in summed]) / replicas}
+        pairs = summed(state.optimizer, gradients, variables)
+        state.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
+        return {**sums, "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in pairs]) / replicas}
 
     @tf.function
     def step(iterator: Iterator[Any]) -> Sums:
+        scale_before = tf.identity(scale_of(state.optimizer))
         per_replica = strategy.run(one_replica, args=next(iterator))
         values = {name: strategy.reduce("sum", value, axis=None) for name, value in per_replica.items()}
-        values["l2_factor"] = tf.identity(state.l2_factor)
+        values |= {"l2_factor": tf.identity(state.l2_factor), "loss_scale": scale_before}
         if settings.l2_decay < 1.0:
             too_large = values["penalty"] > values["loss"]
             state.l2_factor.assign(values["l2_factor"] * tf.where(too_large, settings.l2_decay, 1.0))

@@ -30,8 +30,9 @@ def check_finite(step: int, state: TrainState, metrics: Metrics) -> None:
     Raises:
       FloatingPointError: loss or gradient norm are infinite or NaN.
     """
-    loss, gradient_norm = (metrics.values[name] for name in ("loss", "gradient_norm"))
-    if math.isfinite(loss) and math.isfinite(gradient_norm):
+    loss, gradient_norm, scale = (metrics.values[name] for name in ("loss", "gradient_norm", "loss_scale"))
+    # A gradient that overflows is skipped while there is a scale to halve; at 1 nothing would end the skipping.
+    if math.isfinite(loss) and (math.isfinite(gradient_norm) or scale > 1.0):
         return
     raise FloatingPointError(
         "expected a finite loss and gradient; try a lower train.learning_rate, a longer train.warmup_steps or "
