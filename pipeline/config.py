@@ -27,7 +27,7 @@ from pipeline.sections import SECTIONS, EvaluationConfig
 from serving.published import how_to_import
 from trainer_module.settings import TrainSettings
 
-_WARM_UPS = {"warmup_steps", "margin_warmup_steps"}
+_SHARES = {"warmup_steps", "margin_warmup_steps", "milestones"}  # of a preset's steps
 # Of a run that is judged by the set that it draws, where nobody says otherwise.
 _OF_DRAWN = (f"{VERIFY_SPLIT}.accuracy >= 0.95", f"{VERIFY_SPLIT}.accuracy change >= 0")
 
@@ -167,9 +167,9 @@ def make_config(
         section, field = name.split(".")[:2]
         if section == "train" and field in initial and values[section][field] != initial[field]:
             raise ConfigError(f"expected no setting that {argument('init_from')} decides. Received: {name}")
-    for field in _WARM_UPS & usual.keys():  # a preset's are shares of its steps
+    for field in _SHARES & usual.keys():
         if f"train.{field}" not in dict(named) and is_number(values["train"]["steps"]):
-            values["train"][field] = round(usual[field] / usual["steps"] * values["train"]["steps"])
+            values["train"][field] = _share(usual[field], values["train"]["steps"] / usual["steps"])
     config = PipelineConfig(
         data=data,
         root=root,
@@ -189,6 +189,11 @@ def _judged_by_what_is_there(config: PipelineConfig) -> PipelineConfig:
     if not config.drawn or all(exists(os.path.join(config.data, f"{name}.bin")) for name in sets):
         return config
     return dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, conditions=_OF_DRAWN))
+
+
+def _share(steps: Any, of: float) -> Any:
+    """A number of steps, or a list of them, for a training that is so many times as long."""
+    return [_share(one, of) for one in steps] if isinstance(steps, list) else round(steps * of)
 
 
 def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple[str | None, list[tuple[str, str]]]:

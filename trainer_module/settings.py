@@ -296,6 +296,10 @@ class TrainSettings:
         """The loss's m after its warm-up."""
         return self.margin or LOSSES[self.loss].margin
 
+    def images_at_a_time(self) -> int:
+        """Images that a worker holds activations of: its share of a micro-batch."""
+        return self.batch_size // (self.workers * self.accumulate)
+
     def pixel_format(self) -> PixelFormat:
         """The colour order and value range that the network is trained with."""
         return PixelFormat(self.colour, self.pixel_mean, self.pixel_scale)

@@ -79,7 +79,7 @@ def needed_bytes(settings: TrainSettings, classes: int) -> int | None:
       settings: with several workers, all of them are on this host unless they join a cluster.
       classes: identities.
     """
-    step = step_bytes(settings, classes, settings.batch_size // (settings.workers * settings.accumulate))
+    step = step_bytes(settings, classes, settings.images_at_a_time())
     if step is None:
         return None
     processes = 1 if settings.join_cluster else settings.workers

@@ -243,6 +243,15 @@ def test_warm_ups_are_shares_of_the_steps_unless_they_are_set(tmp_path):
     assert warm_ups("train.steps=1000", preset="r50") == (10, 0)
 
 
+def test_milestones_of_a_preset_are_shares_of_the_steps():
+    def milestones(*overrides):
+        return make_config("data", "root", "r50_casia", overrides).train.milestones
+
+    assert milestones() == (20000, 28000)
+    assert milestones("train.steps=64000") == (40000, 56000)
+    assert milestones("train.steps=32", "train.milestones=[7]") == (7,)
+
+
 def test_what_starts_from_a_backbone_is_fine_tuned(tmp_path):
     run = _training_run(tmp_path / "run")
     by_flag = make_config("data", "root", None, (), run)

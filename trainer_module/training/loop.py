@@ -4,6 +4,7 @@ tf_keras layers with an own loop, since Keras 3's `fit` fails under MultiWorkerM
 """
 
 import contextlib
+import dataclasses
 import time
 
 import tensorflow as tf
@@ -108,7 +109,9 @@ def _hooks(
 
     hooks: list[Hook] = [Finite(settings.log_every), Tell(settings, curve, show)]
     if job.holdout:
-        holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job.holdout, settings)
+        # In the memory that a step has.
+        part = dataclasses.replace(settings, batch_size=settings.batch_size // settings.accumulate, accumulate=1)
+        holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job.holdout, part)
         hooks.append(JudgeHoldout(settings.holdout_every, holdout, curve, show, run_dir, is_chief=is_chief))
     hooks += [KeepResult(run_dir, is_chief=is_chief), SaveCurve(curve, run_dir)]
     return [hook for hook in hooks if hook.collective or is_chief]

@@ -17,7 +17,7 @@ def outlook(settings: TrainSettings, network: BackboneSummary, classes: int, ima
     data, epochs = f"{classes:,} identities", ""
     if images is not None:
         data, epochs = f"{images:,} images of {data}", f", {settings.steps * settings.batch_size / images:.1f} epochs"
-    size = step_bytes(settings, classes, settings.batch_size // settings.workers)
+    size = step_bytes(settings, classes, settings.images_at_a_time())
     memory = "" if size is None else f", about {size / 1e9:.1f} GB without a GPU"
     return (
         f"  training {settings.backbone}, {network.parameters / 1e6:.1f} M parameters, {network.macs / 1e6:,.0f} M "
