@@ -262,6 +262,13 @@ def test_an_image_without_an_embedding_is_named(faces, value):
         evaluate_folder(Broken(), str(faces))
 
 
+def _model_folder(path):
+    """A folder that looks like a SavedModel's."""
+    path.mkdir(exist_ok=True)
+    (path / "saved_model.pb").touch()
+    return path
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -273,7 +280,8 @@ def test_an_image_without_an_embedding_is_named(faces, value):
         ((".", "--data", "."), "No such command"),
     ],
 )
-def test_the_command_refuses_what_it_would_ignore(arguments, message):
+def test_the_command_refuses_what_it_would_ignore(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(_model_folder(tmp_path))
     result = CliRunner().invoke(main, ["evaluate", *arguments])
     assert result.exit_code == 2
     assert message in result.output
@@ -310,7 +318,7 @@ def test_by_the_command_line(tmp_path, faces):
 
 
 def test_nothing_is_written_over_what_is_read(faces, tmp_path, capfd):
-    (tmp_path / "model").mkdir()
+    _model_folder(tmp_path / "model")
     (tmp_path / "model" / "model.json").write_text("{}")
     command = ["evaluate", "folder", str(tmp_path / "model"), str(faces)]
     for more, message in (
@@ -325,8 +333,7 @@ def test_nothing_is_written_over_what_is_read(faces, tmp_path, capfd):
 @pytest.mark.parametrize("option", ["--report", "--output"])
 def test_nothing_is_written_among_the_faces(faces, tmp_path, option, capfd):
     ending = {"--report": "html", "--output": "json"}[option]
-    model = tmp_path / "model"
-    model.mkdir()
+    model = _model_folder(tmp_path / "model")
     result = CliRunner().invoke(main, ["evaluate", "folder", str(model), str(faces), option, f"{faces}/x.{ending}"])
     assert result.exit_code == 2
     assert f"{option}: expected a file outside of '{faces}', which is read" in result.output + capfd.readouterr().err
