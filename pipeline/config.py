@@ -76,7 +76,7 @@ class PipelineConfig:
             hard=self.evaluation.verify_hard,
             seed=self.ingest.seed,
             name=VERIFY_SPLIT,
-            pairs_option="evaluation.verify_pairs={}",
+            pairs_setting="evaluation.verify_pairs",
         )
 
     @property

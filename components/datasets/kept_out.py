@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, argument, setting_argument
 from components.datasets.identity_folders import identity_name
 from components.datasets.pair_drawing import UNIT, most_pairs
 from components.datasets.pair_list import check_set_name
@@ -33,7 +33,7 @@ class KeepOut:
       hard: share of the pairs of different people that are hard, 0..1, see `pair_drawing`.
       seed: another one keeps out other identities and draws other pairs.
       name: of the set.
-      pairs_option: how a person asks for {} pairs, for messages.
+      pairs_setting: by which a person asks for a number of pairs, for messages; "" for the argument `pairs`.
 
     Raises:
       DataError: a value outside of its range, or a name that is no plain file name.
@@ -44,7 +44,7 @@ class KeepOut:
     hard: float = DEFAULT_HARD
     seed: int = 1
     name: str = KEPT_OUT
-    pairs_option: str = "--pairs {}"
+    pairs_setting: str = ""
 
     def __post_init__(self) -> None:
         check_set_name(self.name)
@@ -101,12 +101,16 @@ class KeepOut:
         if not most or (exact and most < (self.pairs or UNIT)):
             separate = most_pairs(sizes, separate=True)
             alone = f"; {separate:,} with nobody in two folds, as without it" if 0 < separate < most else ""
-            enough = f"{most:,} pairs at most ({self.pairs_option.format(most)}{alone})"
+            setting = setting_argument(f"{self.pairs_setting}={most}")
+            asked = setting if self.pairs_setting else argument("pairs", str(most))
+            enough = f"{most:,} pairs at most ({asked}{alone})"
             fewer = enough if most else f"fewer than {UNIT} pairs"
+            more = argument("verify_identities")
+            needed = "" if all_sizes is None else self._what_it_takes(all_sizes)
             raise DataError(
                 f"{where}: expected {self.pairs or UNIT:,} pairs of the {len(sizes):,} identities that are kept out, "
                 f"half of either kind. Received: {sizes.sum():,} images of them, which make {fewer}; a larger "
-                f"--verify-identities keeps out more{'' if all_sizes is None else self._what_it_takes(all_sizes)}"
+                f"{more} keeps out more{needed}"
             )
         if self.pairs is not None:
             return min(self.pairs, most)

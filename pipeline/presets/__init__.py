@@ -46,9 +46,9 @@ def choose_preset(name: str | None, *, starts_from_a_backbone: bool, names_a_bac
     if not name:
         listed = ", ".join(known for known in PRESETS if known != FINETUNE)
         raise ConfigError(
-            f"expected {argument('preset')} of {listed} (`arcface-tfx presets` says what each is), train.backbone to "
-            f"train a network by settings of one's own, or {argument('init_from')} to train a network further. "
-            "Received: none of them"
+            f"expected {argument('preset')}, train.backbone to train a network by settings of one's own, or "
+            f"{argument('init_from')} to train a network further. Presets are {listed}: `arcface-tfx presets` says "
+            "what each is. Received: none of them"
         )
     if name not in PRESETS:
         raise ConfigError(

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 IDENTITIES, IMAGES, SHARE = 40, 4, 0.5
 LABELS = [i // IMAGES for i in range(IDENTITIES * IMAGES)]
-ASKED = KeepOut(SHARE, pairs=60, name="verify", pairs_option="evaluation.verify_pairs={}")
+ASKED = KeepOut(SHARE, pairs=60, name="verify", pairs_setting="evaluation.verify_pairs")
 
 
 def _examples(executor, component, out, inputs):
@@ -165,7 +165,7 @@ def test_more_pairs_than_the_images_make_are_an_error_that_names_the_setting(dat
         _draw(data, records, tmp_path / "out", dataclasses.replace(ASKED, pairs=6000))
     assert str(caught.value) == (
         f"{data}: expected 6,000 pairs of the 20 identities that are kept out, half of either kind. Received: 80 "
-        "images of them, which make 240 pairs at most (evaluation.verify_pairs=240); a larger --verify-identities "
+        "images of them, which make 240 pairs at most (evaluation.verify_pairs=240); a larger verify_identities "
         "keeps out more"
     )
     as_many = _draw(data, records, tmp_path / "all", dataclasses.replace(ASKED, pairs=None))

@@ -225,7 +225,9 @@ def test_every_setting_has_words_a_range_and_a_default_that_it_takes():
 
 
 def test_a_run_begins_with_a_preset_that_is_named():
-    with pytest.raises(ConfigError, match="expected preset, train.backbone .*, or init_from .* demo: A .* r50: Res"):
+    with pytest.raises(
+        ConfigError, match="expected preset, train.backbone .*, or init_from .* Presets are demo, .*, r50, .*: `"
+    ):
         make_config("data", "root", None)
     with pytest.raises(ConfigError, match="expected init_from, which names the network that finetune trains further"):
         make_config("data", "root", "finetune")

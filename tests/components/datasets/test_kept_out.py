@@ -183,7 +183,7 @@ def test_more_pairs_than_the_files_can_make_are_an_error_before_one_is_read(face
         convert(faces, tmp_path / "out", keep_out=KeepOut(0.5, pairs=6000))
     assert str(caught.value) == (
         f"{faces}: expected 6,000 pairs of the 30 identities that are kept out, half of either kind. Received: "
-        "120 images of them, which make 360 pairs at most (--pairs 360); a larger --verify-identities keeps out more: "
+        "120 images of them, which make 360 pairs at most (pairs=360); a larger verify_identities keeps out more: "
         "3,000 pairs of one person are needed, and all 60 identities have 360 (60 have two images or more)"
     )
     # What bad files cost is known after reading alone, and said.
@@ -193,7 +193,7 @@ def test_more_pairs_than_the_files_can_make_are_an_error_before_one_is_read(face
 
 
 def test_fewer_pairs_do_with_everybody_in_one_fold():
-    message = r"make 2,740 pairs at most \(--pairs 2740; 120 with nobody in two folds, as without it\); a larger"
+    message = r"make 2,740 pairs at most \(pairs=2740; 120 with nobody in two folds, as without it\); a larger"
     with pytest.raises(DataError, match=message):
         KeepOut(0.5, pairs=6000).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True)
     assert KeepOut(0.5).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True) == 120
@@ -233,7 +233,7 @@ def test_too_few_identities_or_images_are_said(faces, tmp_path):
         path.unlink()
     message = "expected 20 pairs of the 30 identities .* Received: 30 images of them, which make fewer than 20 pairs; a"
     needed = r"10 pairs of one person are needed, and all 60 identities have 0 \(0 have two images or more\)"
-    with pytest.raises(DataError, match=f"{message} larger --verify-identities keeps out more: {needed}"):
+    with pytest.raises(DataError, match=f"{message} larger verify_identities keeps out more: {needed}"):
         convert(faces, tmp_path / "out", keep_out=KeepOut(0.5))
     assert not (tmp_path / "out").exists()
 

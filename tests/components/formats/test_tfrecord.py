@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from arcface_common.digests import image_digest
-from components.formats.tfrecord import TFRecordWriter, example_parts, tfrecord_aside
+from arcface_common.errors import DataError
+from components.formats.tfrecord import TFRecordWriter, example_parts, read_records, tfrecord_aside
 from components.record_example_gen.encode import train_record
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=130)
@@ -77,3 +78,19 @@ def test_a_body_that_raises_leaves_nothing(tmp_path):
         writer.write([b"x"])
         raise ZeroDivisionError
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_tensorflow_writes_is_read_and_damage_is_said(tmp_path):
+    path = str(tmp_path / "a.tfrecord")
+    records = [b"", b"a" * 7, bytes(range(256)) * 300]
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)
+    assert list(read_records(path)) == records
+    with open(path, "rb") as file:
+        content = file.read()
+    for damaged in (content[:-1], content[:-4], content[:30], content[:40] + b"?" + content[41:], b"?" + content[1:]):
+        with open(path, "wb") as file:
+            file.write(damaged)
+        with pytest.raises(DataError, match=r"a\.tfrecord: expected whole TFRecords. Received: a damaged one"):
+            list(read_records(path))

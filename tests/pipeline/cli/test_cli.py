@@ -61,12 +61,14 @@ def test_flags_of_ingest_become_settings_before_those_by_hand():
         click.echo(json.dumps(overrides))
 
     flags = ["--on-bad-record", "quarantine", "--min-images-per-identity", "5", "--holdout", "0.1"]
+    flags += ["--verify-identities", "0.02"]
     result = CliRunner().invoke(command, ["--data", "faces", *flags, "--set", "ingest.holdout=0.2"])
     given = json.loads(result.output)
-    assert sorted(given[:3]) == [
+    assert sorted(given[:4]) == [
         "ingest.holdout=0.1",
         "ingest.min_images_per_identity=5",
         "ingest.on_bad_record=quarantine",
+        "ingest.verify_identities=0.02",
     ]
     config = make_config("data", "root", "demo", given)
     assert (config.ingest.on_bad_record, config.ingest.holdout) == ("quarantine", 0.2)
