@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arcface_common.artifacts import METADATA_FILE
 from arcface_common.errors import ConfigError, DataError, argument, is_number
@@ -15,7 +15,6 @@ from arcface_common.features import VERIFY_SPLIT
 from arcface_common.filesystem import exists, files_below
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.setting import refuse_unused
-from components.datasets.kept_out import KeepOut
 from components.record_example_gen.settings import IngestSettings
 from pipeline.beam import beam_args
 from pipeline.checks.places import check_places
@@ -26,6 +25,9 @@ from pipeline.presets import choose_preset, preset_file
 from pipeline.sections import SECTIONS, EvaluationConfig
 from serving.published import how_to_import
 from trainer_module.settings import TrainSettings
+
+if TYPE_CHECKING:  # numpy, 0.1 s
+    from components.datasets.kept_out import KeepOut
 
 _SHARES = {"warmup_steps", "margin_warmup_steps", "milestones"}  # of a preset's steps
 # Of a run that is judged by the set that it draws, where nobody says otherwise.
@@ -66,10 +68,12 @@ class PipelineConfig:
                 refuse_unused(self.evaluation, name, "with ingest.verify_identities=0")
 
     @property
-    def drawn(self) -> KeepOut | None:
+    def drawn(self) -> "KeepOut | None":
         """The set that is drawn of identities which are kept out of training, if it is asked for."""
         if not self.ingest.verify_identities:
             return None
+        from components.datasets.kept_out import KeepOut
+
         return KeepOut(
             self.ingest.verify_identities,
             pairs=self.evaluation.verify_pairs or None,

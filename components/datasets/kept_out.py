@@ -11,12 +11,10 @@ import numpy as np
 
 from arcface_common.errors import DataError, argument, setting_argument
 from components.datasets.identity_folders import identity_name
-from components.datasets.pair_drawing import UNIT, most_pairs
+from components.datasets.pair_drawing import most_pairs
+from components.datasets.pair_facts import DEFAULT_HARD, DEFAULT_PAIRS, MOST_PAIRS, UNIT
 from components.datasets.pair_list import check_set_name
 
-DEFAULT_PAIRS = 6000  # as many as LFW has
-DEFAULT_HARD = 0.25
-MOST_PAIRS = 200_000  # of two images of 2.7 KB they fill the 1 GiB that a set may have
 KEPT_OUT = "kept_out"
 
 _LEAST_IDENTITIES = 2

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-FOLDS = 10
-UNIT = 2 * FOLDS  # pairs come in multiples of it
+from components.datasets.pair_facts import FOLDS, UNIT
+
 LOOKS = 100
 LOOK = 128  # values of a thumbnail
 
