@@ -5,14 +5,14 @@ import os
 import click
 from click.shell_completion import CompletionItem
 
-from arcface_common.setting import described
-from pipeline.sections import SECTIONS
-
 DEFAULT_ROOT = os.path.join("build", "run")  # where `run` writes, and `runs` looks
 
 
 def settings_named(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Settings, as `--set` takes them up to the value."""
+    from arcface_common.setting import described  # pydantic, 0.1 s
+    from pipeline.sections import SECTIONS
+
     known = ((f"{setting.name}=", setting.about) for setting in described(SECTIONS))
     return [CompletionItem(name, help=about.partition(". ")[0]) for name, about in known if name.startswith(incomplete)]
 
