@@ -48,7 +48,7 @@ def _check_root(config: PipelineConfig) -> None:
       DataError: it doesn't; names the folder or file.
     """
     runs = os.path.join(config.root, RUNS)
-    for folder in (config.root, config.pipeline_root, config.work_dir, runs, config.serving_dir):
+    for folder in (config.root, config.pipeline_root, config.work_dir, config.training_dir, runs, config.serving_dir):
         check_writable(folder)
     for file in (config.metadata_path, os.path.join(config.root, LOCK_FILE)):
         try:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from arcface_common.errors import did_you_mean, is_number
-from arcface_common.features import MAX_IMAGE_PIXELS, PixelFormat
+from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
 from arcface_common.setting import Options, Text, Whole, Wholes, refuse_unused, require, section
 from trainer_module.loss_facts import LOSSES
 
@@ -175,7 +175,7 @@ class TrainSettings:
     pixel_scale: float = Field(default=128.0, gt=0, description="Divides the difference.")
     max_image_pixels: Whole = Field(
         default=MAX_IMAGE_PIXELS,
-        ge=1,
+        ge=IMAGE_SIZE**2,
         description="Width times height of an image that the exported model decodes at most. It refuses a larger "
         "one by its header, before memory is taken. 2^24 pixels are 50 MB.",
     )
@@ -230,7 +230,9 @@ class TrainSettings:
         self._check_loss()
         self._check_schedule()
         # Adam's moments would have to be updated by rows, too.
-        for name in ("momentum", "l2_decay", "sample_rate") if self.optimizer == "adamw" else ():
+        by_rows = self.sample_rate == 1.0 or self.optimizer == "sgd"
+        require(self, "sample_rate", by_rows, "1 unless train.optimizer=sgd")
+        for name in ("momentum", "l2_decay") if self.optimizer == "adamw" else ():
             refuse_unused(self, name, "with train.optimizer=adamw")
         if not self.weight_decay:
             refuse_unused(self, "l2_decay", "with train.weight_decay=0")

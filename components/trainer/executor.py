@@ -48,7 +48,20 @@ class TrainerExecutor(executor.GenericExecutor):
 
 
 def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> str:
-    """A name that goes by all that decides what training comes to, as TFX's cache key does."""
-    inputs = [artifact.id for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY) for artifact in input_dict[key]]
+    """A name that goes by all that decides what training comes to, as TFX's cache key does.
+
+    Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again.
+    """
+    inputs = [
+        (artifact.id, artifact.get_string_custom_property("content_digest"), _files(artifact.uri))
+        for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY)
+        for artifact in input_dict[key]
+    ]
     parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY, CUSTOM_CONFIG_KEY))]
     return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
+
+
+def _files(folder: str) -> list[tuple[str, int]]:
+    """Names and sizes of all files below a local folder, sorted: another order of records makes other sizes."""
+    paths = (os.path.join(path, name) for path, _, names in os.walk(folder) for name in names)
+    return sorted((os.path.relpath(path, folder), os.path.getsize(path)) for path in paths)

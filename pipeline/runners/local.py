@@ -44,10 +44,10 @@ def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
             begun = time.monotonic()
             try:
                 execution = launch(launcher)
-            except BaseException:
+            except BaseException as error:
                 seconds = time.monotonic() - begun
                 recording.node(node, "failed", seconds, [])
-                say(f"  {node:<20} {seconds:6.1f} s  failed")
+                say(f"  {node:<20} {seconds:6.1f} s  {'stopped' if isinstance(error, KeyboardInterrupt) else 'failed'}")
                 raise
             seconds = time.monotonic() - begun
             # Of a node that came from the cache, the launcher gives no place for its executor's output.

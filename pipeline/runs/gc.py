@@ -33,7 +33,7 @@ class Garbage:
     Attributes:
       artifacts: place below `pipeline/`, e.g. "Trainer/model/10" -> bytes that its removal frees.
       stores: folders of finished shards that ingests left which failed or were killed -> bytes.
-      trainings: folders of checkpoints of trainings that were stopped and not gone on with -> bytes.
+      trainings: folders of checkpoints of trainings that were stopped, without the last ones -> bytes.
       kept: runs whose artifacts stay, of those that ML Metadata knows.
     """
 
@@ -67,9 +67,15 @@ def find_garbage(config: PipelineConfig, runs: Iterable[Run], keep: int) -> Garb
     return Garbage(
         artifacts=_freed(config.pipeline_root, unneeded),
         stores=_freed(config.work_dir, unused_stores(config.work_dir)),
-        trainings=_freed(config.training_dir, folders_in(config.training_dir)),
+        trainings=_freed(config.training_dir, _old_trainings(config.training_dir, keep)),
         kept=len(kept),
     )
+
+
+def _old_trainings(folder: str, keep: int) -> list[str]:
+    """Names of all stopped trainings but those that were stopped last."""
+    names = folders_in(folder)
+    return sorted(names, key=lambda name: os.path.getmtime(os.path.join(folder, name)), reverse=True)[keep:]
 
 
 def remove(config: PipelineConfig, garbage: Garbage) -> dict[str, str]:

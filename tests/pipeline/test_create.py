@@ -87,7 +87,7 @@ def test_what_changes_no_result_is_in_no_key(setting):
         ("train.steps=7", {"Trainer"}),
         ("train.shuffle_buffer=7", {"Trainer"}),
         ("train.workers=2", {"Trainer"}),
-        ("train.max_image_pixels=9999", {"Exporter"}),
+        ("train.max_image_pixels=99999", {"Exporter"}),
         ("ingest.seed=2", {"RecordExampleGen"}),
         ("ingest.decode=true", {"RecordExampleGen"}),
         ("evaluation.conditions=[lfw.tar >= 0]", {"VerificationEvaluator"}),

@@ -75,7 +75,7 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"loss": "normface", "margin": 0.2}, "train.margin must be left at 0.0 with train.loss=normface"),
         (
             {"sample_rate": 0.1, "optimizer": "adamw"},
-            "sample_rate must be left at 1.0 with train.optimizer=adamw",
+            "train.sample_rate must be 1 unless train.optimizer=sgd",
         ),
         ({"sample_rate": 0.1, "workers": 2}, "train.sample_rate must be left at 1.0 with train.workers=2"),
         ({"sub_centres": 0}, "train.sub_centres must be at least 1 and at most 16 "),

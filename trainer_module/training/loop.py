@@ -46,8 +46,7 @@ def train(job: TrainingJob) -> None:
     strategy = distribution.make_strategy(settings)
     with strategy.scope():
         classes = number_of_classes(job.train.transform_graph)
-        state = create_state(settings, classes)
-        begun, curve = resumption.resume(state, job.work_dir)
+        state, begun, curve = resumption.resume(lambda: create_state(settings, classes), job.work_dir)
     batches = strategy.distribute_datasets_from_function(
         lambda context: training_batches(job.train, settings, context, first_step=begun)
     )
@@ -83,15 +82,18 @@ def train(job: TrainingJob) -> None:
             bar.update(settings.batch_size)
             due = [hook for hook in hooks if is_due(hook, done, settings.steps)]
             stop = stops() and done < settings.steps
-            if due or stop:
+            # What follows the last step may take minutes: who is stopped in it takes that step again.
+            ends = bool(job.work_dir) and done == settings.steps - 1
+            if due or stop or ends:
                 floats = {name: float(value) for name, value in values.items()}  # waits until the step is done
                 paused = time.monotonic()
                 metrics = Metrics(floats, done - begun, paused - since - hooks_seconds)
                 for hook in due:
                     hook(done, state, metrics)
                 hooks_seconds += time.monotonic() - paused
-            if stop:
+            if stop or ends:
                 keep.write(done, state, metrics)
+            if stop:
                 say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
                 break
 

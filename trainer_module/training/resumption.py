@@ -5,13 +5,16 @@ folder "<step>" with `checkpoint/` and `curve.csv`; the newest two stay, since t
 """
 
 import os
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
 from arcface_common.aside import folder_aside
 from arcface_common.console import say
+from arcface_common.filesystem import folders_in
 from trainer_module.literal_paths import literal_path
 from trainer_module.training import checkpoints
 from trainer_module.training.curve import CURVE_FILE, Curve, read_curve
@@ -49,16 +52,18 @@ def save(state: TrainState, curve: Curve, work_dir: str, step: int, *, is_chief:
         shutil.rmtree(_folder(work_dir, old))
 
 
-def resume(state: TrainState, work_dir: str) -> tuple[int, Curve]:
-    """Puts the newest checkpoint that is whole into the state.
+def resume(create: Callable[[], TrainState], work_dir: str) -> tuple[TrainState, int, Curve]:
+    """Makes the state that a training goes on with: that of the newest checkpoint that is whole and fits, or a new one.
 
     Args:
-      state: as training begins; changed where there is a checkpoint.
+      create: makes the state that a training begins with.
       work_dir: see the module; empty for none.
 
     Returns:
-      Optimizer steps that were done, 0 where there is no checkpoint, and the curve until then.
+      The state, the optimizer steps that were done, 0 where there is no checkpoint, and the curve until then.
     """
+    _remove_unfinished(work_dir)
+    state = create()
     for step in reversed(_steps(work_dir)):
         folder = _folder(work_dir, step)
         try:
@@ -66,12 +71,19 @@ def resume(state: TrainState, work_dir: str) -> tuple[int, Curve]:
                 _read_all(checkpoints.path_in(path))
                 with open(os.path.join(path, CURVE_FILE)) as file:
                     curve = Curve(read_curve(file.read()))
-                state.checkpoint().read(checkpoints.path_in(path)).assert_consumed()
         except (OSError, ValueError, IndexError, tf.errors.OpError) as error:
-            say(f"{folder}: expected a whole checkpoint; one before it is taken. Received: {type(error).__name__}")
+            reason = type(error).__name__
+            say(f"{folder}: expected a whole checkpoint; an earlier one is looked for. Received: {reason}")
             continue
-        return step, curve
-    return 0, Curve()
+        try:
+            with literal_path(folder) as path:
+                state.checkpoint().read(checkpoints.path_in(path)).assert_consumed()
+        except (AssertionError, ValueError) as error:
+            say(f"{folder}: expected a checkpoint of this training; an earlier one is looked for. Received: {error}")
+            state = create()  # some of the variables are another training's now
+            continue
+        return state, step, curve
+    return state, 0, Curve()
 
 
 def finish(work_dir: str, run_dir: str) -> None:
@@ -87,12 +99,18 @@ def _folder(work_dir: str, step: int) -> str:
 
 def _steps(work_dir: str) -> list[int]:
     """The steps of the checkpoints, ascending."""
-    names = os.listdir(work_dir) if os.path.isdir(work_dir) else []
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(int(name) for name in folders_in(work_dir) if re.fullmatch(r"[1-9]\d*", name))
+
+
+def _remove_unfinished(work_dir: str) -> None:
+    """Removes what kills left while checkpoints were written; nobody else trains here."""
+    for name in folders_in(work_dir):
+        if name.endswith(".partial"):
+            shutil.rmtree(os.path.join(work_dir, name), ignore_errors=True)
 
 
 def _read_all(prefix: str) -> None:
-    """Reads every variable of a checkpoint, whose checksums TensorFlow compares: a state is filled whole or not."""
+    """Reads every variable of a checkpoint, whose checksums TensorFlow compares."""
     reader = tf.train.load_checkpoint(prefix)
     for name in reader.get_variable_to_shape_map():
         reader.get_tensor(name)

@@ -74,11 +74,13 @@ def test_shards_that_cannot_be_removed_are_named(root, capfd):
     assert not (root.path / "pipeline" / "Trainer" / "model" / "1").exists()
 
 
-def test_a_stopped_training_goes(root):
-    stopped = root.path / "training" / "training-0123"
-    write(stopped / "300" / "checkpoint" / "model.index", "x" * 5000)
+def test_stopped_trainings_go_but_for_the_last(root):
+    """Which a person may want to go on with."""
+    for age, name in enumerate(("training-last", "training-old", "training-older")):
+        write(root.path / "training" / name / "300" / "checkpoint" / "model.index", "x" * 5000)
+        os.utime(root.path / "training" / name, (1e9 - age, 1e9 - age))
     told = CliRunner().invoke(main, ["gc", "--root", str(root.path), "--keep", "1"]).output
-    assert re.search(r"stopped training +[\d.]+ kB +training-0123", told)
-    assert stopped.exists()
+    assert re.findall(r"stopped training +[\d.]+ kB +(\S+)", told) == ["training-old", "training-older"]
+    assert len(os.listdir(root.path / "training")) == 3
     assert _gc(root).exit_code == 0
-    assert not stopped.exists()
+    assert os.listdir(root.path / "training") == ["training-last"]

@@ -81,7 +81,7 @@ def _with_work(job, tmp_path):
 
 
 def _kept(job):
-    return sorted(name for name in os.listdir(job.work_dir) if name != "tensorboard")
+    return sorted((name for name in os.listdir(job.work_dir) if name != "tensorboard"), key=len)
 
 
 @pytest.mark.parametrize(("killed_at", "kept", "goes_on_at"), [(3, [], 0), (5, ["3"], 3), (11, ["6", "9"], 9)])
@@ -118,6 +118,29 @@ def test_a_training_that_is_asked_to_stop_writes_a_checkpoint_first(job, whole, 
     _assert_same(_train(job, folder=tmp_path), whole)
 
 
+def test_a_signal_in_the_last_step_loses_no_more_than_that(job, whole, tmp_path):
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGTERM", STEPS, code=-signal.SIGTERM, folder=tmp_path)
+    assert _kept(job) == ["9", "11"]
+    shutil.rmtree(job.run_dir)
+    _assert_same(_train(job, folder=tmp_path), whole)
+
+
+def test_a_checkpoint_of_another_training_changes_nothing(job, whole, tmp_path):
+    """Nor do files and folders that are none, and what a kill left of one."""
+    other = dataclasses.replace(job.settings, embedding_dim=7)
+    other = dataclasses.replace(_with_work(job, tmp_path), settings=other)
+    _train(other, "SIGKILL", 5, code=-signal.SIGKILL, folder=tmp_path)
+    work = Path(other.work_dir)
+    (work / ".3.0123.partial").mkdir()
+    (work / "007").mkdir()
+    (work / "999").touch()
+    job = _with_work(job, tmp_path)
+    found = _train(job, folder=tmp_path)
+    assert f"{work / '3'}: expected a checkpoint of this training; an earlier one is looked for" in found["said"]
+    _assert_same(found, whole)
+
+
 def test_a_signal_that_is_ignored_stays_so(job, whole, tmp_path):
     """As a shell lets its background jobs ignore Ctrl-C."""
     job = _with_work(job, tmp_path)
@@ -141,7 +164,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(job, whole, tmp_path, 
     else:
         (newest / "curve.csv").unlink()
     found = _train(job, folder=tmp_path)
-    assert f"{newest}: expected a whole checkpoint; one before it is taken" in found["said"]
+    assert f"{newest}: expected a whole checkpoint; an earlier one is looked for" in found["said"]
     assert "goes on from step 3 of 12" in found["said"]
     _assert_same(found, whole)
 
@@ -152,7 +175,7 @@ def test_two_workers_go_on_together(job, tmp_path):
     os.makedirs(job.run_dir)
     distribution.run_workers(job)
     whole = _results(job.run_dir)
-    assert _kept(job) == ["6", "9"]
+    assert _kept(job) == ["9", "11"]
     shutil.rmtree(job.run_dir)
     os.makedirs(job.run_dir)
     distribution.run_workers(job)
@@ -160,4 +183,4 @@ def test_two_workers_go_on_together(job, tmp_path):
     for name, value in whole["weights"].items():
         size = np.abs(value).max()
         np.testing.assert_allclose(found["weights"][name], value, rtol=1e-4, atol=1e-5 * size, err_msg=name)
-    assert _kept(job) == ["6", "9"]
+    assert _kept(job) == ["9", "11"]
