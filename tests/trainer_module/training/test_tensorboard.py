@@ -62,7 +62,8 @@ def test_curves(tmp_path):
         assert curves["learning_rate"] == pytest.approx([0.05, 0.1, 0.1, 0.05])
         assert curves["margin"] == pytest.approx([0.0, 0.25, 0.5, 0.5])
         assert min(curves.pop("images_per_second")) > 0
-    assert one.keys() == two.keys() == parts.keys() > {"loss", "penalty", "accuracy", "norm", "gradient_norm"}
+    told = {"loss", "penalty", "l2_factor", "accuracy", "norm", "gradient_norm"}
+    assert one.keys() == two.keys() == parts.keys() > told
     for name, values in one.items():
         assert_close(two[name], values, 1e-2)
         assert_close(parts[name], values, 1e-2)

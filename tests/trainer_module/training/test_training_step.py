@@ -13,6 +13,7 @@ from arcface_common.errors import ConfigError
 from tests.trainer_module import reference_step, tiny_network
 from tests.trainer_module.tiny_network import SCENARIOS, STEPS
 from trainer_module import backbones
+from trainer_module.optimization.loss_scale import scale_of
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
 from trainer_module.training.state import create_state
@@ -113,6 +114,18 @@ def test_what_was_trained_in_mixed_precision_is_a_float32_network(precision, tmp
     for trained, read in zip(state.backbone.variables, exported.variables, strict=True):
         assert trained.dtype == read.dtype == tf.float32
         np.testing.assert_array_equal(trained.numpy(), read.numpy())
+
+
+def test_the_loss_scale_is_part_of_a_checkpoint(tmp_path):
+    settings = dataclasses.replace(tiny_network.SETTINGS, precision="mixed_float16", scale=1e6)
+    state, again = create_state(settings, tiny_network.CLASSES), create_state(settings, tiny_network.CLASSES)
+    examples = tuple(part[0] for part in tiny_network.images())
+    make_train_step(tf.distribute.get_strategy(), state, settings)(iter(tf.data.Dataset.from_tensors(examples)))
+    checkpoints.write(state.checkpoint(), str(tmp_path), is_chief=True)
+    assert scale_of(again.optimizer) == 2**15
+    again.checkpoint().read(checkpoints.path_in(str(tmp_path))).assert_consumed()
+    assert scale_of(again.optimizer) == 2**14
+    assert again.optimizer.iterations == 1
 
 
 def test_float16_skips_a_step_that_overflows_and_halves_the_scale():
