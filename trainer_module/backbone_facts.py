@@ -42,7 +42,7 @@ def step_bytes(settings: TrainSettings, classes: int, batch: int) -> int | None:
 
     Peaks of `benchmarks.training_memory` are met within 20 %: 6.4 times the backbone's weights and 8.4 times the class
     centres (weights, gradients, momentum, the copies that initialising and normalising make; AdamW has one more), what
-    each image takes, and logits [batch, classes] eight times over. Accumulated gradients are one more of each.
+    each image takes, and logits [batch, classes] eight times over. Accumulation takes four more of each.
 
     Args:
       settings: of the training.
@@ -52,7 +52,7 @@ def step_bytes(settings: TrainSettings, classes: int, batch: int) -> int | None:
     facts = BACKBONES.get(settings.backbone)
     if facts is None:
         return None
-    slots = (1 if settings.optimizer == "adamw" else 0) + (1 if settings.accumulate > 1 else 0)
+    slots = (1 if settings.optimizer == "adamw" else 0) + (4 if settings.accumulate > 1 else 0)
     centres = 4 * classes * settings.sub_centres * (settings.embedding_dim or facts.embedding_dim)
     weights = 4 * facts.parameters
     # Of sampled centres weights and momentum stay whole, and so does the copy that initialising makes.
