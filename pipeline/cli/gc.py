@@ -23,11 +23,12 @@ from pipeline.runs.lock import run_lock
 )
 @click.option("--yes", is_flag=True, help="Remove it; otherwise gc only says what it would remove.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed, which is what gc does without --yes.")
-def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
+@click.option("--wait", is_flag=True, help="Wait for a run in this root, instead of ending.")
+def gc(root: str, keep: int, yes: bool, dry_run: bool, wait: bool) -> None:
     """Say what the last runs of a root don't need, and with --yes remove it.
 
     What is served stays, and so do the latest blessed model with all that the next run compares with, each run's log
-    and settings, and what ML Metadata doesn't know.
+    and settings, and what ML Metadata doesn't know. So do the last trainings that were stopped.
     """
     if yes and dry_run:
         raise click.UsageError("give one of --yes and --dry-run")
@@ -36,7 +37,7 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool) -> None:
     config = PipelineConfig("", os.path.abspath(root))
     if not os.path.isfile(config.metadata_path):
         raise DataError(f"{config.metadata_path}: expected the root of runs. Received: no such file")
-    with run_lock(config.root):
+    with run_lock(config.root, wait):
         from pipeline.cli.runs_text import size
         from pipeline.runs.folder import all_runs
         from pipeline.runs.gc import find_garbage, remove
