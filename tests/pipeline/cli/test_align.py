@@ -105,6 +105,7 @@ def test_align_or_resize(tmp_path, monkeypatch, command):
     (tmp_path / "a.jpg").write_bytes(photo(1))
     for name in ("m", "f"):
         (tmp_path / name).mkdir()
+    (tmp_path / "m" / "saved_model.pb").touch()
     result = CliRunner().invoke(main, [*command, "--align", "--resize"])
     assert result.exit_code == 2
     assert "give one of --align and --resize" in result.output
