@@ -81,7 +81,8 @@ def _with_work(job, tmp_path):
 
 
 def _kept(job):
-    return sorted((name for name in os.listdir(job.work_dir) if name != "tensorboard"), key=len)
+    names = (name for name in os.listdir(job.work_dir) if name != "tensorboard")
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 @pytest.mark.parametrize(("killed_at", "kept", "goes_on_at"), [(3, [], 0), (5, ["3"], 3), (11, ["6", "9"], 9)])
