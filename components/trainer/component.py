@@ -3,7 +3,6 @@
 from typing import Any
 
 from tfx import types
-from tfx.components.trainer import component
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import trainer_pb2
 from tfx.types import standard_artifacts, standard_component_specs
@@ -14,8 +13,6 @@ from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 from arcface_common.source_digest import source_digest
 from components.trainer.executor import WORK_KEY, TrainerExecutor
 
-RUN_FN = "trainer_module.run_fn.run_fn"
-
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
     """The Trainer's spec without a model, which the Exporter makes, and with a folder that outlives a run."""
@@ -24,8 +21,8 @@ class TrainerSpec(standard_component_specs.TrainerSpec):
     OUTPUTS = {standard_component_specs.MODEL_RUN_KEY: ChannelParameter(type=standard_artifacts.ModelRun)}
 
 
-class Trainer(component.Trainer):
-    """TFX's Trainer that hands on a checkpoint: another signature exports anew, and never trains anew.
+class Trainer(base_component.BaseComponent):
+    """A Trainer that hands on a checkpoint: another signature exports anew, and never trains anew.
 
     Component `outputs` contains:
 
@@ -62,15 +59,14 @@ class Trainer(component.Trainer):
         # Without one, TFX still wants the name of a split that is there; `run_fn` evaluates nothing on it then.
         evaluated = HOLDOUT_SPLIT if holdout else TRAIN_SPLIT
         code = source_digest("components.trainer.executor", "trainer_module.workers.worker", backbone=backbone)
-        spec = TrainerSpec(
-            examples=examples,
-            transform_graph=transform_graph,
-            train_args=trainer_pb2.TrainArgs(splits=[TRAIN_SPLIT], num_steps=steps),
-            eval_args=trainer_pb2.EvalArgs(splits=[evaluated]),
-            run_fn=RUN_FN,
-            custom_config=json_utils.dumps({**custom_config, "code_version": code}),
-            work=work,
-            model_run=types.Channel(type=standard_artifacts.ModelRun),
+        super().__init__(
+            TrainerSpec(
+                examples=examples,
+                transform_graph=transform_graph,
+                train_args=trainer_pb2.TrainArgs(splits=[TRAIN_SPLIT], num_steps=steps),
+                eval_args=trainer_pb2.EvalArgs(splits=[evaluated]),
+                custom_config=json_utils.dumps({**custom_config, "code_version": code}),
+                work=work,
+                model_run=types.Channel(type=standard_artifacts.ModelRun),
+            )
         )
-        # Trainer's own initializer would build the stock spec, which insists on a model.
-        base_component.BaseComponent.__init__(self, spec=spec)

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from tfx import types
-from tfx.components.trainer import executor, fn_args_utils
+from tfx.components.trainer import fn_args_utils
+from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.types.standard_component_specs import (
     CUSTOM_CONFIG_KEY,
@@ -17,13 +18,14 @@ from tfx.types.standard_component_specs import (
     TRANSFORM_GRAPH_KEY,
 )
 
+from arcface_common import filesystem
 from trainer_module.run_fn import run_fn
 
 WORK_KEY = "work"
 
 
-class TrainerExecutor(executor.GenericExecutor):
-    """Runs `run_fn`; TFX's own insists on a SavedModel.
+class TrainerExecutor(base_executor.BaseExecutor):
+    """Runs `run_fn` with TFX's FnArgs; TFX's own executor insists on a SavedModel.
 
     In the folder `work` a training that was stopped finds where it was, if all is as it was.
     """
@@ -53,7 +55,7 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
     Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again.
     """
     inputs = [
-        (artifact.id, artifact.get_string_custom_property("content_digest"), _files(artifact.uri))
+        (artifact.id, artifact.get_string_custom_property("content_digest"), _sizes(artifact.uri))
         for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY)
         for artifact in input_dict[key]
     ]
@@ -61,7 +63,7 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
     return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
 
-def _files(folder: str) -> list[tuple[str, int]]:
-    """Names and sizes of all files below a local folder, sorted: another order of records makes other sizes."""
-    paths = (os.path.join(path, name) for path, _, names in os.walk(folder) for name in names)
-    return sorted((os.path.relpath(path, folder), os.path.getsize(path)) for path in paths)
+def _sizes(folder: str) -> list[tuple[str, int]]:
+    """Names and sizes of all files below a folder: another order of records makes other sizes."""
+    paths = filesystem.files_below(folder)
+    return [(os.path.relpath(path, folder), filesystem.size(path)) for path in paths]

@@ -6,6 +6,7 @@ tf_keras layers with an own loop, since Keras 3's `fit` fails under MultiWorkerM
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 import tqdm
@@ -29,6 +30,8 @@ from trainer_module.training.step import make_train_step
 from trainer_module.training.stopping import stop_asked
 from trainer_module.workers import distribution
 from trainer_module.workers.job import TrainingJob
+
+Call = Callable[[int, TrainState, Metrics], None]  # of a hook
 
 
 def train(job: TrainingJob) -> None:
@@ -80,19 +83,19 @@ def train(job: TrainingJob) -> None:
             if done == begun + 1:
                 distribution.mark_started()
             bar.update(settings.batch_size)
-            due = [hook for hook in hooks if is_due(hook, done, settings.steps)]
+            due: list[Call] = [hook for hook in hooks if is_due(hook, done, settings.steps)]
             stop = stops() and done < settings.steps
             # What follows the last step may take minutes: who is stopped in it takes that step again.
             ends = bool(job.work_dir) and done == settings.steps - 1
-            if due or stop or ends:
+            if stop or ends:
+                due = [*(hook for hook in due if hook is not keep), keep.write]  # once, whether it is time or not
+            if due:
                 floats = {name: float(value) for name, value in values.items()}  # waits until the step is done
                 paused = time.monotonic()
                 metrics = Metrics(floats, done - begun, paused - since - hooks_seconds)
-                for hook in due:
-                    hook(done, state, metrics)
+                for call in due:
+                    call(done, state, metrics)
                 hooks_seconds += time.monotonic() - paused
-            if stop or ends:
-                keep.write(done, state, metrics)
             if stop:
                 say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
                 break

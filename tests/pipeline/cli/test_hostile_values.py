@@ -136,6 +136,16 @@ EVALUATED = {
     "--layout": ["", "nwhc"],
     "--colour": ["", "grey"],
 }
+# Of `run` and `compile`.
+OF_A_PIPELINE = {
+    "--config": NO_FILE_TO_READ,
+    "--holdout": [*NO_NUMBER, "0.51"],
+    "--verify-identities": [*NO_NUMBER, "0.51"],
+    "--min-images-per-identity": [*NO_INTEGER, "0"],
+    "--on-bad-record": ["", "explode"],
+    "--beam-runner": ["", "nowhere", "flink"],
+    "--beam-arg": NO_BEAM_ARG,
+}
 HOSTILE: dict[str, dict[str | int, list[str]]] = {
     "synth": {
         0: NO_FOLDER_TO_WRITE,
@@ -196,13 +206,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--init-from": ["badinit", "folder", *NO_FOLDER_TO_READ],
         "--preset": ["", "r5O"],
         "--set": NO_SETTING,
-        "--config": NO_FILE_TO_READ,
-        "--holdout": [*NO_NUMBER, "0.51"],
-        "--verify-identities": [*NO_NUMBER, "0.51"],
-        "--min-images-per-identity": [*NO_INTEGER, "0"],
-        "--on-bad-record": ["", "explode"],
-        "--beam-runner": ["", "nowhere", "flink"],
-        "--beam-arg": NO_BEAM_ARG,
+        **OF_A_PIPELINE,
     },
     "compile": {
         "--output": [*NO_FILE_TO_WRITE, "face.jpg", "pipeline"],
@@ -212,13 +216,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--set": [
             text for text in NO_SETTING if "no.such" not in text and "batch_size" not in text and "lwf" not in text
         ],
-        "--config": NO_FILE_TO_READ,
-        "--holdout": [*NO_NUMBER, "0.51"],
-        "--verify-identities": [*NO_NUMBER, "0.51"],
-        "--min-images-per-identity": [*NO_INTEGER, "0"],
-        "--on-bad-record": ["", "explode"],
-        "--beam-runner": ["", "nowhere", "flink"],
-        "--beam-arg": NO_BEAM_ARG,
+        **OF_A_PIPELINE,
     },
     "embed": {
         0: NO_FOLDER_TO_READ,
