@@ -21,7 +21,7 @@ def _epoch(counts, seed, epoch, window):
 
 
 @settings(max_examples=30, deadline=None)
-@given(COUNTS, epoch=st.integers(0, 3), seed=st.integers(0, 2**40), window=st.integers(1, 10))
+@given(counts=COUNTS, epoch=st.integers(0, 3), seed=st.integers(0, 2**40), window=st.integers(1, 10))
 def test_an_epoch_is_a_permutation(counts, epoch, seed, window):
     every = [(shard, record) for shard, count in enumerate(counts) for record in range(count)]
     found = _epoch(counts, seed, epoch, window)
@@ -30,7 +30,7 @@ def test_an_epoch_is_a_permutation(counts, epoch, seed, window):
 
 
 @settings(max_examples=50, deadline=None)
-@given(COUNTS, record=st.integers(0, 200), seed=st.integers(0, 99))
+@given(counts=COUNTS, record=st.integers(0, 200), seed=st.integers(0, 99))
 def test_a_place_is_where_counting_ends(counts, record, seed):
     place = order.place_of(record, counts, seed)
     shards = [int(i) for i in order.shard_order(len(counts), seed, place.epoch).numpy()]
