@@ -1,6 +1,5 @@
 """The VerificationEvaluator on a real exported model: the protocol's figures on in-process embeddings come out."""
 
-import csv
 import dataclasses
 import json
 import stat
@@ -10,90 +9,35 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import io_utils
 
 from arcface_common.artifacts import VERIFICATION_FILE
-from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
-from arcface_common.features import PixelFormat
-from arcface_common.model_metadata import ModelMetadata
+from arcface_common.digests import image_digests
 from components.formats import verification_bin
-from components.pair_example_gen.component import PairExampleGen
-from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom import executor
-from evaluator_custom.executor import VerificationEvaluatorExecutor
-from evaluator_custom.protocol import insightface, slices
+from evaluator_custom.protocol import slices
 from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
 from evaluator_custom.protocol.comparison import compare
-from evaluator_custom.protocol.conditions import FIGURES, parse_all
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.tfma_bridge import metrics
+from evaluator_custom.protocol.conditions import FIGURES
 from pipeline.create import schema_text
 from pipeline.runs.tables import verdict_lines
-from serving import export, signatures
-from tests.helpers import jpeg
-from trainer_module import backbones
+from tests.evaluator_custom.verdicts import (
+    IS_SAME,
+    PAIRS,
+    SETS,
+    artifact_at,
+    assert_figures,
+    evaluate,
+    expected_pairs,
+    export_model,
+    images,
+    pair_examples,
+    training_examples,
+    write_attributes,
+)
 
 pytestmark = pytest.mark.slow
-PAIRS = 80
-SETS = ("lfw", "cfp_fp")
-BEAM = ["--runner=FnApiRunner"]
-# What is said about a pair has little to do with what it shows, so that a model makes mistakes of both kinds.
-IS_SAME = np.arange(PAIRS) * 7 % 5 < 2
-# Pairs of lfw are within a, within b, and every fourth one across.
-GROUPS = ["a" if i // 2 % 2 == 0 or i % 8 == 6 else "b" for i in range(2 * PAIRS)]
-
-
-def _artifact(kind, uri, number=1):
-    artifact = kind()
-    artifact.uri = str(uri)
-    artifact.id = number
-    return artifact
-
-
-def _images():
-    images = []
-    for i in range(PAIRS):
-        images += [jpeg(1000 + i), jpeg(1000 + i if i % 10 == 0 else 5000 + i)]
-    return images
-
-
-def _write_attributes(path):
-    with open(path, "w", newline="") as f:
-        writer = csv.writer(f)
-        writer.writerow(["image", "group", "identity"])
-        writer.writerows([i, GROUPS[i], i if i < 6 else f"name {i}"] for i in range(2 * PAIRS))
-
-
-def _training_examples(folder):
-    """What RecordExampleGen leaves: three images of the sets and 50 others, and the identities 4 and 99."""
-    folder.mkdir()
-    known = [*_images()[:3], *(jpeg(i) for i in range(50))]
-    np.save(folder / IMAGE_DIGESTS_FILE, np.unique(image_digests(known)))
-    np.save(folder / IDENTITIES_FILE, np.array([4, 99]))
-    return _artifact(standard_artifacts.Examples, folder)
-
-
-def _export(uri, seed):
-    tf.keras.utils.set_random_seed(seed)
-    backbone = backbones.build("iresnet_tiny", embedding_dim=16)
-    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"steps": 7})
-    export.export_saved_model(backbone, f"{uri}/Format-Serving", metadata)
-    return backbone
-
-
-def _pair_examples(folder, sets):
-    examples = _artifact(standard_artifacts.Examples, folder / "examples")
-    data = str(folder / "data")
-    properties = {
-        "input_base": data,
-        "input_config": PairExampleGen(data, sets).exec_properties["input_config"],
-        "options": json.dumps({"sets": sets}),
-    }
-    context = BaseBeamExecutor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"))
-    PairExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
-    return examples
 
 
 @pytest.fixture(scope="module")
@@ -102,63 +46,19 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluator")
     (folder / "data").mkdir()
     for name in SETS:
-        verification_bin.write(folder / "data" / f"{name}.bin", _images(), IS_SAME)
-    _write_attributes(folder / "data" / "lfw.csv")
-    examples = _pair_examples(folder, SETS)
+        verification_bin.write(folder / "data" / f"{name}.bin", images(), IS_SAME)
+    write_attributes(folder / "data" / "lfw.csv")
+    examples = pair_examples(folder, SETS)
     io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
-    models = [_artifact(standard_artifacts.Model, folder / f"model{i}", 10 + i) for i in range(2)]
-    backbones_ = [_export(model.uri, seed) for seed, model in enumerate(models)]
+    models = [artifact_at(standard_artifacts.Model, folder / f"model{i}", 10 + i) for i in range(2)]
+    backbones_ = [export_model(model.uri, seed) for seed, model in enumerate(models)]
     inputs = {
         "examples": [examples],
         "model": models[:1],
-        "schema": [_artifact(standard_artifacts.Schema, folder / "schema")],
-        "training_examples": [_training_examples(folder / "training")],
+        "schema": [artifact_at(standard_artifacts.Schema, folder / "schema")],
+        "training_examples": [training_examples(folder / "training")],
     }
-    return inputs, models, [_expected(backbone) for backbone in backbones_]
-
-
-def _expected(backbone):
-    """The pairs as an in-process model sees them."""
-    model = signatures.EmbeddingModel(backbone, PixelFormat())
-    answer = model.verify(tf.constant(_images()))
-    distances, norms = insightface.pair_distances(answer["raw"], answer["raw_mirrored"])
-    groups = [" / ".join(sorted(set(GROUPS[2 * i : 2 * i + 2]))) for i in range(PAIRS)]
-    return ScoredPairs(distances, IS_SAME, norms, {"group": groups})
-
-
-def _evaluate(inputs, out, *conditions, baseline=None, latest=None, sets=SETS, beam=BEAM, folds="contiguous"):
-    if baseline:
-        inputs = {**inputs, "baseline_model": [baseline]}
-    if latest:
-        inputs = {**inputs, "latest_blessing": [_artifact(standard_artifacts.ModelBlessing, latest)]}
-    evaluation = _artifact(standard_artifacts.ModelEvaluation, out / "evaluation")
-    blessing = _artifact(standard_artifacts.ModelBlessing, out / "blessing")
-    context = BaseBeamExecutor.Context(beam_pipeline_args=beam, tmp_dir=str(out / "tmp"))
-    VerificationEvaluatorExecutor(context).Do(
-        inputs,
-        {"evaluation": [evaluation], "blessing": [blessing]},
-        {
-            "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(parse_all(conditions), folds)),
-            "example_splits": json.dumps(sets),
-            "module_path": "evaluator_custom.tfma_bridge.embed_pairs",
-            "fairness_indicator_thresholds": "null",
-            "conditions": json.dumps(conditions),
-            "folds": folds,
-            "code_version": "c0de",
-        },
-    )
-    verdict = json.loads((out / "evaluation" / VERIFICATION_FILE).read_text())
-    assert (out / "blessing" / "BLESSED").exists() == verdict["blessed"]
-    assert (out / "blessing" / "NOT_BLESSED").exists() == (not verdict["blessed"])
-    assert blessing.get_int_custom_property("blessed") == verdict["blessed"]
-    assert verdict["blessed"] == all(condition["holds"] for condition in verdict["conditions"])
-    return evaluation, verdict, blessing
-
-
-def _assert_figures(found, expected):
-    for figure in FIGURES:
-        value = expected.figure(figure)
-        assert found[figure] == (None if value is None else pytest.approx(value, rel=1e-4)), figure
+    return inputs, models, [expected_pairs(backbone) for backbone in backbones_]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +67,7 @@ def first(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("first")
     leaks = ("lfw.leaks <= 0.05", "cfp_fp.leaks <= 0.05")
     conditions = ("lfw.accuracy >= 0.5", "lfw.far gap group <= 1", "cfp_fp.accuracy change >= 1", *leaks)
-    return (*_evaluate(world[0], out, *conditions)[:2], out)
+    return (*evaluate(world[0], out, *conditions)[:2], out)
 
 
 def test_figures_blessing_and_tfmas_reader(world, first):
@@ -176,7 +76,7 @@ def test_figures_blessing_and_tfmas_reader(world, first):
     assert list(verdict["sets"]) == list(SETS)  # in the configured order, whatever TFMA's
     for name in SETS:
         assert list(verdict["sets"][name]) == list(FIGURES)
-        _assert_figures(verdict["sets"][name], expected)
+        assert_figures(verdict["sets"][name], expected)
         assert verdict["undefined"][name]["tar"] == expected.result.undefined["tar"]
     assert verdict["blessed"]
     assert verdict["baseline"] is None
@@ -214,7 +114,7 @@ def test_slices_stand_at_the_threshold_of_the_whole(world, first):
 
 def test_images_and_people_of_the_training_set_are_reported(first):
     _, verdict, _ = first
-    distinct = len(set(_images()))
+    distinct = len(set(images()))
     # Images 0 and 1 are the same one, image 2 is the first of pair 1, and pair 2 is of identities 4 and 5.
     leak = {"images": distinct, "shared_images": 2, "pairs": PAIRS, "shared_pairs": 2}
     assert verdict["leaks"]["lfw"] == {**leak, "identities": 2 * PAIRS, "shared_identities": 1}
@@ -228,7 +128,7 @@ def test_images_and_people_of_the_training_set_are_reported(first):
 
 def test_a_set_that_is_trained_on_blocks_by_its_condition(world, tmp_path):
     """TFMA, which is told nothing of leaks, would bless the model."""
-    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", "lfw.leaks <= 0.01")
+    _, verdict, _ = evaluate(world[0], tmp_path, "lfw.accuracy >= 0", "lfw.leaks <= 0.01")
     assert [condition["holds"] for condition in verdict["conditions"]] == [True, False]
     assert verdict_lines(verdict)[-2].startswith("  FAILS  lfw.leaks <= 0.01: 0.01")
 
@@ -244,7 +144,7 @@ def test_the_report_is_beside_the_evaluation_with_worst_pairs_and_lineage(first)
 
 
 def test_the_report_of_a_run_elsewhere_is_copied_there_with_its_plots(world):
-    pairs = dataclasses.replace(world[2][0], name="lfw", images=_images())
+    pairs = dataclasses.replace(world[2][0], name="lfw", images=images())
     executor._write_report("ram://evaluation", [pairs], {"model": "m"})
     found = [f"{place}/{name}" for place, _, names in tf.io.gfile.walk("ram://evaluation") for name in names]
     assert [path.replace("//", "/") for path in sorted(found)] == [
@@ -254,7 +154,7 @@ def test_the_report_of_a_run_elsewhere_is_copied_there_with_its_plots(world):
 
 
 def test_a_condition_that_fails_blocks(world, tmp_path):
-    _, verdict, _ = _evaluate(world[0], tmp_path, "cfp_fp.accuracy >= 0.5", "lfw.pairs <= 79")
+    _, verdict, _ = evaluate(world[0], tmp_path, "cfp_fp.accuracy >= 0.5", "lfw.pairs <= 79")
     assert [condition["holds"] for condition in verdict["conditions"]] == [True, False]
     assert not verdict["blessed"]
     assert verdict_lines(verdict)[-2] == "  FAILS  lfw.pairs <= 79: 80.0000"
@@ -262,13 +162,13 @@ def test_a_condition_that_fails_blocks(world, tmp_path):
 
 @pytest.mark.parametrize("condition", ["agedb_30.accuracy >= 0", "agedb_30.accuracy change >= -1"])
 def test_a_set_without_data_blocks_even_a_first_model(world, tmp_path, condition):
-    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", condition)
+    _, verdict, _ = evaluate(world[0], tmp_path, "lfw.accuracy >= 0", condition)
     assert not verdict["blessed"]
     assert f"  FAILS  {condition}: no data of the set agedb_30" in verdict_lines(verdict)
 
 
 def test_a_gap_that_is_not_known_blocks(world, tmp_path):
-    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy gap age <= 1", "cfp_fp.tar gap group <= 1")
+    _, verdict, _ = evaluate(world[0], tmp_path, "lfw.accuracy gap age <= 1", "cfp_fp.tar gap group <= 1")
     assert [condition["value"] for condition in verdict["conditions"]] == [None, None]
     assert not verdict["blessed"]
 
@@ -278,8 +178,8 @@ def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path)
     expected = compare(candidate, other)
     conditions = ("lfw.accuracy change >= 0", "lfw.accuracy change >= 0.5", "lfw.leaks <= 1")
     inputs = {name: artifacts for name, artifacts in inputs.items() if name != "training_examples"}
-    _, verdict, _ = _evaluate(inputs, tmp_path, *conditions, baseline=models[1])
-    _assert_figures(verdict["baseline"]["lfw"], other)
+    _, verdict, _ = evaluate(inputs, tmp_path, *conditions, baseline=models[1])
+    assert_figures(verdict["baseline"]["lfw"], other)
     *changes, leak = verdict["conditions"]
     assert (leak["holds"], leak["reason"]) == (False, "it isn't known what the training set holds")
     for condition in changes:
@@ -296,27 +196,27 @@ def test_pairs_are_read_one_by_one_as_the_file_has_them(world):
     from evaluator_custom.tfma_bridge.pair_examples import read_pair_examples
 
     pairs = read_pair_examples(f"{world[0]['examples'][0].uri}/Split-lfw", "lfw")
-    assert list(pairs.images) == _images()
-    assert pairs.images[-1] == _images()[-1]
-    assert pairs.images[3:5] == _images()[3:5]
+    assert list(pairs.images) == images()
+    assert pairs.images[-1] == images()[-1]
+    assert pairs.images[3:5] == images()[3:5]
     with pytest.raises(IndexError):
         pairs.images[2 * PAIRS]
-    np.testing.assert_array_equal(pairs.digests.ravel(), image_digests(_images()))
+    np.testing.assert_array_equal(pairs.digests.ravel(), image_digests(images()))
 
 
 def test_two_processes_come_to_the_same_verdict(world, first, tmp_path):
     several = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     conditions = [condition["text"] for condition in first[1]["conditions"]]
-    _, verdict, _ = _evaluate(world[0], tmp_path, *conditions, beam=several)
+    _, verdict, _ = evaluate(world[0], tmp_path, *conditions, beam=several)
     assert verdict["conditions"] == first[1]["conditions"]
     assert verdict["slices"] == first[1]["slices"]
 
 
 def test_a_set_that_is_too_small_for_the_protocol_blocks_and_breaks_nothing(world, tmp_path):
     (tmp_path / "data").mkdir()
-    verification_bin.write(tmp_path / "data" / "tiny.bin", _images()[:18], IS_SAME[:9])
-    inputs = {**world[0], "examples": [_pair_examples(tmp_path, ["tiny"])]}
-    _, verdict, _ = _evaluate(inputs, tmp_path / "out", "tiny.accuracy >= 0", "tiny.pairs >= 1", sets=["tiny"])
+    verification_bin.write(tmp_path / "data" / "tiny.bin", images()[:18], IS_SAME[:9])
+    inputs = {**world[0], "examples": [pair_examples(tmp_path, ["tiny"])]}
+    _, verdict, _ = evaluate(inputs, tmp_path / "out", "tiny.accuracy >= 0", "tiny.pairs >= 1", sets=["tiny"])
     assert [condition["value"] for condition in verdict["conditions"]] == [None, 9.0]
     assert not verdict["blessed"]
     few = "too few for the protocol: needs 10 pairs; there are 9"
@@ -328,10 +228,10 @@ def test_a_set_that_is_too_small_for_the_protocol_blocks_and_breaks_nothing(worl
 
 def test_pairs_of_one_kind_bless_nothing(world, tmp_path):
     (tmp_path / "data").mkdir()
-    verification_bin.write(tmp_path / "data" / "one.bin", _images(), np.ones(PAIRS, bool))
-    inputs = {**world[0], "examples": [_pair_examples(tmp_path, ["one"])]}
+    verification_bin.write(tmp_path / "data" / "one.bin", images(), np.ones(PAIRS, bool))
+    inputs = {**world[0], "examples": [pair_examples(tmp_path, ["one"])]}
     conditions = ("one.accuracy >= 0", "one.accuracy change >= -1", "one.tar >= 0", "one.pairs >= 1")
-    _, verdict, _ = _evaluate(inputs, tmp_path / "out", *conditions, sets=["one"])
+    _, verdict, _ = evaluate(inputs, tmp_path / "out", *conditions, sets=["one"])
     assert [condition["holds"] for condition in verdict["conditions"]] == [False, False, False, True]
     missing = "the set has no pairs of different people"
     assert [condition["reason"] for condition in verdict["conditions"]] == [missing] * 3 + [None]
@@ -340,7 +240,7 @@ def test_pairs_of_one_kind_bless_nothing(world, tmp_path):
 
 
 def test_folds_of_another_cut_are_used_and_said(world, tmp_path):
-    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0", folds="stratified")
+    _, verdict, _ = evaluate(world[0], tmp_path, "lfw.accuracy >= 0", folds="stratified")
     expected = dataclasses.replace(world[2][0], folds="stratified")
     assert verdict["sets"]["lfw"]["accuracy"] == pytest.approx(expected.result.accuracy)
     assert verdict["sets"]["lfw"]["threshold"] == pytest.approx(expected.result.threshold)
@@ -350,7 +250,7 @@ def test_folds_of_another_cut_are_used_and_said(world, tmp_path):
 
 def test_a_report_that_cannot_be_drawn_takes_no_verdict_with_it(world, tmp_path, capfd):
     (tmp_path / "evaluation" / "report.html").mkdir(parents=True)  # in the report's way
-    _, verdict, _ = _evaluate(world[0], tmp_path, "lfw.accuracy >= 0")
+    _, verdict, _ = evaluate(world[0], tmp_path, "lfw.accuracy >= 0")
     assert verdict["blessed"]
     assert "WARNING no report, the verdict stands without it: " in capfd.readouterr().err
 
@@ -377,7 +277,7 @@ def _end(uri):
 
 def _record(digest=None):
     """A model that judged every pair of lfw correctly."""
-    digests = image_digests(_images()).reshape(-1, 2)
+    digests = image_digests(images()).reshape(-1, 2)
     return Record("models/best", PAIRS, digest or pairs_digest(digests, IS_SAME), "contiguous", 1.0, [])
 
 
@@ -386,7 +286,7 @@ def test_a_model_that_the_latest_does_not_beat_and_the_best_does_is_not_blessed(
     latest = _latest_blessing(tmp_path / "latest", _record())
     condition = "lfw.accuracy change >= -0.2"
     out = tmp_path / "out"
-    _, verdict, blessing = _evaluate(inputs, out, condition, baseline=models[1], latest=latest)
+    _, verdict, blessing = evaluate(inputs, out, condition, baseline=models[1], latest=latest)
     (judged,) = verdict["conditions"]
     assert judged["value"] >= -0.2
     assert judged["best"]["difference"] == pytest.approx(candidate.result.accuracy - 1)
@@ -417,7 +317,7 @@ def test_a_best_that_cannot_be_compared_with_is_said_and_starts_anew(world, tmp_
     if case == "damaged":
         (latest / BEST_FILE).write_text("{")
     condition = "lfw.accuracy change >= -0.2"
-    _, verdict, _ = _evaluate(inputs, tmp_path / "out", condition, baseline=models[1], latest=latest)
+    _, verdict, _ = evaluate(inputs, tmp_path / "out", condition, baseline=models[1], latest=latest)
     assert verdict["blessed"]
     assert verdict["best"]["lfw"]["model"] == _end(models[1].uri)
     assert verdict["conditions"][0]["best"] is None  # it is the latest, which was compared with
@@ -429,9 +329,9 @@ def test_a_best_that_cannot_be_compared_with_is_said_and_starts_anew(world, tmp_
 def test_the_latest_blessed_model_judged_again_keeps_its_first_blessing(world, tmp_path):
     inputs, models, _ = world
     latest = _latest_blessing(tmp_path / "latest")
-    _, verdict, again = _evaluate(inputs, tmp_path / "out", "lfw.accuracy >= 0", baseline=models[0], latest=latest)
+    _, verdict, again = evaluate(inputs, tmp_path / "out", "lfw.accuracy >= 0", baseline=models[0], latest=latest)
     assert verdict["blessed"]
     # The Resolver goes by this property, and would hand each run another blessing: the node would never be cached.
     assert again.get_int_custom_property("current_model_id") == 0
-    _, _, other = _evaluate(inputs, tmp_path / "other", "lfw.accuracy >= 0", baseline=models[1], latest=latest)
+    _, _, other = evaluate(inputs, tmp_path / "other", "lfw.accuracy >= 0", baseline=models[1], latest=latest)
     assert other.get_int_custom_property("current_model_id") == models[0].id

@@ -1,9 +1,7 @@
 """The report: self-contained, complete, and about the right pairs."""
 
 import dataclasses
-import html.parser
 import io
-import re
 import stat
 import subprocess
 import sys
@@ -24,79 +22,13 @@ from evaluator_custom.protocol.verification_statistics import McNemarResult, Pro
 from evaluator_custom.report import plots
 from evaluator_custom.report.page import write_report
 from evaluator_custom.report.set_view import in_words
-from tests.helpers import jpeg
-
-
-class _Page(html.parser.HTMLParser):
-    """Collects what a browser would load, the text, and the cells of each table row."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.sources, self.ids, self.text, self.open, self.rows, self.alts = [], [], [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.sources += [value for name, value in attributes if name in ("src", "href")]
-        self.ids += [value for name, value in attributes if name == "id"]
-        if tag == "img":
-            self.alts.append(dict(attributes).get("alt"))
-        if tag == "tr":
-            self.rows.append([])
-        if tag not in ("img", "meta", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-        if self.open and self.open[-1] in ("td", "th"):
-            self.rows[-1].append(data)
-
-
-class _Images:
-    """2N images of which it is known which were read."""
-
-    def __init__(self, pairs):
-        self.read, self._length = [], 2 * pairs
-
-    def __len__(self):
-        return self._length
-
-    def __getitem__(self, index):
-        self.read.append(index)
-        return jpeg(index % 30)
-
-    def __iter__(self):
-        raise AssertionError("a set of images may be larger than memory")
-
-
-def _evaluated(name="lfw", pairs=200, seed=0, distances=None, **fields):
-    rng = np.random.default_rng(seed)
-    same = np.arange(pairs) % 2 == 0
-    if distances is None:
-        distances = np.clip(np.where(same, rng.normal(1.0, 0.4, pairs), rng.normal(1.9, 0.4, pairs)), 0, 4)
-    norms = rng.uniform(5, 25, pairs)
-    return ScoredPairs(distances, same, norms, name=name, images=_Images(pairs), **fields)
-
-
-def _write(tmp_path, *sets, facts=None, **more):
-    write_report(tmp_path / "page.html", sets, facts or {"model": "m"}, **more)
-    return _Page((tmp_path / "page.html").read_text())
-
-
-def _files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def _captions(page):
-    return [int(match[1]) for text in page.text if (match := re.match(r"pair (\d+),", text))]
+from tests.evaluator_custom.report_pages import Images, captions, files_below, page_with, some_pairs
 
 
 def test_page_needs_no_network_and_is_well_formed(tmp_path):
-    evaluated = _evaluated()
-    page = _write(tmp_path, evaluated, facts={"model": "a <b> & c", "training data": "digest 5f0e"})
-    assert _files(tmp_path) == ["page.html", "page_files/lfw.png"]
+    evaluated = some_pairs()
+    page = page_with(tmp_path, evaluated, facts={"model": "a <b> & c", "training data": "digest 5f0e"})
+    assert files_below(tmp_path) == ["page.html", "page_files/lfw.png"]
     assert page.open == []
     assert page.sources
     assert all(source.startswith(("data:", "#")) for source in page.sources)
@@ -112,8 +44,8 @@ def test_page_needs_no_network_and_is_well_formed(tmp_path):
 
 
 def test_worst_pairs_are_the_wrong_ones_in_order(tmp_path):
-    evaluated = _evaluated(pairs=600)
-    indices = _captions(_write(tmp_path, evaluated))
+    evaluated = some_pairs(pairs=600)
+    indices = captions(page_with(tmp_path, evaluated))
     wrong = np.flatnonzero(~evaluated.result.correct).tolist()
     for kind, sign in ((False, 1), (True, -1)):
         shown = [i for i in indices if evaluated.is_same[i] == kind]
@@ -128,17 +60,17 @@ def test_worst_pairs_are_the_wrong_ones_in_order(tmp_path):
 def test_png_images_are_shown_as_such(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (112, 112)).save(buffer, "PNG")
-    pngs = dataclasses.replace(_evaluated(), images=[buffer.getvalue()] * 400)
-    page = _write(tmp_path, pngs)
+    pngs = dataclasses.replace(some_pairs(), images=[buffer.getvalue()] * 400)
+    page = page_with(tmp_path, pngs)
     assert not [s for s in page.sources if s.startswith("data:image/jpeg")]
 
 
 def test_a_perfect_model_and_pairs_of_one_kind(tmp_path):
     same = np.arange(20) % 2 == 0
-    perfect = _evaluated("a", 20, distances=np.where(same, 0.5, 2.0))
+    perfect = some_pairs("a", 20, distances=np.where(same, 0.5, 2.0))
     assert perfect.result.accuracy == 1
-    alike = ScoredPairs(np.full(20, 0.5), np.ones(20, bool), name="b", images=_Images(20))
-    page = _write(tmp_path, perfect, alike)
+    alike = ScoredPairs(np.full(20, 0.5), np.ones(20, bool), name="b", images=Images(20))
+    page = page_with(tmp_path, perfect, alike)
     assert page.text.count("None.") == 2
     assert not perfect.images.read + alike.images.read
     assert "Not judged: the set has no pairs of different people." in page.text
@@ -150,9 +82,9 @@ def test_a_perfect_model_and_pairs_of_one_kind(tmp_path):
 
 
 def test_warnings_stand_above_everything(tmp_path):
-    page = _write(tmp_path, _evaluated(), warnings=["lfw: 3 < 4 images are in the training set"])
+    page = page_with(tmp_path, some_pairs(), warnings=["lfw: 3 < 4 images are in the training set"])
     assert page.text.index("lfw: 3 < 4 images are in the training set") < page.text.index("10-fold verification")
-    assert "Warning" not in _write(tmp_path, _evaluated()).text
+    assert "Warning" not in page_with(tmp_path, some_pairs()).text
 
 
 @pytest.mark.parametrize(
@@ -172,7 +104,7 @@ def test_warnings_stand_above_everything(tmp_path):
 )
 def test_any_text_is_shown_and_none_is_taken_for_formulas_or_html(tmp_path, column, values):
     attributes = {column: [values[i // 2 % 2] for i in range(200)]}
-    page = _write(tmp_path, _evaluated(attributes=attributes), facts={"model": values[0]}, baseline_name=values[1])
+    page = page_with(tmp_path, some_pairs(attributes=attributes), facts={"model": values[0]}, baseline_name=values[1])
     written = (tmp_path / "page.html").read_text()
     assert page.open == []
     assert "<script" not in written and "<img src=x" not in written and "<svg" not in written
@@ -198,7 +130,7 @@ def test_the_axis_of_the_roc_is_in_plain_numbers():
     figure = Figure()
     with matplotlib.rc_context(plots._STYLE):
         axes = figure.subplots()
-        plots._roc(axes, {"lfw": _evaluated()})
+        plots._roc(axes, {"lfw": some_pairs()})
         FigureCanvasAgg(figure).draw()
     labels = [label.get_text() for label in axes.get_xticklabels(which="both") if label.get_text()]
     assert {"0.1", "1"} <= set(labels)
@@ -206,21 +138,21 @@ def test_the_axis_of_the_roc_is_in_plain_numbers():
 
 
 def test_a_set_whose_name_is_no_file_name_gets_its_plot_beside_the_page(tmp_path):
-    _write(tmp_path, _evaluated("../a/b"))
-    assert _files(tmp_path) == ["page.html", "page_files/..%2Fa%2Fb.png"]
+    page_with(tmp_path, some_pairs("../a/b"))
+    assert files_below(tmp_path) == ["page.html", "page_files/..%2Fa%2Fb.png"]
 
 
 def test_a_report_replaces_an_earlier_one_with_all_its_plots(tmp_path):
-    _write(tmp_path, _evaluated("lfw"), _evaluated("cfp_fp"), baseline=[_evaluated("lfw", seed=1)])
+    page_with(tmp_path, some_pairs("lfw"), some_pairs("cfp_fp"), baseline=[some_pairs("lfw", seed=1)])
     (tmp_path / "page_files" / "left-by-a-killed-one.png").write_bytes(b"")
     (tmp_path / "page-2_files").mkdir()
     (tmp_path / "page-2_files" / "mine.png").write_bytes(b"")
-    page = _write(tmp_path, _evaluated("agedb_30"))
-    assert _files(tmp_path) == ["page-2_files/mine.png", "page.html", "page_files/agedb_30.png"]
+    page = page_with(tmp_path, some_pairs("agedb_30"))
+    assert files_below(tmp_path) == ["page-2_files/mine.png", "page.html", "page_files/agedb_30.png"]
     assert "agedb_30" in page.text and "lfw" not in page.text
     few = ScoredPairs(np.ones(4), np.ones(4, bool), name="few")
-    _write(tmp_path, few)
-    assert _files(tmp_path) == ["page-2_files/mine.png", "page.html"]
+    page_with(tmp_path, few)
+    assert files_below(tmp_path) == ["page-2_files/mine.png", "page.html"]
 
 
 @pytest.mark.parametrize("case", ["file", "folder", "link"])
@@ -235,17 +167,17 @@ def test_what_is_no_report_is_not_replaced_by_one(tmp_path, case):
         (place / "notes.txt").write_bytes(b"mine")
     else:
         place.symlink_to(own)
-    before = _files(tmp_path)
+    before = files_below(tmp_path)
     with pytest.raises(DataError, match=r"page_files: expected nothing, or the plots of an earlier report"):
-        _write(tmp_path, _evaluated())
-    assert _files(tmp_path) == before
+        page_with(tmp_path, some_pairs())
+    assert files_below(tmp_path) == before
 
 
 def test_only_the_owner_may_read_what_shows_faces(tmp_path):
     folder = tmp_path / "made" / "reports"
-    write_report(folder / "page.html", [_evaluated()], {"model": "m"})
+    write_report(folder / "page.html", [some_pairs()], {"model": "m"})
     assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "page_files")} == {0o700}
-    assert {stat.S_IMODE((folder / name).stat().st_mode) for name in _files(folder)} == {0o600}
+    assert {stat.S_IMODE((folder / name).stat().st_mode) for name in files_below(folder)} == {0o600}
 
 
 def test_matplotlib_and_jinja_are_only_imported_to_write():
@@ -254,7 +186,7 @@ def test_matplotlib_and_jinja_are_only_imported_to_write():
 
 
 def test_rates_that_the_set_cannot_tell_are_dashes(tmp_path):
-    page = _write(tmp_path, _evaluated())
+    page = page_with(tmp_path, some_pairs())
     [supported] = [row for row in page.rows if row[0] == "1e-2 = 1 %"]
     assert "–" not in supported
     assert supported[4] == "1 of 100 pairs"
@@ -265,21 +197,21 @@ def test_rates_that_the_set_cannot_tell_are_dashes(tmp_path):
 
 
 def test_advice_can_be_acted_on(tmp_path):
-    evaluated = _evaluated(pairs=6000)
+    evaluated = some_pairs(pairs=6000)
     found = far_thresholds.recommend(evaluated.distances, evaluated.is_same, 1e-3)
-    [advice] = [text for text in _write(tmp_path, evaluated).text if text.startswith("To accept at most 0.1 %")]
+    [advice] = [text for text in page_with(tmp_path, evaluated).text if text.startswith("To accept at most 0.1 %")]
     assert f"below {found.threshold:.3f}, that is, their cosine above {found.cosine:.4f}" in advice
     assert "3 of 3,000 pairs" in advice
     assert "at least 30,000 pairs of different people" in advice
 
 
 def test_comparison_shows_what_one_model_alone_gets_right(tmp_path):
-    own = _evaluated(pairs=400)
+    own = some_pairs(pairs=400)
     noise = np.random.default_rng(1).normal(0, 0.3, 400)
-    other = _evaluated(pairs=400, distances=np.clip(own.distances + noise, 0, 4))
-    page = _write(tmp_path, own, _evaluated("agedb_30"), baseline=[other], baseline_name="last <week>")
+    other = some_pairs(pairs=400, distances=np.clip(own.distances + noise, 0, 4))
+    page = page_with(tmp_path, own, some_pairs("agedb_30"), baseline=[other], baseline_name="last <week>")
     plots_ = [f"page_files/{name}.png" for name in ("agedb_30", "comparison-lfw", "lfw")]
-    assert _files(tmp_path) == ["page.html", *plots_]
+    assert files_below(tmp_path) == ["page.html", *plots_]
     assert "The baseline is last <week>." in page.text
     right, other_right = own.result.correct, other.result.correct
     alone, other_alone = np.flatnonzero(right & ~other_right), np.flatnonzero(other_right & ~right)
@@ -300,7 +232,7 @@ def test_comparison_shows_what_one_model_alone_gets_right(tmp_path):
 
 def test_baseline_of_other_pairs_is_an_error(tmp_path):
     with pytest.raises(ProtocolError, match="lfw: expected the baseline's results on the same 200 pairs"):
-        _write(tmp_path, _evaluated(), baseline=[_evaluated(pairs=100)])
+        page_with(tmp_path, some_pairs(), baseline=[some_pairs(pairs=100)])
     assert not list(tmp_path.iterdir())
 
 
@@ -324,8 +256,8 @@ def test_slices_are_judged_at_the_threshold_of_the_whole_set(tmp_path):
     rng = np.random.default_rng(5)
     glasses = rng.choice(["yes", "no", "rare", ""], 2000, p=[0.4, 0.4, 0.04, 0.16])
     attributes = {"glasses": glasses.tolist(), "unknown": [""] * 2000, "id": [str(i // 20) for i in range(2000)]}
-    evaluated = _evaluated(pairs=2000, attributes=attributes)
-    page = _write(tmp_path, evaluated)
+    evaluated = some_pairs(pairs=2000, attributes=attributes)
+    page = page_with(tmp_path, evaluated)
     accepted = evaluated.distances < evaluated.result.threshold
     figures = {}
     for value in ("yes", "no", "rare"):
@@ -344,13 +276,13 @@ def test_slices_are_judged_at_the_threshold_of_the_whole_set(tmp_path):
 
 
 def test_card_says_what_is_known_about_groups(tmp_path):
-    assert "without attributes" in " ".join(_write(tmp_path, _evaluated()).text)
-    with_groups = _evaluated(attributes={"age": ["old", "young"] * 100})
-    assert "without attributes" not in " ".join(_write(tmp_path, with_groups).text)
+    assert "without attributes" in " ".join(page_with(tmp_path, some_pairs()).text)
+    with_groups = some_pairs(attributes={"age": ["old", "young"] * 100})
+    assert "without attributes" not in " ".join(page_with(tmp_path, with_groups).text)
 
 
 def test_a_curve_of_many_pairs_is_drawn_by_few_points():
-    evaluated = _evaluated(pairs=200_000)
+    evaluated = some_pairs(pairs=200_000)
     curve = roc_curve(evaluated.distances, evaluated.is_same)
     far, tar = plots._outline(curve, 5e-6)
     assert far.size < 7000 < curve.far.size

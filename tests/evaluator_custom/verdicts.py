@@ -1,0 +1,129 @@
+"""Verdicts of the VerificationEvaluator on real models of a tiny network."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
+from arcface_common.features import PixelFormat
+from arcface_common.model_metadata import ModelMetadata
+from components.pair_example_gen.component import PairExampleGen
+from components.pair_example_gen.executor import PairExampleGenExecutor
+from evaluator_custom.executor import VerificationEvaluatorExecutor
+from evaluator_custom.protocol import insightface
+from evaluator_custom.protocol.conditions import FIGURES, parse_all
+from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from evaluator_custom.tfma_bridge import metrics
+from serving import export, signatures
+from tests.helpers import jpeg
+from trainer_module import backbones
+
+PAIRS = 80
+SETS = ("lfw", "cfp_fp")
+BEAM = ["--runner=FnApiRunner"]
+# What is said about a pair has little to do with what it shows, so that a model makes mistakes of both kinds.
+IS_SAME = np.arange(PAIRS) * 7 % 5 < 2
+# Pairs of lfw are within a, within b, and every fourth one across.
+GROUPS = ["a" if i // 2 % 2 == 0 or i % 8 == 6 else "b" for i in range(2 * PAIRS)]
+
+
+def artifact_at(kind, uri, number=1):
+    artifact = kind()
+    artifact.uri = str(uri)
+    artifact.id = number
+    return artifact
+
+
+def images():
+    images = []
+    for i in range(PAIRS):
+        images += [jpeg(1000 + i), jpeg(1000 + i if i % 10 == 0 else 5000 + i)]
+    return images
+
+
+def write_attributes(path):
+    with open(path, "w", newline="") as f:
+        writer = csv.writer(f)
+        writer.writerow(["image", "group", "identity"])
+        writer.writerows([i, GROUPS[i], i if i < 6 else f"name {i}"] for i in range(2 * PAIRS))
+
+
+def training_examples(folder):
+    """What RecordExampleGen leaves: three images of the sets and 50 others, and the identities 4 and 99."""
+    folder.mkdir()
+    known = [*images()[:3], *(jpeg(i) for i in range(50))]
+    np.save(folder / IMAGE_DIGESTS_FILE, np.unique(image_digests(known)))
+    np.save(folder / IDENTITIES_FILE, np.array([4, 99]))
+    return artifact_at(standard_artifacts.Examples, folder)
+
+
+def export_model(uri, seed):
+    tf.keras.utils.set_random_seed(seed)
+    backbone = backbones.build("iresnet_tiny", embedding_dim=16)
+    metadata = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"steps": 7})
+    export.export_saved_model(backbone, f"{uri}/Format-Serving", metadata)
+    return backbone
+
+
+def pair_examples(folder, sets):
+    examples = artifact_at(standard_artifacts.Examples, folder / "examples")
+    data = str(folder / "data")
+    properties = {
+        "input_base": data,
+        "input_config": PairExampleGen(data, sets).exec_properties["input_config"],
+        "options": json.dumps({"sets": sets}),
+    }
+    context = BaseBeamExecutor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"))
+    PairExampleGenExecutor(context).Do({}, {"examples": [examples]}, properties)
+    return examples
+
+
+def expected_pairs(backbone):
+    """The pairs as an in-process model sees them."""
+    model = signatures.EmbeddingModel(backbone, PixelFormat())
+    answer = model.verify(tf.constant(images()))
+    distances, norms = insightface.pair_distances(answer["raw"], answer["raw_mirrored"])
+    groups = [" / ".join(sorted(set(GROUPS[2 * i : 2 * i + 2]))) for i in range(PAIRS)]
+    return ScoredPairs(distances, IS_SAME, norms, {"group": groups})
+
+
+def evaluate(inputs, out, *conditions, baseline=None, latest=None, sets=SETS, beam=BEAM, folds="contiguous"):
+    if baseline:
+        inputs = {**inputs, "baseline_model": [baseline]}
+    if latest:
+        inputs = {**inputs, "latest_blessing": [artifact_at(standard_artifacts.ModelBlessing, latest)]}
+    evaluation = artifact_at(standard_artifacts.ModelEvaluation, out / "evaluation")
+    blessing = artifact_at(standard_artifacts.ModelBlessing, out / "blessing")
+    context = BaseBeamExecutor.Context(beam_pipeline_args=beam, tmp_dir=str(out / "tmp"))
+    VerificationEvaluatorExecutor(context).Do(
+        inputs,
+        {"evaluation": [evaluation], "blessing": [blessing]},
+        {
+            "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(parse_all(conditions), folds)),
+            "example_splits": json.dumps(sets),
+            "module_path": "evaluator_custom.tfma_bridge.embed_pairs",
+            "fairness_indicator_thresholds": "null",
+            "conditions": json.dumps(conditions),
+            "folds": folds,
+            "code_version": "c0de",
+        },
+    )
+    verdict = json.loads((out / "evaluation" / VERIFICATION_FILE).read_text())
+    assert (out / "blessing" / "BLESSED").exists() == verdict["blessed"]
+    assert (out / "blessing" / "NOT_BLESSED").exists() == (not verdict["blessed"])
+    assert blessing.get_int_custom_property("blessed") == verdict["blessed"]
+    assert verdict["blessed"] == all(condition["holds"] for condition in verdict["conditions"])
+    return evaluation, verdict, blessing
+
+
+def assert_figures(found, expected):
+    for figure in FIGURES:
+        value = expected.figure(figure)
+        assert found[figure] == (None if value is None else pytest.approx(value, rel=1e-4)), figure
