@@ -4,6 +4,7 @@ README.md is the site's first page. A page of the reference holds a line `<!-- g
 comes what the program says of itself, so that it can't grow stale.
 """
 
+import importlib.metadata
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def generated(name: str) -> str:
     """The Markdown of a part.
 
     Args:
-      name: "settings", "presets" or "commands".
+      name: "settings", "presets", "commands" or "licences".
 
     Raises:
       PluginError: another name.
@@ -96,4 +97,27 @@ def _commands(group: click.Group = main, above: str = "arcface-tfx") -> Iterator
             yield from _commands(command, path)
 
 
-_PARTS: dict[str, Callable[[], Iterator[str]]] = {"settings": _settings, "presets": _presets, "commands": _commands}
+def _licences() -> Iterator[str]:
+    """A table of the packages of runtime.lock, as their metadata names their licences."""
+    locked = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements" / "runtime.lock").read_text(), re.MULTILINE)
+    yield from ("| package | version | licence |", "|---|---|---|")
+    for package, version in locked:
+        yield f"| {package} | {version} | {_plain(licence(importlib.metadata.metadata(package)))} |"
+
+
+def licence(metadata: importlib.metadata.PackageMetadata) -> str:
+    """The licence that a package names: its SPDX expression, or its classifiers, or the first line of its own words."""
+    if metadata["License-Expression"]:
+        return metadata["License-Expression"]
+    classifiers = [name for name in metadata.get_all("Classifier") or [] if name.startswith("License ::")]
+    named = [name.rpartition(" :: ")[2] for name in classifiers if name != "License :: OSI Approved"]
+    own = (metadata["License"] or "").strip().partition("\n")[0]
+    return ", ".join(named) or own or "not named"
+
+
+_PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "settings": _settings,
+    "presets": _presets,
+    "commands": _commands,
+    "licences": _licences,
+}

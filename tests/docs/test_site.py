@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from mkdocs.exceptions import PluginError
 
 from arcface_common.setting import described
@@ -31,6 +32,7 @@ def tree(tmp_path):
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "mkdocs.yml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
     return tmp_path
 
 
@@ -84,3 +86,25 @@ def test_pages_name_settings_that_exist(page):
 @pytest.mark.parametrize(("name", "most"), [("README.md", 120), ("CONTRIBUTING.md", 80)])
 def test_first_pages_are_short(name, most):
     assert len((ROOT / name).read_text().splitlines()) <= most
+
+
+def test_every_installed_package_stands_with_a_licence():
+    rows = generated("licences").splitlines()[2:]
+    locked = (ROOT / "requirements" / "runtime.lock").read_text()
+    assert len(rows) == locked.count("==") > 200
+    # namex's metadata is silent, and so is its wheel.
+    assert {row.split()[1] for row in rows if row.endswith("| not named |")} <= {"namex"}
+    (ours,) = [row for row in rows if row.startswith("| tensorflow |")]
+    assert "Apache" in ours
+
+
+def test_forms_and_workflow_are_what_github_reads():
+    forms = [yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml")]
+    assert len(forms) == 2
+    for form in forms:
+        assert {"name", "description", "body"} <= set(form)
+        assert all(part["type"] == "textarea" and part["attributes"]["label"] for part in form["body"])
+        assert len({part["id"] for part in form["body"]}) == len(form["body"])
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    assert {"run": ".ci/run"} in jobs["check"]["steps"]
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
