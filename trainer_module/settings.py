@@ -2,21 +2,17 @@
 
 import dataclasses
 import json
-import math
 import os
 from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from arcface_common.errors import did_you_mean, is_number
 from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
-from arcface_common.setting import Options, Text, Whole, Wholes, refuse_unused, require, section
+from arcface_common.setting import Options, Text, Whole, Wholes, section
 from trainer_module.loss_facts import LOSSES
+from trainer_module.settings_together import check_together
 
 Strategy = Literal["mirrored", "central"]
-# Settings that one schedule alone reads.
-_OF_SCHEDULE = {"milestones": "step", "decay_factor": "step", "power": "polynomial"}
-
 # Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
 _WITHOUT_RESULT = (
     "init_from",
@@ -224,75 +220,7 @@ class TrainSettings:
     seed: Whole = Field(default=1, ge=0, description="Seed of weights, data order and flips.")
 
     def __post_init__(self) -> None:
-        require(self, "steps", self.steps > 0 or bool(self.init_from), "positive, or train.init_from be given")
-        for name in ("warmup_steps", "margin_warmup_steps") if self.steps else ():
-            require(self, name, getattr(self, name) <= self.steps, f"at most train.steps={self.steps}")
-        self._check_loss()
-        self._check_schedule()
-        # Adam's moments would have to be updated by rows, too.
-        by_rows = self.sample_rate == 1.0 or self.optimizer == "sgd"
-        require(self, "sample_rate", by_rows, "1 unless train.optimizer=sgd")
-        for name in ("momentum", "l2_decay") if self.optimizer == "adamw" else ():
-            refuse_unused(self, name, "with train.optimizer=adamw")
-        if not self.weight_decay:
-            refuse_unused(self, "l2_decay", "with train.weight_decay=0")
-        if self.workers == 1:
-            refuse_unused(self, "join_cluster", "with train.workers=1")
-            refuse_unused(self, "start_timeout_s", "with train.workers=1")
-        else:
-            refuse_unused(self, "strategy", f"with train.workers={self.workers}")
-            refuse_unused(self, "sample_rate", f"with train.workers={self.workers}")
-        self._check_parts()
-        if self.precision == "mixed_float16":  # neither is in what scales the loss
-            require(self, "precision", self.strategy != "central", "another with train.strategy=central")
-            require(self, "precision", self.sample_rate == 1.0, "another with train.sample_rate below 1")
-
-    def _check_schedule(self) -> None:
-        for name, schedule in _OF_SCHEDULE.items():
-            if self.schedule != schedule:
-                refuse_unused(self, name, f"with train.schedule={self.schedule}")
-        if self.schedule == "step" and self.steps:
-            falls = self.milestones
-            ascending = bool(falls) and list(falls) == sorted({self.warmup_steps, *falls, self.steps})[1:-1]
-            between = f"train.warmup_steps={self.warmup_steps} and train.steps={self.steps}"
-            require(self, "milestones", ascending, f"ascending steps between {between}, at least one")
-
-    def _check_parts(self) -> None:
-        factors = {name: getattr(self, name) for name in ("workers", "accumulate")}
-        named = " x ".join(f"train.{name}={count}" for name, count in factors.items() if count > 1)
-        whole = self.batch_size % math.prod(factors.values()) == 0
-        require(self, "batch_size", whole, f"a multiple of {named}")
-        refused = {
-            # TensorFlow can't reduce over replicas within a loop, nor XLA.
-            "train.norm=sync_batch": self.norm == "sync_batch",
-            f"train.loss={self.loss} and several workers": self.workers > 1 and LOSSES[self.loss].remembers,
-            # Each micro-batch would draw classes of its own; XLA wants their number to be the same always.
-            "train.sample_rate below 1": self.sample_rate < 1.0,
-        }
-        for why, refuses in refused.items():
-            require(self, "accumulate", self.accumulate == 1 or not refuses, f"1 with {why}")
-            require(self, "jit", not (self.jit and refuses), f"false with {why}")
-
-    def _check_loss(self) -> None:
-        facts, given = LOSSES[self.loss], self.loss_options
-        for name, value in given.items():
-            option = facts.options.get(name)
-            known = f"options of train.loss={self.loss}: {', '.join(facts.options) or 'none'}"
-            require(self, "loss_options", option is not None, f"{known}{did_you_mean(name, facts.options)}")
-            assert option is not None
-            if isinstance(option.default, bool):
-                require(self, "loss_options", isinstance(value, bool), f"true or false at {name}")
-            else:
-                holds = is_number(value) and option.low <= value <= option.high
-                require(self, "loss_options", holds, f"a number of {option.low:g} to {option.high:g} at {name}")
-        if self.loss == "magface":
-            chosen = facts.chosen(given)
-            rises = chosen["lower_norm"] < chosen["upper_norm"]
-            require(self, "loss_options", rises, "a lower_norm below the upper_norm")
-        unused: dict[str, tuple[str, ...]] = {"normface": ("margin", "margin_warmup_steps")}
-        unused["softmax"] = (*unused["normface"], "scale", "ignored_from")
-        for name in unused.get(self.loss, ()):
-            refuse_unused(self, name, f"with train.loss={self.loss}")
+        check_together(self)
 
     def full_margin(self) -> float:
         """The loss's m after its warm-up."""

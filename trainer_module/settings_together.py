@@ -1,0 +1,94 @@
+"""Which settings of a training go together. `settings` has the fields."""
+
+import math
+from typing import TYPE_CHECKING
+
+from arcface_common.errors import did_you_mean, is_number
+from arcface_common.setting import refuse_unused, require
+from trainer_module.loss_facts import LOSSES
+
+if TYPE_CHECKING:
+    from trainer_module.settings import TrainSettings
+
+# Settings that one schedule alone reads.
+_OF_SCHEDULE = {"milestones": "step", "decay_factor": "step", "power": "polynomial"}
+
+
+def check_together(settings: "TrainSettings") -> None:
+    """Checks what no field can check for itself.
+
+    Raises:
+      ConfigError: settings that can't go together, or one that would be ignored.
+    """
+    require(settings, "steps", settings.steps > 0 or bool(settings.init_from), "positive, or train.init_from be given")
+    for name in ("warmup_steps", "margin_warmup_steps") if settings.steps else ():
+        require(settings, name, getattr(settings, name) <= settings.steps, f"at most train.steps={settings.steps}")
+    _check_loss(settings)
+    _check_schedule(settings)
+    # Adam's moments would have to be updated by rows, too.
+    by_rows = settings.sample_rate == 1.0 or settings.optimizer == "sgd"
+    require(settings, "sample_rate", by_rows, "1 unless train.optimizer=sgd")
+    for name in ("momentum", "l2_decay") if settings.optimizer == "adamw" else ():
+        refuse_unused(settings, name, "with train.optimizer=adamw")
+    if not settings.weight_decay:
+        refuse_unused(settings, "l2_decay", "with train.weight_decay=0")
+    if settings.workers == 1:
+        refuse_unused(settings, "join_cluster", "with train.workers=1")
+        refuse_unused(settings, "start_timeout_s", "with train.workers=1")
+    else:
+        refuse_unused(settings, "strategy", f"with train.workers={settings.workers}")
+        refuse_unused(settings, "sample_rate", f"with train.workers={settings.workers}")
+    _check_parts(settings)
+    if settings.precision == "mixed_float16":  # neither is in what scales the loss
+        require(settings, "precision", settings.strategy != "central", "another with train.strategy=central")
+        require(settings, "precision", settings.sample_rate == 1.0, "another with train.sample_rate below 1")
+
+
+def _check_schedule(settings: "TrainSettings") -> None:
+    for name, schedule in _OF_SCHEDULE.items():
+        if settings.schedule != schedule:
+            refuse_unused(settings, name, f"with train.schedule={settings.schedule}")
+    if settings.schedule == "step" and settings.steps:
+        falls = settings.milestones
+        ascending = bool(falls) and list(falls) == sorted({settings.warmup_steps, *falls, settings.steps})[1:-1]
+        between = f"train.warmup_steps={settings.warmup_steps} and train.steps={settings.steps}"
+        require(settings, "milestones", ascending, f"ascending steps between {between}, at least one")
+
+
+def _check_parts(settings: "TrainSettings") -> None:
+    factors = {name: getattr(settings, name) for name in ("workers", "accumulate")}
+    named = " x ".join(f"train.{name}={count}" for name, count in factors.items() if count > 1)
+    whole = settings.batch_size % math.prod(factors.values()) == 0
+    require(settings, "batch_size", whole, f"a multiple of {named}")
+    refused = {
+        # TensorFlow can't reduce over replicas within a loop, nor XLA.
+        "train.norm=sync_batch": settings.norm == "sync_batch",
+        f"train.loss={settings.loss} and several workers": settings.workers > 1 and LOSSES[settings.loss].remembers,
+        # Each micro-batch would draw classes of its own; XLA wants their number to be the same always.
+        "train.sample_rate below 1": settings.sample_rate < 1.0,
+    }
+    for why, refuses in refused.items():
+        require(settings, "accumulate", settings.accumulate == 1 or not refuses, f"1 with {why}")
+        require(settings, "jit", not (settings.jit and refuses), f"false with {why}")
+
+
+def _check_loss(settings: "TrainSettings") -> None:
+    facts, given = LOSSES[settings.loss], settings.loss_options
+    for name, value in given.items():
+        option = facts.options.get(name)
+        known = f"options of train.loss={settings.loss}: {', '.join(facts.options) or 'none'}"
+        require(settings, "loss_options", option is not None, f"{known}{did_you_mean(name, facts.options)}")
+        assert option is not None
+        if isinstance(option.default, bool):
+            require(settings, "loss_options", isinstance(value, bool), f"true or false at {name}")
+        else:
+            holds = is_number(value) and option.low <= value <= option.high
+            require(settings, "loss_options", holds, f"a number of {option.low:g} to {option.high:g} at {name}")
+    if settings.loss == "magface":
+        chosen = facts.chosen(given)
+        rises = chosen["lower_norm"] < chosen["upper_norm"]
+        require(settings, "loss_options", rises, "a lower_norm below the upper_norm")
+    unused: dict[str, tuple[str, ...]] = {"normface": ("margin", "margin_warmup_steps")}
+    unused["softmax"] = (*unused["normface"], "scale", "ignored_from")
+    for name in unused.get(settings.loss, ()):
+        refuse_unused(settings, name, f"with train.loss={settings.loss}")
