@@ -21,7 +21,7 @@ from arcface_tfx.runs import configure, run
 from arcface_tfx.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
-    from evaluator_custom.protocol.verification_result import VerificationResult
+    from arcface_common.protocol.verification_result import VerificationResult
     from pipeline.config import PipelineConfig
     from pipeline.summary import RunSummary
     from serving.local import Embeddings, LocalModel, Verdict
@@ -53,7 +53,7 @@ _LIVES_IN = {
     "RunSummary": "pipeline.summary",
     "Threshold": "serving.thresholds",
     "Verdict": "serving.local",
-    "VerificationResult": "evaluator_custom.protocol.verification_result",
+    "VerificationResult": "arcface_common.protocol.verification_result",
     "search": "serving.search",
 }
 

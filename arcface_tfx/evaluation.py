@@ -8,7 +8,7 @@ from arcface_common.errors import DataError
 from arcface_tfx.models import load
 
 if TYPE_CHECKING:
-    from evaluator_custom.protocol.verification_result import VerificationResult
+    from arcface_common.protocol.verification_result import VerificationResult
     from serving.local import LocalModel
 
 
@@ -39,7 +39,7 @@ def evaluate(
     Raises:
       DataError: no such folder or set, or a broken one.
     """
-    from evaluator_custom.protocol.conditions import CUTS
+    from arcface_common.protocol.conditions import CUTS
     from pipeline.evaluation.set_files import find_sets
 
     if folds not in CUTS:

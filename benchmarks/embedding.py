@@ -91,8 +91,8 @@ def run_step(folder: Path, backbone: str, pairs: int) -> float:
     from tfx.types import artifact_utils, standard_artifacts
     from tfx.utils import io_utils, proto_utils
 
+    from arcface_common.protocol.conditions import parse_all
     from evaluator_custom.executor import VerificationEvaluatorExecutor
-    from evaluator_custom.protocol.conditions import parse_all
     from evaluator_custom.tfma_bridge.metrics import make_eval_config
     from pipeline.create import schema_text
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from arcface_common.protocol.all_pairs import count_all_pairs, fuse
+from arcface_common.protocol.gallery_search import search_gallery
 from benchmarks import table
-from evaluator_custom.protocol.all_pairs import count_all_pairs, fuse
-from evaluator_custom.protocol.gallery_search import search_gallery
 
 IMAGES, DIMENSIONS, IMAGES_PER_IDENTITY = 20_000, 512, 10
 CHECKED = 4_000  # images whose 8 million pairs scikit-learn can sort in memory

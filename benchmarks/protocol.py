@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from arcface_common.protocol.insightface import evaluate, pair_distances
+from arcface_common.protocol.verification_statistics import bootstrap_accuracy
 from benchmarks import table
-from evaluator_custom.protocol.insightface import evaluate, pair_distances
-from evaluator_custom.protocol.verification_statistics import bootstrap_accuracy
-from tests.evaluator_custom.protocol.published_protocol import assert_equal, faces, published
+from tests.arcface_common.protocol.published_protocol import assert_equal, faces, published
 
 PAIRS = 6000
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from arcface_common.protocol import insightface
 from benchmarks import table
 from components.formats import verification_bin
-from evaluator_custom.protocol import insightface
 
 
 def _pixels(image: bytes) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Face verification: the protocol in numpy, TFMA metrics over it, and the evaluator that blesses a model by it."""
+"""Face verification: TFMA metrics over the protocol, networks, reports, and the evaluator that blesses a model."""

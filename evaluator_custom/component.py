@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
+from arcface_common.protocol.conditions import Condition, Cut
 from arcface_common.source_digest import source_digest
 from evaluator_custom.executor import (
     CONDITIONS_KEY,
@@ -17,7 +18,6 @@ from evaluator_custom.executor import (
     TRAINING_EXAMPLES_KEY,
     VerificationEvaluatorExecutor,
 )
-from evaluator_custom.protocol.conditions import Condition, Cut
 from evaluator_custom.tfma_bridge.metrics import make_eval_config
 
 _MODULE = "evaluator_custom.tfma_bridge.embed_pairs"  # TFMA imports it by this name

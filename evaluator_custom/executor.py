@@ -19,12 +19,12 @@ from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
 from arcface_common.aside import private_folder
 from arcface_common.console import say
 from arcface_common.model_metadata import ModelMetadata
+from arcface_common.protocol.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
+from arcface_common.protocol.conditions import Cut, parse_all
+from arcface_common.protocol.leaks import find_leak
+from arcface_common.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.verdict_warnings import verdict_warnings
 from evaluator_custom.networks import embedder
-from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
-from evaluator_custom.protocol.conditions import Cut, parse_all
-from evaluator_custom.protocol.leaks import find_leak
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.protocol.verdict_warnings import verdict_warnings
 from evaluator_custom.report.page import write_report
 from evaluator_custom.tfma_bridge.one_source import ALL_SPLITS, as_one_split
 from evaluator_custom.tfma_bridge.pair_examples import PairExamples, read_pair_examples, read_training_content

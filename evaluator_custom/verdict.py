@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluator_custom.protocol.best_so_far import Record
-from evaluator_custom.protocol.comparison import Comparison, compare
-from evaluator_custom.protocol.conditions import FIGURES, SLICE_FIGURES, Condition, Cut
-from evaluator_custom.protocol.far_thresholds import thresholds_by_far
-from evaluator_custom.protocol.leaks import leaked_share
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.best_so_far import Record
+from arcface_common.protocol.comparison import Comparison, compare
+from arcface_common.protocol.conditions import FIGURES, SLICE_FIGURES, Condition, Cut
+from arcface_common.protocol.far_thresholds import thresholds_by_far
+from arcface_common.protocol.leaks import leaked_share
+from arcface_common.protocol.scored_pairs import ScoredPairs
 
 
 def make_verdict(

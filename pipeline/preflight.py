@@ -8,9 +8,9 @@ from arcface_common.console import say
 from arcface_common.errors import DataError, argument, did_you_mean, setting_argument
 from arcface_common.features import FEWEST_IDENTITIES, VERIFY_SPLIT
 from arcface_common.gpus import Gpus, find_gpus
+from arcface_common.protocol.conditions import Condition
 from components.formats import recordio
 from components.formats.pair_attributes import attributes_file, read_columns
-from evaluator_custom.protocol.conditions import Condition
 from pipeline.checks.backbone import check_backbone
 from pipeline.checks.files import check_data_files, check_writable
 from pipeline.checks.memory import check_memory

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from arcface_common.errors import ConfigError, did_you_mean
 from arcface_common.features import MAX_SET_MB, VERIFICATION_SETS
+from arcface_common.protocol.conditions import Condition, Cut, parse_all, sets_of
 from arcface_common.setting import Names, Whole, require, section
 from components.datasets.pair_facts import DEFAULT_HARD, MOST_PAIRS, UNIT
 from components.record_example_gen.settings import IngestSettings
-from evaluator_custom.protocol.conditions import Condition, Cut, parse_all, sets_of
 from trainer_module.settings import TrainSettings
 
 _SET_NAME = re.compile(r"\w[\w.-]*")

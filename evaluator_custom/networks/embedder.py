@@ -11,7 +11,7 @@ from tqdm import tqdm
 from arcface_common.artifacts import EXTRA
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
-from evaluator_custom.protocol.insightface import pair_distances
+from arcface_common.protocol.insightface import pair_distances
 from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
 from trainer_module.data.images import decode
 from trainer_module.literal_paths import load_saved_model

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from arcface_common.protocol.insightface import pair_distances
 from evaluator_custom.networks.embedder import IMAGES_PER_CALL, Embedder
-from evaluator_custom.protocol.insightface import pair_distances
 
 Item = TypeVar("Item")
 

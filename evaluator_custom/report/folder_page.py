@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from arcface_common.pages import number, render, shortened
-from evaluator_custom.protocol.folder_figures import FolderFigures
+from arcface_common.protocol.folder_figures import FolderFigures
 from evaluator_custom.report import folder_plots
 from evaluator_custom.report.files import put_report
 from evaluator_custom.report.page import TEMPLATES

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from arcface_common.console import progress
 from arcface_common.pages import render
-from evaluator_custom.protocol.comparison import compare
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.protocol.support import reason_lines
+from arcface_common.protocol.comparison import compare
+from arcface_common.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.support import reason_lines
 from evaluator_custom.report.files import put_report
 from trainer_module.training.curve import Point
 

@@ -14,9 +14,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
 
 from arcface_common.pages import shortened
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.protocol.slices import SliceFigures
-from evaluator_custom.protocol.verification_statistics import RocCurve
+from arcface_common.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.slices import SliceFigures
+from arcface_common.protocol.verification_statistics import RocCurve
 from trainer_module.training.curve import Point
 
 SAME, DIFFERENT, INK, PALE = "#0072b2", "#d55e00", "#222222", "#767676"

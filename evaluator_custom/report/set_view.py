@@ -7,10 +7,10 @@ import numpy as np
 
 from arcface_common.features import FAR_TARGETS
 from arcface_common.pages import number, percent, shortened
-from evaluator_custom.protocol.comparison import Comparison
-from evaluator_custom.protocol.conditions import SIGNIFICANCE, SLICE_FIGURES
-from evaluator_custom.protocol.far_thresholds import recommend
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.comparison import Comparison
+from arcface_common.protocol.conditions import SIGNIFICANCE, SLICE_FIGURES
+from arcface_common.protocol.far_thresholds import recommend
+from arcface_common.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.report import plots
 from evaluator_custom.report.plots import Plot
 

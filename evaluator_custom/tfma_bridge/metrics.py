@@ -13,10 +13,10 @@ from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2
 
 from arcface_common import features
+from arcface_common.protocol.comparison import compare
+from arcface_common.protocol.conditions import FIGURES, Condition, Cut, sets_of
+from arcface_common.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.networks.embedder import DISTANCE, XNORM
-from evaluator_custom.protocol.comparison import compare
-from evaluator_custom.protocol.conditions import FIGURES, Condition, Cut, sets_of
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
 
 SCORED_PAIRS = "scored_pairs"
 CHANGE = "accuracy_change"

@@ -14,7 +14,7 @@ from arcface_common import features
 from arcface_common.console import progress
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digest
 from arcface_common.errors import DataError
-from evaluator_custom.protocol.leaks import TrainingContent
+from arcface_common.protocol.leaks import TrainingContent
 
 _HEAD_BYTES, _FOOT_BYTES = 12, 4  # around each record of a TFRecord file: length and checksums
 

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 
 from arcface_common import features
-from evaluator_custom.protocol.conditions import Cut
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.conditions import Cut
+from arcface_common.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.tfma_bridge.metrics import SCORED_PAIRS
 from evaluator_custom.tfma_bridge.pair_examples import PairExamples
 

@@ -16,7 +16,7 @@ from arcface_common.console import tinted, waiting
 from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
 from arcface_common.name_text import in_one_line
-from evaluator_custom.protocol.conditions import CUTS, Cut
+from arcface_common.protocol.conditions import CUTS, Cut
 from evaluator_custom.report.files import plots_folder
 from pipeline.cli.align_option import ALIGN, faces_in
 from pipeline.cli.echo import echo_json

@@ -13,10 +13,10 @@ from arcface_common.errors import DataError
 from arcface_common.features import IMAGE_SIZE
 from arcface_common.image_header import ImageError
 from arcface_common.image_pixels import decode, read_file
+from arcface_common.protocol.all_pairs import ScoreCounts, count_all_pairs, fuse
+from arcface_common.protocol.folder_figures import FolderFigures
+from arcface_common.protocol.gallery_search import Template, search_gallery
 from components.datasets.identity_folders import find_identities, identity_name
-from evaluator_custom.protocol.all_pairs import ScoreCounts, count_all_pairs, fuse
-from evaluator_custom.protocol.folder_figures import FolderFigures
-from evaluator_custom.protocol.gallery_search import Template, search_gallery
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.networks.embedder import Embedder

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from arcface_common.console import say
 from arcface_common.errors import DataError, did_you_mean
 from arcface_common.features import VERIFICATION_SETS
+from arcface_common.protocol.support import MIN_PAIRS
 from components.formats import pair_attributes, verification_bin
-from evaluator_custom.protocol.support import MIN_PAIRS
 
 _ENDING = ".bin"
 

@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from arcface_common.console import progress
 from arcface_common.errors import DataError
+from arcface_common.protocol import insightface
+from arcface_common.protocol.comparison import compare
+from arcface_common.protocol.conditions import Cut
+from arcface_common.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.verification_statistics import ProtocolError
 from components.formats.pair_attributes import FILE_COLUMN
 from components.formats.verification_resize import read_fitted
 from evaluator_custom.networks.embedder import Embedder
-from evaluator_custom.protocol import insightface
-from evaluator_custom.protocol.comparison import compare
-from evaluator_custom.protocol.conditions import Cut
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.protocol.verification_statistics import ProtocolError
 from pipeline.evaluation.set_files import read_attributes
 from pipeline.runs.tables import shown, spread
 from trainer_module.data.images import decode

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from arcface_common.features import VERIFY_SPLIT
-from evaluator_custom.protocol.support import reason_lines
-from evaluator_custom.protocol.verdict_warnings import verdict_warnings
+from arcface_common.protocol.support import reason_lines
+from arcface_common.protocol.verdict_warnings import verdict_warnings
 
 if TYPE_CHECKING:  # it imports ML Metadata, which `evaluate` needs nothing of
     from pipeline.summary import RunSummary

@@ -29,7 +29,7 @@ def test_another_signature_exports_anew_and_does_not_train_anew():
 def test_evaluator_depends_on_protocol_and_metrics_but_not_on_training():
     files = source_digest.source_files("evaluator_custom.component", "evaluator_custom.tfma_bridge.embed_pairs")
     assert {
-        "evaluator_custom.protocol.insightface",
+        "arcface_common.protocol.insightface",
         "evaluator_custom.tfma_bridge.metrics",
         "evaluator_custom.tfma_bridge.embed_pairs",
     } <= set(files)

@@ -12,6 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.errors import DataError
 from arcface_common.image_pixels import decode, to_png
+from arcface_common.protocol.leaks import find_leak
 from components.datasets.kept_out import KeepOut
 from components.formats import recordio
 from components.pair_example_gen.component import PairExampleGen
@@ -19,7 +20,6 @@ from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.component import RecordExampleGen
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from components.record_example_gen.settings import IngestSettings
-from evaluator_custom.protocol.leaks import find_leak
 from evaluator_custom.tfma_bridge.pair_examples import read_pair_examples, read_training_content
 from tests.helpers import jpeg, write_pairs, write_records
 

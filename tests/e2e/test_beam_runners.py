@@ -23,11 +23,11 @@ from tfx.utils import io_utils
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
+from arcface_common.protocol.conditions import parse_all
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from evaluator_custom.component import VerificationEvaluator
 from evaluator_custom.executor import VerificationEvaluatorExecutor
-from evaluator_custom.protocol.conditions import parse_all
 from pipeline.beam import beam_args
 from pipeline.create import schema_text
 from serving import export

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.report.page import write_report
 from tests.helpers import jpeg
 

@@ -14,12 +14,12 @@ from tfx.utils import io_utils
 
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.digests import image_digests
+from arcface_common.protocol import slices
+from arcface_common.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
+from arcface_common.protocol.comparison import compare
+from arcface_common.protocol.conditions import FIGURES
 from components.formats import verification_bin
 from evaluator_custom import executor
-from evaluator_custom.protocol import slices
-from evaluator_custom.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
-from evaluator_custom.protocol.comparison import compare
-from evaluator_custom.protocol.conditions import FIGURES
 from pipeline.create import schema_text
 from pipeline.runs.tables import verdict_lines
 from tests.evaluator_custom.verdicts import (

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator_custom.protocol.all_pairs import ScoreCounts, fuse
-from evaluator_custom.protocol.folder_figures import FolderFigures
-from evaluator_custom.protocol.gallery_search import search_gallery
+from arcface_common.protocol.all_pairs import ScoreCounts, fuse
+from arcface_common.protocol.folder_figures import FolderFigures
+from arcface_common.protocol.gallery_search import search_gallery
 from evaluator_custom.report.folder_page import write_folder_report
 from tests.helpers import jpeg
 

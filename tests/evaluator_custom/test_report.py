@@ -15,10 +15,10 @@ from PIL import Image
 from sklearn import metrics
 
 from arcface_common.errors import DataError
-from evaluator_custom.protocol import far_thresholds
-from evaluator_custom.protocol.comparison import Comparison
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.protocol.verification_statistics import McNemarResult, ProtocolError, roc_curve
+from arcface_common.protocol import far_thresholds
+from arcface_common.protocol.comparison import Comparison
+from arcface_common.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.verification_statistics import McNemarResult, ProtocolError, roc_curve
 from evaluator_custom.report import plots
 from evaluator_custom.report.page import write_report
 from evaluator_custom.report.set_view import in_words

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.report.folder_page import write_folder_report
 from evaluator_custom.report.page import write_report
 from tests.evaluator_custom.test_folder_page import folder_figures

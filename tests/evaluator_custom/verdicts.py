@@ -14,12 +14,12 @@ from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
+from arcface_common.protocol import insightface
+from arcface_common.protocol.conditions import FIGURES, parse_all
+from arcface_common.protocol.scored_pairs import ScoredPairs
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom.executor import VerificationEvaluatorExecutor
-from evaluator_custom.protocol import insightface
-from evaluator_custom.protocol.conditions import FIGURES, parse_all
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from evaluator_custom.tfma_bridge import metrics
 from serving import export, signatures
 from tests.helpers import jpeg

@@ -61,7 +61,7 @@ def test_words_run_nothing_again(run_again, file, old, new):
         ("trainer_module/preprocessing.py", "num_oov_buckets=0", "num_oov_buckets=1", {"Transform"}),
         ("components/record_example_gen/plan.py", "_MAX_READ = 1 << 16", "_MAX_READ = 1 << 15", {"RecordExampleGen"}),
         (
-            "evaluator_custom/protocol/folds.py",
+            "arcface_common/protocol/folds.py",
             "np.arange(0, 4, 0.01)",
             "np.arange(0, 4, 0.02)",
             {"VerificationEvaluator"},

@@ -6,8 +6,8 @@ import tensorflow as tf
 from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
+from arcface_common.protocol import insightface
 from evaluator_custom.networks.embedder import DISTANCE, XNORM, PairEmbedder
-from evaluator_custom.protocol import insightface
 from serving import export, signatures
 from tests.closeness import assert_close
 from tests.helpers import jpeg

@@ -8,8 +8,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
-from evaluator_custom.protocol import insightface
-from evaluator_custom.protocol.conditions import FIGURES, parse_all
+from arcface_common.protocol import insightface
+from arcface_common.protocol.conditions import FIGURES, parse_all
 from evaluator_custom.tfma_bridge import metrics
 
 CONDITIONS = ("lfw.accuracy >= 0.9", "lfw.accuracy change >= 0", "cfp_fp.tar gap group <= 0.1")

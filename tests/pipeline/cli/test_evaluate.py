@@ -14,10 +14,10 @@ from scipy.stats import binomtest
 
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
+from arcface_common.protocol import insightface
+from arcface_common.protocol.scored_pairs import ScoredPairs
 from components.formats import verification_bin
 from evaluator_custom.networks.foreign import EmbedderOptions, load_embedder
-from evaluator_custom.protocol import insightface
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
 from pipeline.cli import main
 from pipeline.evaluation.verification import compared, evaluate_set
 from serving import export

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator_custom.protocol.support import MIN_PAIRS
+from arcface_common.protocol.support import MIN_PAIRS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import normalize
 
-from evaluator_custom.protocol.folds import best_threshold, far_threshold
-from evaluator_custom.protocol.insightface import evaluate, pair_distances
-from evaluator_custom.protocol.verification_statistics import ProtocolError, mcnemar
-from tests.evaluator_custom.protocol.published_protocol import (
+from arcface_common.protocol.folds import best_threshold, far_threshold
+from arcface_common.protocol.insightface import evaluate, pair_distances
+from arcface_common.protocol.verification_statistics import ProtocolError, mcnemar
+from tests.arcface_common.protocol.published_protocol import (
     Confusion,
     assert_equal,
     assert_folds_equal,

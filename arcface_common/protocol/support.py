@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluator_custom.protocol.conditions import Cut
-from evaluator_custom.protocol.folds import FoldFigures, RatesAtFar
-from evaluator_custom.protocol.verification_statistics import allowed, describe_indices
+from arcface_common.protocol.conditions import Cut
+from arcface_common.protocol.folds import FoldFigures, RatesAtFar
+from arcface_common.protocol.verification_statistics import allowed, describe_indices
 
 MIN_PAIRS = 10  # as many as the protocol has folds; a rate over fewer moves by more than 0.1 with each of them
 SAME, DIFFERENT = "pairs of one person", "pairs of different people"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import auc, roc_auc_score, roc_curve
 
-from evaluator_custom.protocol import verification_statistics as statistics
-from evaluator_custom.protocol.verification_statistics import ProtocolError
+from arcface_common.protocol import verification_statistics as statistics
+from arcface_common.protocol.verification_statistics import ProtocolError
 
 
 def faces(pairs: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

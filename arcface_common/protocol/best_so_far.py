@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 
 from arcface_common.errors import is_number
-from evaluator_custom.protocol.conditions import CUTS, Cut
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.conditions import CUTS, Cut
+from arcface_common.protocol.scored_pairs import ScoredPairs
 
 BEST_FILE = "best_so_far.json"
 

@@ -1,7 +1,7 @@
 """Error rates of a set of face pairs, and how far chance alone could move them.
 
 Everything here takes plain arrays: distances, the truth about each pair, or whether each pair was judged correctly. The
-protocol that cuts folds and chooses thresholds is `evaluator_custom.protocol.insightface`.
+protocol that cuts folds and chooses thresholds is `arcface_common.protocol.insightface`.
 
 Sources: A. Martin et al., "The DET curve in assessment of detection task performance", 1997 (EER); ISO/IEC 19795-1
 (TAR at FAR); B. Efron, "Bootstrap methods: another look at the jackknife", 1979; Q. McNemar, "Note on the sampling

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from arcface_common.features import FAR_TARGETS
-from evaluator_custom.protocol import support
-from evaluator_custom.protocol.verification_statistics import allowed
+from arcface_common.protocol import support
+from arcface_common.protocol.verification_statistics import allowed
 
 _STEPS = np.arange(4001) / 1000  # the thresholds that three decimals can name
 

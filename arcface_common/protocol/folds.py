@@ -1,7 +1,7 @@
 """What InsightFace's verification script computes, fold by fold, to the digit and without its loops over thresholds.
 
 It chooses a threshold on nine folds and judges the tenth by it. Whether a set can bear the figures is not asked here
-(see `evaluator_custom.protocol.support`): a rate over no pairs is 0, as in the script.
+(see `arcface_common.protocol.support`): a rate over no pairs is 0, as in the script.
 
 **Repeated FAR values.** The script inverts FAR(threshold) by SciPy's `interp1d(kind="slinear")`. 4,000 thresholds
 nearly always repeat a FAR. SciPy 1.9.3 and later refuse that ("Expect x to not have duplicates"), so the script stops.
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluator_custom.protocol.conditions import CUTS, Cut
-from evaluator_custom.protocol.verification_statistics import ProtocolError
+from arcface_common.protocol.conditions import CUTS, Cut
+from arcface_common.protocol.verification_statistics import ProtocolError
 
 # Entries are the products i * 0.01 of the source, not the nearest decimals: the one for 0.57 is 0.5700000000000001.
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)

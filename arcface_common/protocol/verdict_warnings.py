@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from evaluator_custom.protocol.leaks import leak_warnings
+from arcface_common.protocol.leaks import leak_warnings
 
 
 def verdict_warnings(verification: Mapping[str, Any]) -> list[str]:

@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
-from evaluator_custom.protocol.comparison import compare
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.protocol.slices import gap, slice_figures
-from evaluator_custom.protocol.verification_statistics import ProtocolError
+from arcface_common.protocol.comparison import compare
+from arcface_common.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.slices import gap, slice_figures
+from arcface_common.protocol.verification_statistics import ProtocolError
 
 
 def _pairs(seed, spread=0.5, count=300):

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from evaluator_custom.protocol.best_so_far import Record
-from evaluator_custom.protocol.conditions import SIGNIFICANCE
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
-from evaluator_custom.protocol.verification_statistics import McNemarResult, ProtocolError, mcnemar
+from arcface_common.protocol.best_so_far import Record
+from arcface_common.protocol.conditions import SIGNIFICANCE
+from arcface_common.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.verification_statistics import McNemarResult, ProtocolError, mcnemar
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from evaluator_custom.protocol import insightface, slices, support
-from evaluator_custom.protocol.conditions import CUTS, Cut
-from evaluator_custom.protocol.verification_statistics import (
+from arcface_common.protocol import insightface, slices, support
+from arcface_common.protocol.conditions import CUTS, Cut
+from arcface_common.protocol.verification_statistics import (
     ProtocolError,
     RocCurve,
     checked_distances,

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from evaluator_custom.protocol.all_pairs import ALL_PAIRS_FAR_TARGETS, ScoreCounts, count_all_pairs, fuse
-from evaluator_custom.protocol.gallery_search import FPIR_TARGETS, RANKS, search_gallery
-from evaluator_custom.protocol.verification_statistics import ProtocolError, tar_at_far
-from evaluator_custom.protocol.verification_statistics import roc_curve as distance_curve
+from arcface_common.protocol.all_pairs import ALL_PAIRS_FAR_TARGETS, ScoreCounts, count_all_pairs, fuse
+from arcface_common.protocol.gallery_search import FPIR_TARGETS, RANKS, search_gallery
+from arcface_common.protocol.verification_statistics import ProtocolError, tar_at_far
+from arcface_common.protocol.verification_statistics import roc_curve as distance_curve
 
 MB = 2**20
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from evaluator_custom.protocol.best_so_far import Record, better, dumps, loads, pairs_digest
-from evaluator_custom.protocol.comparison import compare
-from evaluator_custom.protocol.conditions import Condition
-from evaluator_custom.protocol.scored_pairs import ScoredPairs
+from arcface_common.protocol.best_so_far import Record, better, dumps, loads, pairs_digest
+from arcface_common.protocol.comparison import compare
+from arcface_common.protocol.conditions import Condition
+from arcface_common.protocol.scored_pairs import ScoredPairs
 
 PAIRS = 6000
 SAME = np.arange(PAIRS) % 2 == 0

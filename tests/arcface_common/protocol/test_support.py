@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold
 
-from evaluator_custom.protocol import support
-from evaluator_custom.protocol.folds import cut_folds
-from evaluator_custom.protocol.insightface import evaluate
-from evaluator_custom.protocol.verification_statistics import allowed
-from tests.evaluator_custom.protocol.published_protocol import assert_equal, faces, published, table_sweep
+from arcface_common.protocol import support
+from arcface_common.protocol.folds import cut_folds
+from arcface_common.protocol.insightface import evaluate
+from arcface_common.protocol.verification_statistics import allowed
+from tests.arcface_common.protocol.published_protocol import assert_equal, faces, published, table_sweep
 
 RATES = {"tar", "tar_std", "far", "tar_threshold"}
 

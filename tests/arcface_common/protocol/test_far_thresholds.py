@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 from sklearn import metrics
 
-from evaluator_custom.protocol import far_thresholds
+from arcface_common.protocol import far_thresholds
 
 
 @given(

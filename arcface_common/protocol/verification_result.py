@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from evaluator_custom.protocol.conditions import Cut
+from arcface_common.protocol.conditions import Cut
 
 
 @dataclasses.dataclass(frozen=True)
 class VerificationResult:
     """What the protocol says about one model on one set of N pairs. All rates are 0..1, all spreads population std.
 
-    A figure that the pairs cannot bear is None, and `undefined` says why (see `evaluator_custom.protocol.support`).
+    A figure that the pairs cannot bear is None, and `undefined` says why (see `arcface_common.protocol.support`).
 
     Attributes:
       pairs: N.

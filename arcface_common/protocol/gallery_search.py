@@ -14,9 +14,9 @@ import numpy.typing as npt
 from scipy.stats import hypergeom
 
 from arcface_common.console import progress
-from evaluator_custom.protocol import support
-from evaluator_custom.protocol.all_pairs import BLOCK, ScoreCounts, checked_embeddings, json_ready, unit_rows
-from evaluator_custom.protocol.verification_statistics import ProtocolError, allowed
+from arcface_common.protocol import support
+from arcface_common.protocol.all_pairs import BLOCK, ScoreCounts, checked_embeddings, json_ready, unit_rows
+from arcface_common.protocol.verification_statistics import ProtocolError, allowed
 
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
 RANKS = (1, 5)

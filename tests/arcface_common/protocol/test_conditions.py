@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator_custom.protocol.conditions import FIGURES, SLICE_FIGURES, Condition, parse_all, sets_of
+from arcface_common.protocol.conditions import FIGURES, SLICE_FIGURES, Condition, parse_all, sets_of
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_.-]{0,8}", fullmatch=True)
 RATES = st.floats(0, 1)

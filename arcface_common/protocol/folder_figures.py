@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluator_custom.protocol.all_pairs import PairFigures, ScoreCounts
-from evaluator_custom.protocol.gallery_search import IdentificationFigures, Searches
+from arcface_common.protocol.all_pairs import PairFigures, ScoreCounts
+from arcface_common.protocol.gallery_search import IdentificationFigures, Searches
 
 _NAMES = {
     "auc": "AUC",

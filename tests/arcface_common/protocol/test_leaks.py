@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluator_custom.protocol.leaks import Leak, TrainingContent, find_leak, leak_warnings, leaked_share
+from arcface_common.protocol.leaks import Leak, TrainingContent, find_leak, leak_warnings, leaked_share
 
 TRAINING = TrainingContent(np.array([3, 5, 2**64 - 1], np.uint64), np.array([0, 7, 9]))
 

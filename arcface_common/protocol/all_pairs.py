@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from arcface_common.console import progress
 from arcface_common.features import FAR_TARGETS
-from evaluator_custom.protocol import support
-from evaluator_custom.protocol.verification_statistics import ProtocolError, RocCurve, allowed, describe_indices
+from arcface_common.protocol import support
+from arcface_common.protocol.verification_statistics import ProtocolError, RocCurve, allowed, describe_indices
 
 ALL_PAIRS_FAR_TARGETS = (1e-1, *FAR_TARGETS)
 BLOCK = 2048  # images a side of a block of scores; larger ones are no faster

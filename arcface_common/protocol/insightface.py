@@ -16,10 +16,10 @@ import numpy.typing as npt
 from sklearn.preprocessing import normalize
 
 from arcface_common.features import FAR_TARGETS
-from evaluator_custom.protocol import support
-from evaluator_custom.protocol.folds import FoldFigures, best_threshold, cut_folds, fold_figures
-from evaluator_custom.protocol.verification_result import Cut, VerificationResult
-from evaluator_custom.protocol.verification_statistics import (
+from arcface_common.protocol import support
+from arcface_common.protocol.folds import FoldFigures, best_threshold, cut_folds, fold_figures
+from arcface_common.protocol.verification_result import Cut, VerificationResult
+from arcface_common.protocol.verification_statistics import (
     ProtocolError,
     bootstrap_accuracy,
     checked_distances,

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import interpolate
 from sklearn.model_selection import KFold
 
-from evaluator_custom.protocol.folds import FoldFigures, cut_folds, fold_figures
-from evaluator_custom.protocol.insightface import VerificationResult
+from arcface_common.protocol.folds import FoldFigures, cut_folds, fold_figures
+from arcface_common.protocol.insightface import VerificationResult
 
 # True accepts, false accepts, true rejects, false rejects.
 Confusion = tuple[int, int, int, int]
