@@ -37,8 +37,14 @@ MAX_SET_MB = 1024  # of images that a verification set becomes as pairs; LFW's 6
 
 # Names in the exported signatures (serving/signatures.py).
 IMAGE_BYTES = "image_bytes"
+IMAGE_A_BYTES = "image_a_bytes"
+IMAGE_B_BYTES = "image_b_bytes"
+PIXELS = "pixels"
+LANDMARKS = "landmarks"
 EMBEDDING = "embedding"
 NORM = "norm"
+VALID = "valid"  # whether an image could be used; what stands beside it is zeros where not
+COSINE = "cosine"
 
 # Splits that the example generators write.
 TRAIN_SPLIT = "train"

@@ -158,8 +158,9 @@ class LocalModel:
         for positions, contents in given:
             answer = self.loaded.signatures[SERVING](tf.constant(contents))
             embeddings, norms = answer[features.EMBEDDING].numpy(), answer[features.NORM].numpy()
-            if not np.isfinite(norms).all():
-                bad = positions[int(np.argmin(np.isfinite(norms)))]
+            usable = np.isfinite(norms) & (norms > 0)  # 0 where the graph refused what was checked here
+            if not usable.all():
+                bad = positions[int(np.argmin(usable))]
                 raise DataError(f"{self.path}: expected finite embeddings. Received: another of image {bad}")
             yield Embeddings(embeddings, norms, np.array(positions, np.int64))
 

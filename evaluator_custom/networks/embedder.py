@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from arcface_common.artifacts import EXTRA
 from arcface_common.errors import DataError
+from arcface_common.features import VALID
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol.insightface import pair_distances
 from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
@@ -104,11 +105,22 @@ class PairEmbedder(Embedder):
         self._signature = self._loaded.signatures[VERIFICATION]
 
     def embed_batch(self, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """See `Embedder.embed_batch`."""
+        """See `Embedder.embed_batch`.
+
+        Raises:
+          DataError: one of them is no image that the model decodes.
+        """
         if self.swap_colours:
             # As PNG, so that the model decodes exactly these pixels.
             images = [tf.io.encode_png(decode(image)[..., ::-1]).numpy() for image in images]
         answer = self._signature(tf.constant(images))
+        valid = answer.get(VALID)  # models of before that had it raised an error themselves
+        if valid is not None and not valid.numpy().all():
+            bad = images[int(np.argmin(valid.numpy()))]
+            raise DataError(
+                f"{self._path}: expected whole JPEG or PNG images of no more pixels than it decodes. "
+                f"Received: one of {len(bad):,} bytes, {bad[:8].hex(' ') or 'none'} ..."
+            )
         return answer[RAW].numpy(), answer[RAW_MIRRORED].numpy()
 
     def facts(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom.networks.foreign import EmbedderOptions, load_embedder
-from serving import check, export, local, pusher, signatures
+from serving import check, embedding_probes, export, local, pusher, signatures
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from trainer_module import backbones
@@ -74,7 +74,7 @@ def test_warmup_requests_are_logs_that_the_signature_answers(model_dir):
 
 
 def test_check_passes_what_was_exported_and_stops_what_was_not(model_dir, backbone, metadata, tmp_path):
-    assert check.check_embeddings(model_dir) <= check.TOLERANCE
+    assert check.check_embeddings(model_dir) <= embedding_probes.TOLERANCE
     other = str(tmp_path / "other")
     export.export_saved_model(
         backbone,
@@ -84,7 +84,7 @@ def test_check_passes_what_was_exported_and_stops_what_was_not(model_dir, backbo
     reference = f"{EXTRA}/{REFERENCE_FILE}"
     tf.io.gfile.copy(f"{model_dir}/{reference}", f"{other}/{reference}", overwrite=True)  # of the BGR model
     with pytest.raises(
-        check.EmbeddingMismatchError,
+        embedding_probes.EmbeddingMismatchError,
         match="expected the embeddings recorded at export.* Received: .*largest distance 1",
     ):
         check.check_embeddings(other)
@@ -101,7 +101,9 @@ def test_check_admits_the_rounding_of_kernels_and_no_more(model_dir, tmp_path):
     np.save(reference, (recorded + 2e-5 * direction).astype(np.float32))
     assert check.check_embeddings(str(path)) == pytest.approx(2e-5, rel=0.5)
     np.save(reference, (recorded + 5e-4 * direction).astype(np.float32))
-    with pytest.raises(check.EmbeddingMismatchError, match=r"within 0\.0001\. Received: .*largest distance 0\.000"):
+    with pytest.raises(
+        embedding_probes.EmbeddingMismatchError, match=r"within 0\.0001\. Received: .*largest distance 0\.000"
+    ):
         check.check_embeddings(str(path))
 
 
@@ -177,14 +179,14 @@ def test_a_model_that_is_cut_is_named_by_all_who_load_it(model_dir, tmp_path, fi
         load_embedder(str(tmp_path / "model"), EmbedderOptions())
 
 
-def test_a_request_of_more_bytes_than_a_picture_takes_is_refused_before_decoding(backbone, metadata, tmp_path):
+def test_an_image_of_more_bytes_than_a_picture_takes_is_refused_before_decoding(backbone, metadata, tmp_path):
     path = str(tmp_path / "model")
     export.export_saved_model(backbone, path, dataclasses.replace(metadata, max_image_pixels=112 * 112))
     largest = 112 * 112 * 8 + 2**20
-    for signature in tf.saved_model.load(path).signatures.values():
-        assert signature(tf.constant([jpeg(0).ljust(largest, b"\0")]))
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"at most {largest} bytes each.*{largest + 1}"):
-            signature(tf.constant([jpeg(0), jpeg(0).ljust(largest + 1, b"\0")]))
+    answer = tf.saved_model.load(path).signatures[signatures.SERVING](
+        tf.constant([jpeg(0), jpeg(0).ljust(largest + 1, b"\0"), jpeg(0).ljust(largest, b"\0"), jpeg(0, 113)])
+    )
+    assert answer["valid"].numpy().tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("name", ["model [v1]", "m*", "m?", "back\\slash"])
@@ -194,7 +196,7 @@ def test_a_models_folder_may_be_called_anything(model_dir, tmp_path, name):
     expected = local.LocalModel(model_dir).embed([str(tmp_path / "a.jpg")]).embeddings
     received = local.LocalModel(str(tmp_path / name)).embed([str(tmp_path / "a.jpg")]).embeddings
     np.testing.assert_allclose(received, expected, atol=1e-6)
-    assert check.check_embeddings(str(tmp_path / name)) <= check.TOLERANCE
+    assert check.check_embeddings(str(tmp_path / name)) <= embedding_probes.TOLERANCE
 
 
 def test_a_training_runs_folder_may_be_called_anything(backbone, tmp_path):
