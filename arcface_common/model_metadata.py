@@ -26,6 +26,10 @@ class ModelMetadata:
       training: the settings of the training run, or where imported weights came from.
       image_size: height and width of the aligned faces that it expects; the graph resizes others, and says nothing.
       max_image_pixels: width x height of an image that the graph decodes at most.
+      data_digest: of the files that it was trained on; "" where that is not known.
+      code_version: of the code that wrote this, the Trainer's in a training run, the Exporter's in a SavedModel; "" for
+        an import.
+      evaluation: what a client needs of its `verification.json`, once it is pushed; see `thresholds.for_clients`.
     """
 
     backbone: str
@@ -36,6 +40,9 @@ class ModelMetadata:
     training: dict[str, Any]
     image_size: int = IMAGE_SIZE
     max_image_pixels: int = MAX_IMAGE_PIXELS
+    data_digest: str = ""
+    code_version: str = ""
+    evaluation: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: str) -> None:
         """Writes `model.json`."""
@@ -73,7 +80,14 @@ class ModelMetadata:
             value = getattr(self, name)
             if not is_number(value, int) or not least <= value < 2**31:
                 raise ValueError(f"{name} must be a whole number of {least} to {2**31 - 1}, not {value!r}")
-        for name, kind in (("backbone", str), ("options", dict), ("training", dict)):
+        for name, kind in (
+            ("backbone", str),
+            ("data_digest", str),
+            ("code_version", str),
+            ("options", dict),
+            ("training", dict),
+            ("evaluation", dict),
+        ):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} must be of JSON's {_JSON[kind]}, not {getattr(self, name)!r}")
         for name in ("mean", "scale"):

@@ -1,6 +1,7 @@
 """A SavedModel of this project as an ONNX file, of the very weights that are served."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,15 @@ def _network(path: str, metadata: ModelMetadata) -> steps.Network:
     Raises:
       DataError: the SavedModel has other weights.
     """
-    network = fold(keras_steps.read(backbones.build(metadata.backbone, **metadata.options)))
-    weights = getattr(load_saved_model(path), "weights", None)
+    network = fold(
+        keras_steps.read(
+            backbones.build(metadata.backbone, **{**metadata.options, "embedding_dim": metadata.embedding_dim})
+        )
+    )
+    kept = getattr(load_saved_model(path), "weights", None)
+    weights = dict(kept) if isinstance(kept, Mapping) else {}
     wanted = {name: array.shape for name, array in network.arrays().items()}
-    found = {k: tuple(v.shape) for k, v in weights.items()} if hasattr(weights, "items") else {}
+    found = {name: tuple(variable.shape) for name, variable in weights.items()}
     missing = [name for name, shape in wanted.items() if found.get(name) != shape]
     if missing:
         raise DataError(

@@ -1,5 +1,6 @@
 """Pusher that loads what it is about to push, and makes it visible whole or not at all."""
 
+import dataclasses
 import hashlib
 import os
 import time
@@ -14,7 +15,9 @@ from tfx.utils import io_utils, proto_utils
 
 from arcface_common.artifacts import EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
 from arcface_common.console import say
+from arcface_common.model_metadata import ModelMetadata
 from serving.check import check_embeddings
+from serving.thresholds import for_clients
 from trainer_module.gfile_aside import gfile_aside
 
 ALREADY_SERVED = "already_served"  # custom property of PushedModel: the newest version held this very model
@@ -85,7 +88,7 @@ def push(model_path: str, base: str, verification: str) -> str:
     version = str(max(int(time.time()), newest + 1))
     aside = os.path.join(base, f"{_ASIDE}{version}")
     io_utils.copy_dir(model_path, aside)
-    tf.io.gfile.copy(verification, os.path.join(aside, EXTRA, VERIFICATION_FILE), overwrite=True)
+    _write_figures(verification, aside)
     if model_digest(aside) != model_digest(model_path):
         raise OSError(f"{aside}: expected a copy of {model_path}. Received: other files; is another push going on?")
     tf.io.gfile.rename(aside, os.path.join(base, version))
@@ -132,11 +135,21 @@ def _remove_leftovers(base: str) -> None:
 def _replace_figures(verification: str, version: str) -> None:
     """Puts other figures in a version's place for them, aside first."""
     path = os.path.join(version, EXTRA, VERIFICATION_FILE)
-    with tf.io.gfile.GFile(verification, "rb") as f:
-        figures = f.read()
-    if tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(path, "rb") as f:
-            if f.read() == figures:
-                return
-    with gfile_aside(path) as aside, tf.io.gfile.GFile(aside, "wb") as f:
+    if not tf.io.gfile.exists(path) or _read(path) != _read(verification):
+        _write_figures(verification, version)
+
+
+def _write_figures(verification: str, version: str) -> None:
+    """Puts an evaluation beside a model, and what clients need of it into its `model.json`."""
+    figures = _read(verification)
+    extra = os.path.join(version, EXTRA)
+    metadata = ModelMetadata.read(extra)
+    dataclasses.replace(metadata, evaluation=for_clients(figures)).write(extra)
+    path = os.path.join(extra, VERIFICATION_FILE)
+    with gfile_aside(path) as aside, tf.io.gfile.GFile(aside, "w") as f:
         f.write(figures)
+
+
+def _read(path: str) -> str:
+    with tf.io.gfile.GFile(path) as f:
+        return str(f.read())

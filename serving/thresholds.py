@@ -77,6 +77,38 @@ def read_threshold(path: str, set_name: str | None = None, far: float | None = N
     return _checked(path, name, far, **found[name])
 
 
+def for_clients(verification: str) -> dict[str, Any]:
+    """What a client needs of a model's evaluation.
+
+    Args:
+      verification: the content of `verification.json`.
+
+    Returns:
+      By set, `accuracy`, `threshold`, the cosine of the highest accuracy, and `far`: by false accept rate the cosine
+      above which so many pairs of different people are accepted. What the pairs don't bear is left out.
+
+    Raises:
+      ValueError: no JSON.
+      KeyError: JSON without sets.
+    """
+    evaluation = json.loads(verification)
+    found = {}
+    for name, figures in evaluation["sets"].items():
+        rates = (evaluation.get("thresholds") or {}).get(name, {})
+        values = {
+            "accuracy": figures.get("accuracy"),
+            "threshold": _cosine(figures.get("threshold")),
+            "far": {rate: _cosine(of["threshold"]) for rate, of in rates.items() if not of.get("reason")} or None,
+        }
+        found[name] = {key: value for key, value in values.items() if value is not None}
+    return found
+
+
+def _cosine(squared_distance: float | None) -> float | None:
+    """That of two unit vectors; None stays None."""
+    return None if squared_distance is None else 1.0 - squared_distance / 2.0
+
+
 def _of_accuracy(evaluation: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Set -> threshold (squared distance) and pairs, of the sets that have one."""
     return {
@@ -129,7 +161,6 @@ def _checked(
     for entry, count in (("pairs", pairs), ("false_accepts", false_accepts)):
         if (count is not None or entry == "pairs") and (not is_number(count) or not 0 <= count or count % 1):
             raise DataError(f"{path}: set {name!r}: expected a whole number as {entry}. Received: {count!r}")
-    # On unit vectors, cosine = 1 - squared distance / 2.
     return Threshold(
         1.0 - threshold / 2.0, name, far, int(pairs), None if false_accepts is None else int(false_accepts)
     )

@@ -22,9 +22,9 @@ def run_fn(fn_args: Any) -> None:
       fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings (in a local run those that
         decide the result: the environment tells the others), `["any_size"]` whether
         images may have other sizes than 112x112; `train_files` are globs of the train split, `eval_files` of the
-        hold-out split, or the same again if there is none; `model_run_dir` receives checkpoint, `model.json`,
-        TensorBoard, curve and `holdout.json`; `working_dir`, if there is one, keeps what a training that is stopped
-        goes on from, and goes when it ends.
+        hold-out split, or the same again if there is none; `data_digest` goes into `model.json`; `model_run_dir`
+        receives checkpoint, `model.json`, TensorBoard, curve and `holdout.json`; `working_dir`, if there is one,
+        keeps what a training that is stopped goes on from, and goes when it ends.
 
     Raises:
       DataError: TF_CONFIG names a cluster that the settings don't, or there are images of one identity alone.
@@ -52,19 +52,23 @@ def run_fn(fn_args: Any) -> None:
         distribution.run_workers(job, joined)
     else:
         loop.train(job)
-    _metadata(settings, classes).write(job.run_dir)
+    code_version = fn_args.custom_config.get("code_version", "")
+    _metadata(settings, classes, data_digest=fn_args.data_digest, code_version=code_version).write(job.run_dir)
     resumption.finish(job.work_dir, job.run_dir)
 
 
-def _metadata(settings: TrainSettings, classes: int) -> ModelMetadata:
+def _metadata(settings: TrainSettings, classes: int, *, data_digest: str, code_version: str) -> ModelMetadata:
     """What `model.json` says about the network that was trained."""
     options = settings.build_options()
     return ModelMetadata(
         backbone=settings.backbone,
         options=options,
-        embedding_dim=backbones.build(settings.backbone, **options).output_shape[-1],
+        # `build` holds every network to this.
+        embedding_dim=options.get("embedding_dim", backbones.spec(settings.backbone).embedding_dim),
         pixel_format=settings.pixel_format(),
         classes=classes,
         training=settings.to_dict(),
         max_image_pixels=settings.max_image_pixels,
+        data_digest=data_digest,
+        code_version=code_version,
     )

@@ -43,6 +43,9 @@ class TrainerExecutor(base_executor.BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties)
+        fn_args.data_digest = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]).get_string_custom_property(
+            "content_digest"
+        )
         fn_args.model_run_dir = artifact_utils.get_single_uri(output_dict[MODEL_RUN_KEY])
         if exec_properties[WORK_KEY]:
             fn_args.working_dir = os.path.join(exec_properties[WORK_KEY], _name(input_dict, exec_properties))

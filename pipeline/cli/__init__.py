@@ -5,7 +5,7 @@ Heavy imports happen inside the commands: `--help` must answer at once. TensorFl
 
 import click
 
-from pipeline.cli import align, data, embed, evaluate, gc, models, run, runs, settings, unpack
+from pipeline.cli import align, data, embed, evaluate, export, gc, models, run, runs, settings, unpack
 from pipeline.cli.endings import Commands
 
 
@@ -26,6 +26,7 @@ for _command in (
     models.verify,
     models.import_mxnet,
     models.import_onnx,
+    export.export,
     runs.runs,
     gc.gc,
     settings.presets,

@@ -7,7 +7,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.types.standard_component_specs import MODEL_KEY, MODEL_RUN_KEY
 
 from arcface_common.source_digest import source_digest
-from serving.exporter.executor import MAX_IMAGE_PIXELS_KEY, START_KEY, ExporterExecutor
+from serving.exporter.executor import CODE_VERSION_KEY, MAX_IMAGE_PIXELS_KEY, START_KEY, ExporterExecutor
 
 
 class ExporterSpec(component_spec.ComponentSpec):
@@ -17,7 +17,7 @@ class ExporterSpec(component_spec.ComponentSpec):
         START_KEY: ExecutionParameter(type=str),
         MAX_IMAGE_PIXELS_KEY: ExecutionParameter(type=int),
         "start_digest": ExecutionParameter(type=str),
-        "code_version": ExecutionParameter(type=str),
+        CODE_VERSION_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {MODEL_RUN_KEY: ChannelParameter(type=standard_artifacts.ModelRun, optional=True)}
     OUTPUTS = {MODEL_KEY: ChannelParameter(type=standard_artifacts.Model)}

@@ -17,7 +17,7 @@ from trainer_module.settings import handed_over
 from trainer_module.training import checkpoints
 from trainer_module.training.curve import CURVE_FILE
 
-START_KEY, MAX_IMAGE_PIXELS_KEY = "start", "max_image_pixels"
+START_KEY, MAX_IMAGE_PIXELS_KEY, CODE_VERSION_KEY = "start", "max_image_pixels", "code_version"
 
 
 class ExporterExecutor(base_executor.BaseExecutor):
@@ -54,6 +54,10 @@ class ExporterExecutor(base_executor.BaseExecutor):
         export_saved_model(
             backbone,
             path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[MODEL_KEY])),
-            dataclasses.replace(metadata, max_image_pixels=exec_properties[MAX_IMAGE_PIXELS_KEY]),
+            dataclasses.replace(
+                metadata,
+                max_image_pixels=exec_properties[MAX_IMAGE_PIXELS_KEY],
+                code_version=exec_properties[CODE_VERSION_KEY],
+            ),
             beside=[os.path.join(folder, CURVE_FILE)],
         )

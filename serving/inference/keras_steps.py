@@ -79,7 +79,7 @@ def _is_linear(layer: Any) -> bool:
 def _step(node: Any, name: str, inputs: tuple[str, ...], shapes: list[tuple[int, ...]]) -> Step:
     """The step that a call of a layer is."""
     layer = node.layer
-    common = {"name": name, "inputs": inputs, "shape": tuple(node.outputs.shape[1:])}
+    common: dict[str, Any] = {"name": name, "inputs": inputs, "shape": tuple(node.outputs.shape[1:])}
     kind = type(layer)
     if isinstance(layer, _layers.BatchNormalization) and _is_last(layer.axis, shapes[0]):
         return Scale(**common, weights=_batch_norm(layer))

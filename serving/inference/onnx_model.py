@@ -39,9 +39,9 @@ def to_onnx(network: steps.Network, pixel_format: PixelFormat, facts: dict[str, 
         raise DataError(f"expected layers of this project's own, which ONNX has words for. Received: {foreign[0]}")
     writer = _Writer()
     height, width, channels = network.steps[steps.INPUT].shape
-    writer.node("Sub", [PIXELS, writer.array("mean", np.float32(pixel_format.mean))], "Sub_mean")
+    writer.node("Sub", [PIXELS, writer.array("mean", np.array(pixel_format.mean))], "Sub_mean")
     scaled = steps.INPUT if pixel_format.colour == "rgb" else "scaled"
-    writer.node("Mul", ["Sub_mean", writer.array("scale", np.float32(1 / pixel_format.scale))], "Mul_scale", scaled)
+    writer.node("Mul", ["Sub_mean", writer.array("scale", np.array(1 / pixel_format.scale))], "Mul_scale", scaled)
     if pixel_format.colour == "bgr":
         order = writer.array("order", np.array([2, 1, 0], np.int64))
         writer.node("Gather", [scaled, order], "reverse_colours", steps.INPUT, axis=1)

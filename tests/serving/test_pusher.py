@@ -12,7 +12,8 @@ from tfx.types import standard_artifacts
 from arcface_common.artifacts import EXTRA, METADATA_FILE, REFERENCE_FILE, VERIFICATION_FILE, WARMUP_FILE
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
-from serving import check, export, local, pusher
+from serving import export, local, pusher
+from serving.embedding_probes import EmbeddingMismatchError
 from serving.versions import resolve
 from trainer_module import backbones
 
@@ -74,6 +75,9 @@ def test_a_blessed_model_is_pushed_with_its_figures(model, tmp_path):
     assert pushed.get_int_custom_property(pusher.ALREADY_SERVED) == 0
     assert local.LocalModel(str(tmp_path / "serving")).threshold().cosine == 0.25
     assert pusher.model_digest(pushed.uri) == pusher.model_digest(str(model / "Format-Serving"))
+    described = ModelMetadata.read(str(tmp_path / "serving" / version / EXTRA))
+    assert described.evaluation == {"lfw": {"threshold": 0.25}}
+    assert ModelMetadata.read(str(model / "Format-Serving" / EXTRA)).evaluation == {}
 
 
 def test_a_model_that_is_not_blessed_is_not_pushed(model, tmp_path):
@@ -90,7 +94,7 @@ def test_a_model_that_gives_other_embeddings_than_at_export_is_not_pushed(model,
     embeddings = np.load(reference)
     embeddings[3, 2] += difference
     np.save(reference, embeddings)
-    with pytest.raises(check.EmbeddingMismatchError, match="expected the embeddings recorded at export"):
+    with pytest.raises(EmbeddingMismatchError, match="expected the embeddings recorded at export"):
         _execute(model, tmp_path)
     assert _served(tmp_path) == []
 

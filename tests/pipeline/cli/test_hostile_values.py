@@ -55,6 +55,7 @@ SOUND = {
     "evaluate search": ["folder", "--gallery", "faces", "--probes", "faces"],
     "import-mxnet": ["prefix", "0", "new"],
     "import-onnx": ["file", "new"],
+    "export": ["folder", "--output", "new.onnx"],
     "run": ["--data", "data", "--root", "new", "--preset", "demo"],
     "compile": ["--output", "new.yaml", "--data", "gs://b/d", "--root", "gs://b/r", "--image", "i", "--preset", "demo"],
     "embed": ["folder", "face.jpg"],
@@ -200,6 +201,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
     },
     "import-mxnet": {0: ["", "nothing", "folder"], 1: NO_INTEGER, 2: NO_FOLDER_TO_WRITE},
     "import-onnx": {0: NO_FILE_TO_READ, 1: ["folder", *NO_FOLDER_TO_WRITE]},
+    "export": {0: NO_MODEL, "--format": ["", "onxx"], "--output": [*NO_FILE_TO_WRITE, "face.jpg"]},
     "run": {
         "--data": NO_FOLDER_TO_READ,
         "--root": NO_FOLDER_TO_WRITE,

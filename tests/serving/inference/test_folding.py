@@ -113,28 +113,18 @@ def test_layers_of_a_users_own_are_called_as_they_are():
     assert_close(received, expected, 1e-6)
 
 
-class OwnModel(tf_keras.Model):
-    """A model without a graph of layers."""
-
-    def __init__(self):
-        super().__init__(name="own")
-        self.dense = tf_keras.layers.Dense(5)
-        self.dropout = tf_keras.layers.Dropout(0.5)
-
-    def call(self, inputs, training=None):
-        return self.dropout(self.dense(tf.reduce_mean(inputs, [1, 2])), training=training)
-
-
-def test_a_model_without_a_graph_of_layers_is_one_step():
-    model = OwnModel()
-    model(pixels())
-    model._set_save_spec(tf.TensorSpec([None, 112, 112, 3]))
-    expected, received, network = both(model)
-    assert_close(received, expected, 1e-6)
+def test_a_model_whose_layers_give_several_results_is_one_step():
+    image = tf_keras.Input((8, 8, 4))
+    left, right = tf.split(tf_keras.layers.Dropout(0.5)(image), 2, axis=-1)
+    x = tf_keras.layers.Dense(5)(tf_keras.layers.Flatten()(left - right))
+    model = tf_keras.Model(image, x, name="own")
+    network = InferenceNetwork(model)
+    images = np.random.default_rng(1).normal(0, 1, (2, 8, 8, 4)).astype(np.float32)
+    assert_close(tf.function(network)(images), model(images, training=False), 1e-6)
     assert set(network.variables) == {"own/0", "own/1"}
 
 
-def test_nothing_of_training_is_left(backbone):
+def test_nothing_of_training_is_left():
     network = InferenceNetwork(backbones.build("iresnet_tiny", dropout=0.5))
     graph = tf.function(network).get_concrete_function(tf.TensorSpec([None, 112, 112, 3])).graph
     operations = {operation.type for operation in graph.get_operations()}

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import tensorflow as tf
 
@@ -15,7 +17,7 @@ def _save(folder, function):
 @pytest.fixture
 def fewer(monkeypatch):
     """Changes the table as an older server's would be."""
-    ops = {name: dict(attributes) for name, attributes in table.read_table().items()}
+    ops = copy.deepcopy(table.read_table())
     monkeypatch.setattr(table, "read_table", lambda: ops)
     return ops
 
