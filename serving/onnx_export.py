@@ -56,11 +56,8 @@ def _network(path: str, metadata: ModelMetadata) -> steps.Network:
     Raises:
       DataError: the SavedModel has other weights.
     """
-    network = fold(
-        keras_steps.read(
-            backbones.build(metadata.backbone, **{**metadata.options, "embedding_dim": metadata.embedding_dim})
-        )
-    )
+    options = {**metadata.options, "embedding_dim": metadata.embedding_dim}
+    network = fold(keras_steps.read(backbones.build(metadata.backbone, **options)))
     kept = getattr(load_saved_model(path), "weights", None)
     weights = dict(kept) if isinstance(kept, Mapping) else {}
     wanted = {name: array.shape for name, array in network.arrays().items()}

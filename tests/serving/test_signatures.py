@@ -173,7 +173,7 @@ def test_a_crop_is_the_hosts(scale, shift):
 
 def test_a_photo_is_aligned_as_on_the_host(served):
     photos = [photo(1, 300, 280, seed=4), photo(1, 900, 1100, seed=5)]
-    landmarks = [points(1.3), points(5.0, -0.3, (150, 300))]
+    landmarks = [points(1.3), points(5.3, -0.3, (150, 300))]
     crops = [host.crop(decode(one), similarity(where)) for one, where in zip(photos, landmarks, strict=True)]
     expected = served("embed_pixels", pixels=np.stack(crops))
     received = served("align_and_embed", image_bytes=photos, landmarks=landmarks)

@@ -56,6 +56,12 @@ def test_predictions_are_the_protocols_distances(world):
     assert predictions[0, DISTANCE] == 0
 
 
+@pytest.mark.parametrize("bad", [b"", b"no image", jpeg(1)[:900]])
+def test_an_image_that_the_model_refuses_is_an_error_and_no_zeros(world, bad):
+    with pytest.raises(DataError, match=rf"whole JPEG or PNG images.* Received: one of {len(bad)} bytes, "):
+        world[0].embed([jpeg(0), bad, jpeg(2)])
+
+
 def test_a_foreign_model_is_named(tmp_path):
     module = tf.Module()
     module.f = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.float32)])
