@@ -255,6 +255,20 @@ def test_held_out_images_are_judged_and_not_trained_on(world):
     assert metadata["classes"] == 12
 
 
+def test_a_model_says_what_it_was_made_of_and_a_pushed_one_its_thresholds(world):
+    model, pushed = (
+        json.loads((Path(world.first[name]) / "assets.extra" / "model.json").read_text())
+        for name in ("model", "pushed")
+    )
+    assert f"digest {model['data_digest']}" in Path(world.first["report"]).read_text()
+    assert re.fullmatch("[0-9a-f]{8,}", model["code_version"])
+    assert model["evaluation"] == {}
+    figures = world.first["verification"]["sets"]["lfw"]
+    assert pushed["evaluation"]["lfw"]["accuracy"] == figures["accuracy"]
+    assert pushed["evaluation"]["lfw"]["threshold"] == pytest.approx(1 - figures["threshold"] / 2)
+    assert {**pushed, "evaluation": {}} == model
+
+
 def test_without_any_set_kept_out_people_judge(world, tmp_path):
     data, root = tmp_path / "data", tmp_path / "root"
     shutil.copytree(world.data, data, ignore=shutil.ignore_patterns("*.bin", "*.csv"))
