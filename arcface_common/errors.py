@@ -26,7 +26,17 @@ class DataError(ValueError):
 
 
 class ConfigError(DataError):
-    """A setting that doesn't exist or whose value is not allowed."""
+    """A setting that doesn't exist or whose value is not allowed.
+
+    Attributes:
+      setting: its name, "section.field"; "" where the error is about another thing.
+      instead: a value that would be allowed, as it is written; "" where there is none to name.
+    """
+
+    def __init__(self, message: str, setting: str = "", instead: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
+        self.instead = instead
 
 
 def argument(name: str, value: str = "") -> str:
@@ -59,8 +69,9 @@ def typed_arguments() -> Iterator[None]:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What an error about an unknown word ends in: "; did you mean 'lfw'?", or "" where nothing known is like it."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    by_form = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_form, n=1)
+    return f"; did you mean {by_form[close[0]]!r}?" if close else ""
 
 
 def is_number(value: Any, kind: type = float) -> bool:

@@ -4,6 +4,7 @@ Errors, `arcface-tfx settings` and whoever else explains a setting read them fro
 """
 
 import dataclasses
+import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
@@ -16,6 +17,7 @@ from arcface_common.errors import ConfigError, did_you_mean
 
 _Section = TypeVar("_Section", bound=type)
 _GREATEST = 2**31 - 1  # TFX's protos hold int32
+_LEAST_FLOAT, _GREATEST_FLOAT = 1.18e-38, 3.4e38  # of float32
 _ENDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _LONGEST = 200  # characters of a value in an error
 
@@ -26,6 +28,13 @@ def _whole(value: Any) -> Any:
         value = int(value)
     if isinstance(value, int) and abs(value) > _GREATEST:
         raise ValueError(f"beyond {_GREATEST:,}")
+    return value
+
+
+def _in_float32(value: float) -> float:
+    """A number that stays what it is where networks compute."""
+    if value and not _LEAST_FLOAT <= abs(value) <= _GREATEST_FLOAT:
+        raise ValueError("beyond float32")
     return value
 
 
@@ -63,8 +72,9 @@ def _plain(value: Any) -> Any:
     return _whole(value) if isinstance(value, int) else value
 
 
-# What a field is beside float, bool and Literal. Pydantic's strict rules hold: neither true nor "3" is a number.
+# What a field is beside bool and Literal. Pydantic's strict rules hold: neither true nor "3" is a number.
 Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, AfterValidator(_in_float32)]
 Text = Annotated[str, AfterValidator(_printable)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_names)]
 Wholes = Annotated[tuple[Whole, ...], BeforeValidator(_wholes)]
@@ -121,17 +131,19 @@ def _refusal(kind: Any, values: Mapping[str, Any], error: ValidationError) -> Co
         return ConfigError(f"expected a setting of {kind.section_name}. Received: {name!r}{like}")
     field = kind.__pydantic_fields__[name]
     expected = _range(field) if found["type"].startswith(("greater", "less")) else _values(field)
-    return _error(kind, name, expected, values[name], f" ({reason})" if reason else "")
+    like = did_you_mean(str(values[name]), _words(field)) if isinstance(values[name], str) else ""
+    return _error(kind, name, expected, values[name], f" ({reason})" if reason else like)
 
 
-def _error(kind: Any, name: str, expected: str, value: Any, reason: str = "") -> ConfigError:
+def _error(kind: Any, name: str, expected: str, value: Any, reason: str = "", instead: str = "") -> ConfigError:
     about = kind.__pydantic_fields__[name].description.partition(". ")[0].rstrip(".")
     text = repr(value)
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return ConfigError(f"{kind.section_name}.{name} must be {expected} ({about}). Received: {name}={shown}{reason}")
+    setting = f"{kind.section_name}.{name}"
+    return ConfigError(f"{setting} must be {expected} ({about}). Received: {name}={shown}{reason}", setting, instead)
 
 
-def require(settings: Any, name: str, holds: bool, expected: str) -> None:
+def require(settings: Any, name: str, holds: bool, expected: str, instead: str = "") -> None:
     """Refuses a setting's value unless something holds, and says what the setting means.
 
     Args:
@@ -139,12 +151,13 @@ def require(settings: Any, name: str, holds: bool, expected: str) -> None:
       name: of its field.
       holds: the value is allowed.
       expected: what it must be, in words.
+      instead: a value that would be allowed, as it is written.
 
     Raises:
       ConfigError: it doesn't hold.
     """
     if not holds:
-        raise _error(type(settings), name, expected, getattr(settings, name))
+        raise _error(type(settings), name, expected, getattr(settings, name), instead=instead)
 
 
 def refuse_unused(settings: Any, name: str, why: str) -> None:
@@ -159,7 +172,8 @@ def refuse_unused(settings: Any, name: str, why: str) -> None:
       ConfigError: it isn't the default.
     """
     default = type(settings).__pydantic_fields__[name].default
-    require(settings, name, getattr(settings, name) == default, f"left at {default!r} {why}, which ignores it")
+    written = default if isinstance(default, str) else json.dumps(default)
+    require(settings, name, getattr(settings, name) == default, f"left at {default!r} {why}, which ignores it", written)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +206,11 @@ def described(sections: Mapping[str, type]) -> Iterator[Described]:
             yield Described(f"{name}.{field}", default, _values(info), info.description or "")
 
 
+def _words(field: FieldInfo) -> tuple[str, ...]:
+    """The words of which a field takes one; none where it takes other things."""
+    return typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
+
+
 def _range(field: FieldInfo) -> str:
     """The range of a number in words, "" where it has none."""
     ends = {words: getattr(one, end) for end, words in _ENDS.items() for one in field.metadata if hasattr(one, end)}
@@ -202,6 +221,6 @@ def _values(field: FieldInfo) -> str:
     """The values that a field takes, in words."""
     kind = typing.get_origin(field.annotation) or field.annotation
     if kind is Literal:
-        return " or ".join(typing.get_args(field.annotation))
+        return " or ".join(_words(field))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list"}
     return ", ".join(filter(None, (words.get(kind, "entries by name"), _range(field))))  # type: ignore[arg-type]

@@ -1,10 +1,11 @@
 """Judging models."""
 
 import os
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from arcface_common.errors import DataError
+from arcface_common.arguments import NAMES, PATH, Kind, checked, is_path, one_of
 from arcface_tfx.models import load
 
 if TYPE_CHECKING:
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
     from serving.local import LocalModel
 
 
+def _is_model(value: Any) -> bool:
+    serving = sys.modules.get("serving.local")  # nobody has a model before it is imported, which takes 6 s
+    return is_path(value) or (serving is not None and isinstance(value, serving.LocalModel))
+
+
+@checked(
+    model=Kind("a path, or what `load` gave", _is_model),
+    data=PATH,
+    sets=NAMES.or_none(),
+    folds=one_of("contiguous", "stratified"),
+)
 def evaluate(
     model: "LocalModel | str | os.PathLike[str]",
     data: str | os.PathLike[str],
@@ -39,24 +51,12 @@ def evaluate(
     Raises:
       DataError: no such folder or set, or a broken one.
     """
-    from arcface_common.protocol.conditions import CUTS
     from pipeline.evaluation.set_files import find_sets
 
-    if folds not in CUTS:
-        raise DataError(f"folds: expected one of {', '.join(CUTS)}. Received: {folds!r}")
-    if sets is not None and not sets:
-        raise DataError("sets: expected a name at least, or None for those that are there. Received: none")
-    if sets is not None and not isinstance(sets, str) and not all(isinstance(name, str) for name in sets):
-        raise DataError(f"sets: expected names. Received: {sets!r}")
-    if not isinstance(data, str | os.PathLike):
-        raise DataError(f"data: expected a path. Received: {data!r}")
     paths = find_sets(os.fspath(data), sets if sets is None or isinstance(sets, str) else ",".join(sets))
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
     from evaluator_custom.networks.embedder import PairEmbedder
     from pipeline.evaluation.verification import evaluate_set
-    from serving.local import LocalModel
 
-    if not isinstance(loaded, LocalModel):
-        raise DataError(f"model: expected a path, or what `load` gave. Received: {type(loaded).__name__}")
     embedder = PairEmbedder(loaded.path, loaded=loaded.loaded)
     return {name: evaluate_set(embedder, name, path, folds).result for name, path in paths.items()}

@@ -3,13 +3,14 @@
 import os
 from typing import TYPE_CHECKING
 
-from arcface_common.errors import DataError
+from arcface_common.arguments import PATH, checked
 from arcface_tfx.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from serving.local import LocalModel
 
 
+@checked(path=PATH)
 def load(path: str | os.PathLike[str]) -> "LocalModel":
     """Loads a model that this project trained or imported.
 
@@ -26,8 +27,6 @@ def load(path: str | os.PathLike[str]) -> "LocalModel":
     Raises:
       DataError: no such folder, or something else in it.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise DataError(f"path: expected a path. Received: {path!r}")
     import_tensorflow()
     from serving.local import LocalModel
 

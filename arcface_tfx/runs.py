@@ -1,10 +1,12 @@
 """Running the pipeline."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arcface_common.errors import DataError
+from arcface_common.arguments import ANYTHING, FLAG, MAPPING, PATH, TEXT, TEXTS, Kind, check, checked
+from arcface_common.errors import DataError, did_you_mean
 from arcface_common.replaced import kept_environment
 
 if TYPE_CHECKING:
@@ -12,6 +14,15 @@ if TYPE_CHECKING:
     from pipeline.summary import RunSummary
 
 
+@checked(
+    data=PATH,
+    root=PATH,
+    preset=TEXT.or_none(),
+    init_from=PATH.or_none(),
+    beam_runner=TEXT,
+    beam_args=TEXTS,
+    settings=ANYTHING,
+)
 def configure(
     data: str | os.PathLike[str],
     root: str | os.PathLike[str],
@@ -43,13 +54,15 @@ def configure(
     """
     from pipeline import running
     from pipeline.config_file import as_override
+    from pipeline.sections import SECTIONS
 
-    for name, path in (("data", data), ("root", root), ("init_from", init_from)):
-        if not isinstance(path, str | os.PathLike) and (path is not None or name != "init_from"):
-            raise DataError(f"{name}: expected a path. Received: {path!r}")
-    for section, named in settings.items():
-        if not isinstance(named, Mapping):
-            raise DataError(f"{section}: expected settings by name, such as {section}={{...}}. Received: {named!r}")
+    for name, section in settings.items():
+        if name in SECTIONS:
+            check(name, section, MAPPING)
+            continue
+        like = did_you_mean(name, ("data", "root", "preset", "init_from", "beam_runner", "beam_args", *SECTIONS))
+        raise DataError(f"{name}: expected one of the sections {', '.join(SECTIONS)}. Received: {name!r}{like}")
+
     return running.configure(
         os.fspath(data),
         os.fspath(root),
@@ -65,6 +78,12 @@ def configure(
     )
 
 
+def _is_config(value: Any) -> bool:
+    config = sys.modules.get("pipeline.config")  # nobody has a configuration before it is imported
+    return config is not None and isinstance(value, config.PipelineConfig)
+
+
+@checked(config=Kind("what `configure` gave", _is_config).or_none(), wait=FLAG, configuration=ANYTHING)
 def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configuration: Any) -> "RunSummary":
     """Runs the pipeline on this machine, as `arcface-tfx run` does; what has not changed comes from the cache.
 

@@ -5,12 +5,14 @@ Imports no TensorFlow, so that `--help` and a wrong flag are answered at once.
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from arcface_common.artifacts import METADATA_FILE
-from arcface_common.errors import ConfigError, DataError, argument, is_number
+from arcface_common.console import say
+from arcface_common.errors import ConfigError, DataError, argument
 from arcface_common.features import VERIFY_SPLIT
 from arcface_common.filesystem import exists, files_below
 from arcface_common.model_metadata import ModelMetadata
@@ -20,6 +22,7 @@ from pipeline.beam import beam_args
 from pipeline.checks.places import check_places
 from pipeline.checks.secrets import refuse_secret_path
 from pipeline.config_file import ConfigFile
+from pipeline.layers import Layer, assigned, rescaled, with_origin
 from pipeline.overrides import assign, parse_override
 from pipeline.presets import choose_preset, preset_file
 from pipeline.sections import SECTIONS, EvaluationConfig
@@ -29,7 +32,6 @@ from trainer_module.settings import TrainSettings
 if TYPE_CHECKING:  # numpy, 0.1 s
     from components.datasets.kept_out import KeepOut
 
-_SHARES = {"warmup_steps", "margin_warmup_steps", "milestones"}  # of a preset's steps
 # Of a run that is judged by the set that it draws, where nobody says otherwise.
 _OF_DRAWN = (f"{VERIFY_SPLIT}.accuracy >= 0.95", f"{VERIFY_SPLIT}.accuracy change >= 0")
 
@@ -127,8 +129,9 @@ def make_config(
     init_from: str | None = None,
     *,
     here: bool = True,
+    file: ConfigFile | None = None,
 ) -> PipelineConfig:
-    """A configuration from a preset and the command line's overrides.
+    """A configuration from a preset, a file and the command line's overrides: the later go before.
 
     Args:
       data: folder of the data set.
@@ -140,6 +143,7 @@ def make_config(
         override `train.init_from` is the same.
       here: the pipeline runs on this machine; else paths are those of the machines that it is compiled for, and a
         folder that `train.init_from` names is not looked into.
+      file: settings of a file.
 
     Returns:
       The configuration.
@@ -155,36 +159,42 @@ def make_config(
         raise DataError(
             f"{argument('root', root)}: expected a folder, or a path where nothing is yet. Received: a file"
         )
-    given = [parse_override(text) for text in overrides]
-    start, others = _one_init_from(init_from, given)
-    chosen = choose_preset(preset, starts_from_a_backbone=bool(start), names_a_backbone="train.backbone" in dict(given))
-    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for text in ConfigFile.read(preset_file(chosen)).overrides if chosen else ():
-        assign(values, SECTIONS, *parse_override(text), written=True)
-    usual = dict(values["train"])
-    initial = initial_settings(start) if start and here else {}
-    values["train"] |= initial
-    named = others if here else given
-    for name, text in named:
-        assign(values, SECTIONS, name, text, written=True)
-    for name, _ in named:
-        section, field = name.split(".")[:2]
-        if section == "train" and field in initial and values[section][field] != initial[field]:
-            raise ConfigError(f"expected no setting that {argument('init_from')} decides. Received: {name}")
-    for field in _SHARES & usual.keys():
-        if f"train.{field}" not in dict(named) and is_number(values["train"]["steps"]):
-            values["train"][field] = _share(usual[field], values["train"]["steps"] / usual["steps"])
-    config = PipelineConfig(
-        data=data,
-        root=root,
-        preset=chosen,
-        init_digest=_checkpoint_digest(start) if start and here else "",
-        ingest=IngestSettings(**values["ingest"]),
-        train=TrainSettings(**values["train"]),
-        evaluation=EvaluationConfig(**values["evaluation"]),
+    above = [Layer(file.path, _parsed(file.overrides))] if file else []
+    above.append(Layer("", _parsed(overrides)))
+    start = _one_init_from(init_from, [entry for layer in above for entry in layer.given])
+    if here:  # elsewhere it is a setting like the others
+        above = [Layer(one.origin, [entry for entry in one.given if entry[0] != "train.init_from"]) for one in above]
+    named = dict(entry for layer in above for entry in layer.given)
+    chosen = choose_preset(
+        preset or (file.preset if file else None),
+        starts_from_a_backbone=bool(start),
+        names_a_backbone="train.backbone" in named,
     )
-    said = any(name.startswith(("evaluation.conditions", "evaluation.sets")) for name, _ in named)
+    usual = ConfigFile.read(preset_file(chosen)).overrides if chosen else ()
+    layers = [Layer(f"the preset {chosen}", _parsed(usual)), *above]
+    values = assigned(layers, initial_settings(start) if start and here else {})
+    for field, (value, origin) in rescaled(layers, values["train"].get("steps")).items():
+        values["train"][field] = value
+        if file and origin == file.path:
+            say(f"train.{field}={json.dumps(value)}: the share of train.steps that {origin} has")
+    try:
+        config = PipelineConfig(
+            data=data,
+            root=root,
+            preset=chosen,
+            init_digest=_checkpoint_digest(start) if start and here else "",
+            ingest=IngestSettings(**values["ingest"]),
+            train=TrainSettings(**values["train"]),
+            evaluation=EvaluationConfig(**values["evaluation"]),
+        )
+    except ConfigError as error:
+        raise with_origin(error, layers) from error
+    said = any(name.startswith(("evaluation.conditions", "evaluation.sets")) for name in named)
     return config if said or not here else _judged_by_what_is_there(config)
+
+
+def _parsed(overrides: Iterable[str]) -> list[tuple[str, str]]:
+    return [parse_override(text) for text in overrides]
 
 
 def _judged_by_what_is_there(config: PipelineConfig) -> PipelineConfig:
@@ -195,13 +205,8 @@ def _judged_by_what_is_there(config: PipelineConfig) -> PipelineConfig:
     return dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, conditions=_OF_DRAWN))
 
 
-def _share(steps: Any, of: float) -> Any:
-    """A number of steps, or a list of them, for a training that is so many times as long."""
-    return [_share(one, of) for one in steps] if isinstance(steps, list) else round(steps * of)
-
-
-def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple[str | None, list[tuple[str, str]]]:
-    """Takes `--init-from` and `--set train.init_from` for the same, and that setting out of those that were given."""
+def _one_init_from(init_from: str | None, given: Iterable[tuple[str, str]]) -> str | None:
+    """Takes `--init-from` and `--set train.init_from` for the same."""
     asked: dict[str, dict[str, Any]] = {"train": {}}
     for name, text in given:
         if name == "train.init_from":
@@ -211,7 +216,7 @@ def _one_init_from(init_from: str | None, given: list[tuple[str, str]]) -> tuple
         raise ConfigError(
             f"expected no setting that {argument('init_from')} decides. Received: train.init_from={folder}"
         )
-    return init_from or folder, [entry for entry in given if entry[0] != "train.init_from"]
+    return init_from or folder
 
 
 def initial_settings(folder: str) -> dict[str, Any]:

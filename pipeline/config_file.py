@@ -11,9 +11,9 @@ from arcface_common.errors import ConfigError, did_you_mean
 from pipeline.overrides import load_yaml
 from pipeline.sections import SECTIONS
 
-_NAMES = ("preset", "data")
-# A run's own file has these, too: where it wrote, what it is called, what it found, and where Beam ran.
-_NOT_TAKEN = ("root", "name", "init_digest", "beam_args")
+_NAMES = ("preset", "data", "root")
+# A run's own file has these, too: what it is called, what it found, and where Beam ran.
+_NOT_TAKEN = ("name", "init_digest", "beam_args")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +21,17 @@ class ConfigFile:
     """What such a file asks for.
 
     Attributes:
+      path: the file.
       preset: a name in `presets.PRESETS`, or None.
       data: folder of the data set, or None.
+      root: folder of everything that a run writes, or None.
       overrides: "section.name=value" each, as `--set` has them.
     """
 
+    path: str
     preset: str | None = None
     data: str | None = None
+    root: str | None = None
     overrides: tuple[str, ...] = ()
 
     @classmethod
@@ -61,7 +65,7 @@ class ConfigFile:
             for name, value in settings.items():
                 if (section, name, value) != ("train", "init_from", ""):  # which names no network
                     overrides.append(as_override(f"{section}.{name}", value))
-        return cls(found.get("preset") or None, found.get("data") or None, tuple(overrides))
+        return cls(path, **{name: found.get(name) or None for name in _NAMES}, overrides=tuple(overrides))
 
 
 def as_override(name: str, value: Any) -> str:

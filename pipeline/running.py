@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from arcface_common.filesystem import is_local
 from pipeline.beam import beam_args, check_with_beam
 from pipeline.config import PipelineConfig, make_config
+from pipeline.config_file import ConfigFile
 
 
 def configure(
@@ -18,6 +19,7 @@ def configure(
     *,
     beam_runner: str = "local",
     beam_given: Sequence[str] = (),
+    file: ConfigFile | None = None,
 ) -> PipelineConfig:
     """The configuration of a run on this machine.
 
@@ -29,12 +31,13 @@ def configure(
       init_from: see `make_config`.
       beam_runner: a name in `beam.RUNNERS`.
       beam_given: Beam's options, "--NAME=VALUE" each.
+      file: see `make_config`.
 
     Raises:
       DataError: see `make_config`; an unknown option of Beam's.
     """
     data, root = (os.path.abspath(path) if is_local(path) else path for path in (data, root))
-    config = make_config(data, root, preset, overrides, init_from)
+    config = make_config(data, root, preset, overrides, init_from, file=file)
     return dataclasses.replace(config, beam_args=beam_args(beam_runner, tuple(beam_given)))
 
 

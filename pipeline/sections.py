@@ -7,7 +7,7 @@ from pydantic import Field
 from arcface_common.errors import ConfigError, did_you_mean
 from arcface_common.features import MAX_SET_MB, VERIFICATION_SETS
 from arcface_common.protocol.conditions import Condition, Cut, parse_all, sets_of
-from arcface_common.setting import Names, Whole, require, section
+from arcface_common.setting import Names, Number, Whole, require, section
 from components.datasets.pair_facts import DEFAULT_HARD, MOST_PAIRS, UNIT
 from components.record_example_gen.settings import IngestSettings
 from trainer_module.settings import TrainSettings
@@ -42,7 +42,7 @@ class EvaluationConfig:
         description="Pairs of the set that ingest.verify_identities asks for, a multiple of 20. 0 draws as many as the "
         "images bear, at most 6,000.",
     )
-    verify_hard: float = Field(
+    verify_hard: Number = Field(
         default=DEFAULT_HARD,
         ge=0,
         le=1,

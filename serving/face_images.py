@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +45,8 @@ def batches(
       on_bad: is told what can't be used, and the others go on; if None, the first such image is an error.
 
     Raises:
-      DataError: an image that can't be used, a `batch_size` below 1, or both `resize` and `align`.
-      OSError: a file that can't be read.
+      DataError: an image that can't be used, or both `resize` and `align`.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise DataError(f"expected a batch_size of at least 1. Received: {batch_size!r}")
     if align and resize:
         raise DataError("expected one of resize and align: crops have the right size. Received: both")
     expected = (metadata.image_size, metadata.image_size)
@@ -68,7 +65,7 @@ def batches(
                     f"({argument('align')} takes photos, {argument('resize')} other sizes). "
                     f"Received: {size[0]}x{size[1]} pixels"
                 )
-        except (DataError, OSError) as error:
+        except DataError as error:
             if on_bad is None:
                 raise
             on_bad(position, error)
@@ -89,7 +86,7 @@ def _one_or_many(images: Iterable[FaceImage] | FaceImage) -> Iterable[FaceImage]
     """A single image as a list of one: a path or bytes would be gone through letter by letter."""
     if isinstance(images, str | os.PathLike | bytes) or (isinstance(images, np.ndarray) and images.ndim < 4):
         return [images]
-    if not isinstance(images, Iterable):
+    if not isinstance(images, Iterable) or isinstance(images, Mapping | Set):  # neither has an order of its own
         raise DataError(f"images: expected one of {_KINDS}, or several. Received: {type(images).__name__}")
     return images
 
@@ -143,12 +140,17 @@ def _read(image: FaceImage, name: str, max_pixels: int) -> tuple[bytes, tuple[in
 def _file_content(path: str | os.PathLike[str], name: str, max_pixels: int) -> bytes:
     """The bytes of a regular file that is no larger than an image of so many pixels can be."""
     largest = features.largest_image_file(max_pixels)
-    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
-        raise DataError(f"{name}: expected a file. Received: a folder, a pipe or a device")
-    with open(path, "rb") as f:
-        if (size := os.stat(f.fileno()).st_size) > largest:
-            raise DataError(_too_large(name, largest, max_pixels, size))
-        return f.read()
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise DataError(f"{name}: expected a file. Received: a folder, a pipe or a device")
+        with open(path, "rb") as f:
+            if (size := os.stat(f.fileno()).st_size) > largest:
+                raise DataError(_too_large(name, largest, max_pixels, size))
+            return f.read()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name}: expected a file. Received: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _too_large(name: str, largest: int, max_pixels: int, size: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from arcface_common import features
+from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TEXT, Kind, checked, is_real
 from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
@@ -62,6 +63,10 @@ class Verdict:
         return {"same": self.same, "cosine": self.cosine, "threshold": self.threshold.cosine, **rests_on}
 
 
+def _is_threshold(value: Any) -> bool:
+    return is_real(value.cosine if isinstance(value, Threshold) else value)
+
+
 class LocalModel:
     """A SavedModel that this project exported. `arcface_tfx.load` gives one.
 
@@ -94,6 +99,7 @@ class LocalModel:
     def __repr__(self) -> str:
         return f"<{self.metadata.backbone}, {self.metadata.embedding_dim} values, {self.path}>"
 
+    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
     def embed(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -124,8 +130,7 @@ class LocalModel:
           Their embeddings, in order.
 
         Raises:
-          DataError: no image, one of another size that may not be resized, or of too many pixels.
-          OSError: a file that can't be read.
+          DataError: no image, a file that can't be read, another size that may not be resized, too many pixels.
         """
         parts = list(self.embed_iter(images, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad))
         nothing = Embeddings(
@@ -134,6 +139,7 @@ class LocalModel:
         joined = ([getattr(part, f.name) for part in (nothing, *parts)] for f in dataclasses.fields(Embeddings))
         return Embeddings(*map(np.concatenate, joined))
 
+    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
     def embed_iter(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -164,6 +170,7 @@ class LocalModel:
                 raise DataError(f"{self.path}: expected finite embeddings. Received: another of image {bad}")
             yield Embeddings(embeddings, norms, np.array(positions, np.int64))
 
+    @checked(set_name=TEXT.or_none(), far=NUMBER.or_none())
     def threshold(self, set_name: str | None = None, *, far: float | None = None) -> Threshold:
         """The cosine that the model's evaluation chose.
 
@@ -179,6 +186,15 @@ class LocalModel:
         """
         return read_threshold(os.path.join(self.path, EXTRA, VERIFICATION_FILE), set_name, far)
 
+    @checked(
+        a=ANYTHING,
+        b=ANYTHING,
+        threshold=Kind("a number of -1..1, or what `threshold` gave", _is_threshold).or_none(),
+        far=NUMBER.or_none(),
+        set_name=TEXT.or_none(),
+        align=FLAG,
+        resize=FLAG,
+    )
     def verify(
         self,
         a: FaceImage,

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from arcface_common import filesystem
+from arcface_common.arguments import is_real
 from arcface_common.errors import DataError, argument, is_number
 
 
@@ -43,7 +44,7 @@ def given_threshold(cosine: float) -> Threshold:
     Raises:
       DataError: no number of -1..1.
     """
-    if not is_number(cosine) or not -1 <= cosine <= 1:
+    if not is_real(cosine) or not -1 <= cosine <= 1:
         raise DataError(f"expected a cosine of -1..1 as threshold. Received: {cosine!r}")
     return Threshold(float(cosine))
 

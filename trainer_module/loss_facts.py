@@ -1,7 +1,6 @@
 """Names of the losses, and what each is told; standard library only. `heads.margins` has the formulas."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ class Option:
 
     default: float | bool
     low: float = 0.0
-    high: float = math.inf
+    high: float = 1e4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
-from arcface_common.setting import Options, Text, Whole, Wholes, section
+from arcface_common.setting import Number, Options, Text, Whole, Wholes, section
 from trainer_module.loss_facts import LOSSES
 from trainer_module.settings_together import check_together
 
@@ -40,7 +40,9 @@ class TrainSettings:
         description="The network: iresnet18, iresnet34, iresnet50, iresnet100, mobilefacenet, mobilefacenet_mbf, "
         "iresnet_tiny, or your own as package.module:function.",
     )
-    embedding_dim: Whole = Field(default=0, ge=0, description="Width of the embedding; 0 takes the backbone's own.")
+    embedding_dim: Whole = Field(
+        default=0, ge=0, le=65_536, description="Width of the embedding; 0 takes the backbone's own."
+    )
     norm: Text = Field(
         default="batch",
         description="Normalisation layers: batch, sync_batch (over all replicas), batch_renorm (Ioffe, 2017), group "
@@ -56,10 +58,13 @@ class TrainSettings:
         description="Folder of a training run or an import, whose backbone training starts from (the head is new), "
         "as --init-from names it; empty for random weights.",
     )
-    batch_size: Whole = Field(default=64, ge=1, description="Images per step over all replicas of all workers.")
+    batch_size: Whole = Field(
+        default=64, ge=1, le=2**20, description="Images per step over all replicas of all workers."
+    )
     accumulate: Whole = Field(
         default=1,
         ge=1,
+        le=65_536,
         description="Micro-batches that a step takes one after the other, in the memory of one; their gradients are "
         "summed. Batch normalisation sees the micro-batch.",
     )
@@ -79,8 +84,8 @@ class TrainSettings:
         description="SGD with momentum, as InsightFace trains, or AdamW (Loshchilov & Hutter, arXiv:1711.05101), "
         "which gets further in a few hundred steps.",
     )
-    learning_rate: float = Field(
-        default=0.1, gt=0, description="The peak: warmed up linearly from 0, then as train.schedule says."
+    learning_rate: Number = Field(
+        default=0.1, gt=0, le=100, description="The peak: warmed up linearly from 0, then as train.schedule says."
     )
     schedule: Literal["cosine", "step", "polynomial"] = Field(
         default="cosine",
@@ -92,29 +97,32 @@ class TrainSettings:
         description="Steps after which the rate falls, with train.schedule=step. InsightFace's are for a batch of 512: "
         "times 512 / train.batch_size they are yours.",
     )
-    decay_factor: float = Field(
+    decay_factor: Number = Field(
         default=0.1, gt=0, lt=1, description="What the rate is multiplied by at each of train.milestones."
     )
-    power: float = Field(default=2.0, gt=0, description="Exponent of train.schedule=polynomial; arcface_torch's is 2.")
+    power: Number = Field(
+        default=2.0, gt=0, le=100, description="Exponent of train.schedule=polynomial; arcface_torch's is 2."
+    )
     warmup_steps: Whole = Field(
         default=100, ge=0, description="Steps of the linear warm-up; the presets take a share of train.steps."
     )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
-    weight_decay: float = Field(
+    momentum: Number = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: Number = Field(
         default=5e-4,
         ge=0,
+        le=10,
         description="Decay of the kernels of convolutions, dense layers and the head: with SGD an L2 penalty "
         "(InsightFace: 5e-4), with AdamW decoupled from the gradient.",
     )
-    l2_decay: float = Field(
+    l2_decay: Number = Field(
         default=1.0,
         gt=0,
         le=1,
         description="What the L2 penalty is multiplied by from the next step on, whenever it exceeds the loss. The "
         "original project's is 0.8; 1 leaves it.",
     )
-    clip_norm: float = Field(
-        default=0.0, ge=0, description="Gradients are scaled down to this global norm; 0 leaves them."
+    clip_norm: Number = Field(
+        default=0.0, ge=0, le=1_000_000, description="Gradients are scaled down to this global norm; 0 leaves them."
     )
     loss: Literal["arcface", "cosface", "combined", "adaface", "magface", "curricularface", "normface", "softmax"] = (
         Field(
@@ -129,8 +137,8 @@ class TrainSettings:
         description="Further arguments of the loss: straight_through of arcface, m1 and m3 of combined, h and momentum "
         "of adaface, lower_margin, lower_norm, upper_norm and weight of magface, momentum of curricularface.",
     )
-    scale: float = Field(default=64.0, gt=0, description="The loss's s, the radius of the hypersphere.")
-    margin: float = Field(
+    scale: Number = Field(default=64.0, gt=0, le=10_000, description="The loss's s, the radius of the hypersphere.")
+    margin: Number = Field(
         default=0.0,
         ge=0,
         lt=1.5708,
@@ -144,14 +152,14 @@ class TrainSettings:
         description="Centres of each identity, of which an image's nearest counts (Deng et al., ECCV 2020): images "
         "with a wrong label gather at one of their own. 3 is usual for noisy labels.",
     )
-    ignored_from: float = Field(
+    ignored_from: Number = Field(
         default=1.0,
         gt=0,
         le=1,
         description="Other identities whose centre has a cosine above this are left out of an image's loss: they may "
         "be the same person twice. 0.4 is usual for noisy labels; 1 leaves none out.",
     )
-    sample_rate: float = Field(
+    sample_rate: Number = Field(
         default=1.0,
         gt=0,
         le=1,
@@ -167,11 +175,14 @@ class TrainSettings:
     )
     flip: bool = Field(default=True, description="Mirror half of the images.")
     colour: Literal["rgb", "bgr"] = Field(default="rgb", description="Channel order that the network is trained with.")
-    pixel_mean: float = Field(default=127.5, description="Subtracted from each pixel of 0..255.")
-    pixel_scale: float = Field(default=128.0, gt=0, description="Divides the difference.")
+    pixel_mean: Number = Field(
+        default=127.5, ge=-65_535, le=65_535, description="Subtracted from each pixel of 0..255."
+    )
+    pixel_scale: Number = Field(default=128.0, gt=0, le=65_535, description="Divides the difference.")
     max_image_pixels: Whole = Field(
         default=MAX_IMAGE_PIXELS,
         ge=IMAGE_SIZE**2,
+        le=2**26,
         description="Width times height of an image that the exported model decodes at most. It refuses a larger "
         "one by its header, before memory is taken. 2^24 pixels are 50 MB.",
     )
@@ -183,6 +194,7 @@ class TrainSettings:
     workers: Whole = Field(
         default=1,
         ge=1,
+        le=4096,
         description="Worker processes; more than 1 trains by MultiWorkerMirroredStrategy over TF_CONFIG.",
     )
     join_cluster: bool = Field(
@@ -194,12 +206,16 @@ class TrainSettings:
     check_memory: bool = Field(
         default=True, description="Refuse to begin where this machine's memory surely doesn't hold the training."
     )
-    start_timeout_s: float = Field(
-        default=300.0, gt=0, description="Seconds that the workers may take to find each other before all are stopped."
+    start_timeout_s: Number = Field(
+        default=300.0,
+        gt=0,
+        le=604_800,
+        description="Seconds that the workers may take to find each other before all are stopped.",
     )
     shuffle_buffer: Whole = Field(
         default=4096,
         ge=1,
+        le=2**24,
         description="Encoded records that are shuffled at a time; 4,096 of 7 KB are 29 MB, and three times as much is "
         "held.",
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from arcface_common.features import MAX_IMAGE_PIXELS
-from arcface_common.setting import Whole, refuse_unused, section
+from arcface_common.setting import Number, Whole, refuse_unused, section
 
 
 @section("ingest")
@@ -20,7 +20,7 @@ class IngestSettings:
     seed: Whole = Field(
         default=1, ge=0, description="Seed of the global permutation of the records, and of the held-out images."
     )
-    shard_mb: Whole = Field(default=128, ge=1, description="Aimed size of a shard in MiB.")
+    shard_mb: Whole = Field(default=128, ge=1, le=2**20, description="Aimed size of a shard in MiB.")
     shards: Whole = Field(
         default=0,
         ge=0,
@@ -33,13 +33,13 @@ class IngestSettings:
         description="End with the file, key and byte offset of a bad record (fail), or write it aside with the "
         "reason and go on (quarantine); as --on-bad-record.",
     )
-    max_bad_share: float = Field(
+    max_bad_share: Number = Field(
         default=0.001, ge=0, le=1, description="Share of all records; more bad ones than this fail all the same."
     )
     min_images_per_identity: Whole = Field(
         default=1, ge=1, description="Identities with fewer images are left out; as --min-images-per-identity."
     )
-    holdout: float = Field(
+    holdout: Number = Field(
         default=0.0,
         ge=0,
         le=0.5,
@@ -49,7 +49,7 @@ class IngestSettings:
         "train.holdout_every steps, and at the end to the summary and to holdout.json beside the "
         "checkpoint.",
     )
-    verify_identities: float = Field(
+    verify_identities: Number = Field(
         default=0.0,
         ge=0,
         le=0.5,

@@ -114,8 +114,7 @@ def _parts(model: Any, paths: list[str], given: dict[str, Any], bad: list[int]) 
     with progress(total=len(paths), description="embedding", unit="img") as bar:
 
         def left_out(position: int, error: Exception) -> None:
-            reason = f"{paths[position]}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            say(f"left out: {reason}")
+            say(f"left out: {error}")
             bad.append(position)
             bar.update()
 

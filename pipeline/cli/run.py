@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from pipeline.cli.paths import InputFile, ModelFolder, Number, OneOf, OutputFile
 from pipeline.cli.quiet import quiet
 from pipeline.presets import PRESETS, about
 
+if TYPE_CHECKING:  # it reads the settings, 0.3 s
+    from pipeline.config_file import ConfigFile
+
 _INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout", "verify_identities")
 
 
@@ -34,12 +37,11 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
         flags = {name: given.pop(name) for name in _INGEST_FLAGS}
         settings = tuple(f"ingest.{name}={value}" for name, value in flags.items() if value is not None)
         path = given.pop("config")
-        file = ConfigFile.read(path) if path else ConfigFile()
-        given["preset"] = given["preset"] or file.preset
-        given["data"] = given["data"] or file.data
+        file = ConfigFile.read(path) if path else None
+        given["data"] = given["data"] or (file and file.data)
         if not given["data"]:
             raise click.UsageError("Missing option '--data'.")
-        command(overrides=(*file.overrides, *settings, *overrides), **given)
+        command(overrides=(*settings, *overrides), file=file, **given)
 
     decorated: Callable[..., Any] = with_settings
     for option in (
@@ -68,8 +70,8 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--config",
             type=InputFile(),
-            help="Take settings, preset and data from this YAML file, such as a run's settings.yaml; --preset, --data "
-            "and --set go before it.",
+            help="Take settings, preset, data and root from this YAML file, such as a run's settings.yaml; --preset, "
+            "--data, --root and --set go before it.",
         ),
         click.option(
             "--preset",
@@ -102,9 +104,7 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
-@click.option(
-    "--root", default=DEFAULT_ROOT, show_default=True, type=OutputFolder(), help="Write all results to this folder."
-)
+@click.option("--root", show_default=DEFAULT_ROOT, type=OutputFolder(), help="Write all results to this folder.")
 @click.option(
     "--init-from",
     type=ModelFolder(),
@@ -115,10 +115,11 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
     data: str,
-    root: str,
+    root: str | None,
     init_from: str | None,
     preset: str | None,
     overrides: tuple[str, ...],
+    file: "ConfigFile | None",
     beam_runner: str,
     beam_given: tuple[str, ...],
     wait: bool,
@@ -130,8 +131,20 @@ def run(
     """
     from pipeline.running import configure, prepare
 
+    if root is None and file and file.root:
+        root = file.root
+        say(f"root: {root}, as {file.path} has it")
     config = prepare(
-        configure(data, root, preset, overrides, init_from, beam_runner=beam_runner, beam_given=beam_given)
+        configure(
+            data,
+            root or DEFAULT_ROOT,
+            preset,
+            overrides,
+            init_from,
+            file=file,
+            beam_runner=beam_runner,
+            beam_given=beam_given,
+        )
     )
     if config.preset:
         say(f"preset {config.preset}: {about(config.preset)}")
@@ -180,6 +193,7 @@ def compile_(
     image: str,
     preset: str | None,
     overrides: tuple[str, ...],
+    file: "ConfigFile | None",
     beam_runner: str,
     beam_given: tuple[str, ...],
 ) -> None:
@@ -187,7 +201,7 @@ def compile_(
     from pipeline.checks.backbone import check_backbone
     from pipeline.config import make_config
 
-    config = make_config(data, root, preset, overrides, here=False)
+    config = make_config(data, root, preset, overrides, here=False, file=file)
     check_backbone(config.train, here=False)
     config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=False)

@@ -1,7 +1,9 @@
 """`arcface_tfx`, the front for Python: its examples and the notebook run as they stand, on a small model."""
 
 import ast
+import collections
 import doctest
+import inspect
 import io
 import json
 import os
@@ -170,8 +172,14 @@ def test_a_wrong_argument_is_named(world):
         (lambda: model.embed(None), f"images: expected one of {an_image}, or several. Received: NoneType"),
         (lambda: model.embed([face, 3]), f"image 1: expected {an_image}. Received: int"),
         (lambda: model.verify([face], face, 0.5), f"image 0: expected {an_image}. Received: list"),
-        (lambda: model.embed(face, batch_size="4"), "expected a batch_size of at least 1. Received: '4'"),
-        (lambda: model.verify(face, face, far="1e-2"), "expected a false accept rate of 0.01. Received: '1e-2'"),
+        (lambda: model.embed(face, batch_size="4"), "batch_size: expected a whole number of at least 1. Received: '4'"),
+        (lambda: model.verify(face, face, far="1e-2"), "far: expected a number, or None. Received: '1e-2'"),
+        (lambda: model.verify(face, face, far=0.5), "expected a false accept rate of 0.01. Received: 0.5"),
+        (lambda: model.embed(["nope.jpg"]), "nope.jpg: expected a file. Received: No such file or directory"),
+        (lambda: model.embed(["nope.jpg"], align=True), "nope.jpg: expected .* Received: .*[Nn]o such file"),
+        (lambda: model.embed(["a\0b"]), "expected a file. Received: embedded null byte"),
+        (lambda: model.embed({face: 1}), "images: expected one of .*, or several. Received: dict"),
+        (lambda: model.embed({face}), "images: expected one of .*, or several. Received: set"),
         (lambda: arcface_tfx.evaluate(3, world / "data"), "model: expected a path, or what `load` gave. Received: int"),
         (lambda: arcface_tfx.evaluate(model, world / "no"), "no: expected a folder of verification sets. Received: no"),
         (lambda: arcface_tfx.evaluate(model, world / "data", sets="lwf"), "lwf.bin: expected a verification set. Rec"),
@@ -181,7 +189,10 @@ def test_a_wrong_argument_is_named(world):
         (lambda: model.embed([np.zeros((0, 9, 3), np.uint8)], align=True), "expected at least 1 pixel. Received: none"),
         (lambda: model.embed([np.ma.zeros((112, 112, 3), np.uint8)]), "RGB. Received: masked uint8"),
         (lambda: arcface_tfx.evaluate(model, world / "data", folds="x"), "folds: expected one of .* Received: 'x'"),
-        (lambda: arcface_tfx.evaluate(model, world / "data", sets=[]), "sets: expected a name at least"),
+        (
+            lambda: arcface_tfx.evaluate(model, world / "data", sets=[]),
+            "sets: expected a name, or a list",
+        ),
         (
             lambda: arcface_tfx.search([[1, 0]], [[1, 0]], names={"anna"}),
             "names in the gallery's order.* Received: set",
@@ -191,6 +202,61 @@ def test_a_wrong_argument_is_named(world):
         with pytest.raises(arcface_tfx.DataError, match=message):
             call()
     assert list(arcface_tfx.evaluate(model, world / "data", sets="lfw")) == ["lfw"]
+    assert model.verify(face, face, np.float32(0.5)).same
+    assert len(model.embed([face, face], batch_size=np.int64(1))) == 2
+
+
+HOSTILE = (
+    5,
+    -1,
+    1e400,
+    True,
+    "",
+    "\0",
+    "nope",
+    b"",
+    None,
+    [],
+    [5],
+    [[]],
+    ["x", None],
+    {},
+    {"a": 1},
+    {5},
+    object(),
+    len,
+)
+
+
+@pytest.mark.slow
+def test_any_argument_of_any_call_is_either_taken_or_refused_in_our_words(world, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    model = arcface_tfx.load(world / "model")
+    face, unit = str(world / FACES[0]), np.eye(2)
+    calls = {
+        arcface_tfx.load: {"path": world / "model"},
+        arcface_tfx.configure: {"data": "data", "root": "root", "preset": "demo", "train": {}, "other": {}},
+        arcface_tfx.run: {"config": None, "data": "data", "root": "root", "preset": "demo"},
+        arcface_tfx.evaluate: {"model": model, "data": world / "data"},
+        arcface_tfx.search: {"gallery": unit, "probes": unit},
+        model.embed: {"images": face},
+        model.embed_iter: {"images": face},
+        model.threshold: {},
+        model.verify: {"a": face, "b": face},
+    }
+    refused = collections.Counter()
+    for call, usual in calls.items():
+        for name in {*inspect.signature(call).parameters, *usual} - {"settings", "configuration"}:
+            for value in HOSTILE:
+                if call is arcface_tfx.run and name == "wait":
+                    continue  # nothing is wrong with it that a run would not come after
+                try:
+                    call(**{**usual, name: value})
+                except DataError as error:
+                    assert str(error)
+                    refused[call.__name__, name] += 1
+    for (call, name), count in refused.items():
+        assert count >= len(HOSTILE) / 2, (call, name)
 
 
 @pytest.mark.slow
@@ -248,9 +314,24 @@ def test_the_notebook(world, monkeypatch, tmp_path):
         (lambda a: a.load(None), "path: expected a path. Received: None"),
         (lambda a: a.configure("data", 3), "root: expected a path. Received: 3"),
         (lambda a: a.configure("data", "root", "demo", train=3), r"train: expected settings by name, .*Received: 3"),
-        (lambda a: a.evaluate("model", "data", sets=[3]), r"sets: expected names. Received: \[3\]"),
+        (lambda a: a.configure("", "root"), "data: expected a path. Received: ''"),
+        (lambda a: a.configure("data", ""), "root: expected a path. Received: ''"),
+        (lambda a: a.configure("data", "root", init_from=""), "init_from: expected a path, or None. Received: ''"),
+        (lambda a: a.configure("data", "root", preset=5), "preset: expected a name, or None. Received: 5"),
+        (lambda a: a.configure("data", "root", presett="demo"), "presett: expected .*; did you mean 'preset'"),
+        (lambda a: a.configure("data", "root", trian={"steps": 1}), "trian: expected .*; did you mean 'train'"),
+        (lambda a: a.configure("data", "root", "demo", beam_args=[5]), "beam_args: expected a list of text. Received"),
+        (lambda a: a.configure("data", "root", "demo", beam_args="--password=hunter2"), "list of text. Received: str$"),
+        (lambda a: a.run(5), "config: expected what `configure` gave, or None. Received: 5"),
+        (lambda a: a.run(wait="no"), "wait: expected True or False. Received: 'no'"),
+        (lambda a: a.evaluate("model", "data", sets=[3]), r"sets: expected a name, or a list .* Received: \[3\]"),
+        (lambda a: a.evaluate("model", "data", sets=5), r"sets: expected a name, or a list .* Received: 5"),
+        (
+            lambda a: a.search([[1, 2], [3]], [[1, 0]]),
+            r"expected gallery \[N, D\] of numbers. Received: .*inhomogeneous",
+        ),
         (lambda a: a.evaluate("model", None), "data: expected a path. Received: None"),
-        (lambda a: a.search([[1, 0]], [[1, 0]], top=1.5), "top as a whole number of at least 1. Received: 1.5"),
+        (lambda a: a.search([[1, 0]], [[1, 0]], top=1.5), "top: expected a whole number of at least 1. Received: 1.5"),
     ],
 )
 def test_wrong_kinds_of_arguments_are_said_in_words(call, message):

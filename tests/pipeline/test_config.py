@@ -7,11 +7,12 @@ import pytest
 
 from arcface_common.errors import ConfigError, DataError
 from arcface_common.features import VERIFICATION_SETS
-from arcface_common.setting import described
+from arcface_common.setting import _range, described
 from pipeline.config import make_config
 from pipeline.overrides import load_yaml
 from pipeline.presets import PRESETS, about, preset_file
 from pipeline.sections import SECTIONS
+from trainer_module.loss_facts import LOSSES
 
 
 def _model(**changed):
@@ -123,6 +124,17 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("train.milestones=[a]", r"train.milestones must be a list .* Received: milestones=\['a'\]"),
         ("train.milestones=1e20", r"train.milestones must be a list .*beyond 2,147,483,647"),
         ("ingest.seed=" + "9" * 4000, "ingest.seed must be a whole number, .*beyond 2,147,483,647"),
+        ("train.scale=1e39", r"train.scale must be above 0 and at most 10,000 .* Received: scale=1e\+39$"),
+        ("train.scale=1e-46", r"train.scale must be a number, above 0 .* Received: scale=1e-46 \(beyond float32\)"),
+        ("train.learning_rate=1e9", "train.learning_rate must be above 0 and at most 100 "),
+        ("train.pixel_mean=-1e30", "train.pixel_mean must be at least -65,535 and at most 65,535 "),
+        ("train.workers=99999", "train.workers must be at least 1 and at most 4,096 "),
+        (
+            "train.loss=CosFace",
+            "train.loss must be arcface or cosface .* Received: loss='CosFace'; did you mean 'cosface'",
+        ),
+        ("train.optimizer=Adam", "Received: optimizer='Adam'; did you mean 'adamw'"),
+        ("Train.Steps=1", "Received: 'Train.Steps'; did you mean 'train.steps'"),
         ("=1", r"expected a setting \(.* Received: ''$"),
         ("steps=1", "Received: 'steps'; did you mean 'train.steps'"),
         ("train.holdout=0.1", "Received: 'train.holdout'; did you mean 'ingest.holdout'"),
@@ -222,6 +234,16 @@ def test_every_setting_has_words_a_range_and_a_default_that_it_takes():
             config = make_config("data", "root", "demo", [written])
             section, field = one.name.split(".")
             assert getattr(getattr(config, section), field) == one.default
+
+
+def test_every_number_has_an_end_that_reason_bears():
+    for section, kind in SECTIONS.items():
+        for name, field in kind.__pydantic_fields__.items():
+            if field.annotation is float:
+                assert " at most " in f" {_range(field)}" or "below" in _range(field), f"{section}.{name}"
+    for name, facts in LOSSES.items():
+        for option in facts.options.values():
+            assert option.high < 1e6, name
 
 
 def test_a_run_begins_with_a_preset_that_is_named():

@@ -26,7 +26,7 @@ def test_it_means_what_set_means(tmp_path):
         "evaluation:\n  sets: [lfw, '010']\n  conditions: ['lfw.accuracy >= 0.9']\n",
     )
     assert (file.preset, file.data) == ("demo", "faces")
-    config = make_config("faces", "root", file.preset, file.overrides)
+    config = make_config("faces", "root", None, file=file)
     given = ("train.steps=300", "train.learning_rate=1e-3", "train.backbone_options={a: [1, null]}")
     sets = ("evaluation.sets=lfw,010", "evaluation.conditions=[lfw.accuracy >= 0.9]")
     assert config == make_config("faces", "root", "demo", (*given, *sets))
@@ -37,23 +37,62 @@ def test_it_means_what_set_means(tmp_path):
 def test_a_run_s_own_file_repeats_it(tmp_path, preset):
     config = make_config("/faces", "/root", preset, ("train.steps=300", "ingest.holdout=0.1", "train.norm=group"))
     file = _read(tmp_path, settings.dump(settings.effective(config)))
-    assert make_config(file.data, "/root", file.preset, file.overrides) == config
-    assert make_config(file.data, "/root", file.preset, (*file.overrides, "train.steps=250")).train.steps == 250
+    assert (file.data, file.root) == ("/faces", "/root")
+    assert make_config(file.data, file.root, None, file=file) == config
+    assert make_config(file.data, file.root, None, ("train.steps=250",), file=file).train.steps == 250
+
+
+def test_shares_of_a_file_s_steps_are_taken_of_others(tmp_path, capfd):
+    file = _read(tmp_path, settings.dump(settings.effective(make_config("/faces", "/root", "demo"))))
+    train = make_config("/faces", "/root", None, ("train.steps=300",), file=file).train
+    assert (train.warmup_steps, train.margin_warmup_steps) == (15, 180)
+    said = capfd.readouterr().err
+    assert f"train.warmup_steps=15: the share of train.steps that {file.path} has" in said
+    assert "train.margin_warmup_steps=180: the share" in said
+    given = ("train.steps=300", "train.warmup_steps=45", "train.margin_warmup_steps=7")
+    assert make_config("/faces", "/root", None, given, file=file).train.warmup_steps == 45
+    alone = _read(tmp_path, "train: {warmup_steps: 30}")
+    train = make_config("/faces", "/root", "demo", ("train.steps=300",), file=alone).train
+    assert (train.warmup_steps, train.margin_warmup_steps) == (30, 180)
+    assert "share" not in capfd.readouterr().err
+
+
+def test_a_refused_setting_of_a_file_or_preset_says_where_it_is_from(tmp_path):
+    softmax = "train.loss=softmax"
+    with pytest.raises(
+        ConfigError, match=r"Received: margin_warmup_steps=540, which the preset demo sets; write train"
+    ):
+        make_config("/faces", "/root", "demo", (softmax,))
+    with pytest.raises(ConfigError, match=r"scale=16.0, which the preset demo sets; write train.scale=64.0$"):
+        make_config("/faces", "/root", "demo", (softmax, "train.margin_warmup_steps=0"))
+    given = (softmax, "train.margin_warmup_steps=0", "train.scale=64")
+    assert make_config("/faces", "/root", "demo", given).train.loss == "softmax"
+    with pytest.raises(ConfigError, match=r"batch_size=64, which the preset demo sets; write train.batch_size=…$"):
+        make_config("/faces", "/root", "demo", ("train.accumulate=3",))
+    with pytest.raises(
+        ConfigError, match=r"milestones=\(.*\), which the preset r50_casia sets; write train.milestones=\[\]$"
+    ):
+        make_config("/faces", "/root", "r50_casia", ("train.schedule=cosine",))
+    file = _read(tmp_path, "train: {margin_warmup_steps: 40}")
+    with pytest.raises(ConfigError, match=rf"=40, which {file.path} sets; write train.margin_warmup_steps=0$"):
+        make_config("/faces", "/root", "demo", (softmax,), file=file)
+    with pytest.raises(ConfigError, match=r"Received: margin_warmup_steps=3$"):
+        make_config("/faces", "/root", "demo", (softmax, "train.margin_warmup_steps=3"))
 
 
 def test_a_file_that_names_its_network_needs_no_preset(tmp_path):
     file = ConfigFile.read(preset_file("demo"))
-    own, demo = make_config("/faces", "/root", None, file.overrides), make_config("/faces", "/root", "demo")
+    own, demo = make_config("/faces", "/root", None, file=file), make_config("/faces", "/root", "demo")
     assert (own.preset, demo.preset) == ("", "demo")
     assert own == dataclasses.replace(demo, preset="")
     again = _read(tmp_path, settings.dump(settings.effective(own)))
-    assert make_config(again.data, "/root", again.preset, again.overrides) == own
+    assert make_config(again.data, "/root", None, file=again) == own
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trian: {steps: 3}", "data, ingest, train, evaluation. Received: 'trian'; did you mean 'train'"),
+        ("trian: {steps: 3}", "data, root, ingest, train, evaluation. Received: 'trian'; did you mean 'train'"),
         ("train: {'steps=5 #': 3}", "expected the name of a setting. Received: 'train.steps=5 #'"),
         ("- 3", "expected sections of settings. Received: list"),
         ("", "expected sections of settings. Received: NoneType"),
@@ -74,6 +113,10 @@ def test_an_unknown_setting_in_it_is_named(tmp_path, capfd):
     arguments = ["run", "--config", str(tmp_path / "mine.yaml"), "--root", str(tmp_path / "root")]
     missing = CliRunner().invoke(main, arguments)
     assert (missing.exit_code, "Missing option '--data'" in missing.output) == (2, True)
+    (tmp_path / "mine.yaml").write_text(f"preset: demo\ndata: {tmp_path}\nroot: {tmp_path}/there\n")
+    without_root = CliRunner().invoke(main, arguments[:3])
+    assert f"root: {tmp_path}/there, as {tmp_path}/mine.yaml has it" in without_root.output + capfd.readouterr().err
+    (tmp_path / "mine.yaml").write_text("preset: demo\ntrain: {stepz: 3}\n")
     refused = CliRunner().invoke(main, [*arguments, "--data", str(tmp_path)])
     assert refused.exit_code == 2
     assert "Received: 'train.stepz'; did you mean 'train.steps'?" in refused.output + capfd.readouterr().err

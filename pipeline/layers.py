@@ -1,0 +1,106 @@
+"""Settings in layers: a preset's, those of a file, those that are given by hand; each goes before the ones below."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arcface_common.errors import ConfigError, argument, is_number, setting_argument
+from pipeline.overrides import assign
+from pipeline.sections import SECTIONS
+
+_SHARES = ("warmup_steps", "margin_warmup_steps", "milestones")  # of train.steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """Settings that come from one place.
+
+    Attributes:
+      origin: the place in words, such as "the preset demo"; "" for what is given by hand.
+      given: dotted name and YAML of each, see `overrides.assign`.
+    """
+
+    origin: str
+    given: Sequence[tuple[str, str]]
+
+    def values(self) -> dict[str, dict[str, Any]]:
+        """Section -> field -> value.
+
+        Raises:
+          ConfigError: no such setting, or no YAML.
+        """
+        found: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        for name, text in self.given:
+            assign(found, SECTIONS, name, text, written=True)
+        return found
+
+
+def rescaled(layers: Sequence[Layer], steps: Any) -> dict[str, tuple[Any, str]]:
+    """What falls and warms up at a share of the steps, for a training of another length.
+
+    Args:
+      layers: the lowest first.
+      steps: `train.steps` as the layers leave it.
+
+    Returns:
+      Field of `train` -> its value and the origin of the share: those that a layer sets beside `train.steps`, where a
+      higher one sets other steps alone.
+    """
+    found: dict[str, tuple[Any, str]] = {}
+    for layer in layers:
+        own = layer.values()["train"]
+        for field in _SHARES:
+            if field in own:
+                found.pop(field, None)
+                if own[field] and _is_other(own.get("steps"), steps):
+                    found[field] = (_share(own[field], steps / own["steps"]), layer.origin)
+    return found
+
+
+def _is_other(usual: Any, steps: Any) -> bool:
+    """Whether two numbers of steps differ, of which the first is positive."""
+    return is_number(usual) and is_number(steps) and usual > 0 and usual != steps
+
+
+def _share(steps: Any, of: float) -> Any:
+    """A number of steps, or a list of them, for a training that is so many times as long; what is none stays."""
+    if isinstance(steps, list):
+        return [_share(one, of) for one in steps]
+    return round(steps * of) if is_number(steps) else steps
+
+
+def with_origin(error: ConfigError, layers: Sequence[Layer]) -> ConfigError:
+    """An error about a setting, with the place that it comes from and what to write; as it is if it came by hand.
+
+    Args:
+      error: of a section.
+      layers: the lowest first.
+    """
+    section, _, field = error.setting.partition(".")
+    setters = [layer for layer in layers if field in layer.values().get(section, {})]
+    if not setters or not setters[-1].origin:
+        return error
+    what = setting_argument(f"{error.setting}={error.instead or '…'}")
+    return ConfigError(f"{error}, which {setters[-1].origin} sets; write {what}", error.setting, error.instead)
+
+
+def assigned(layers: Sequence[Layer], initial: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Section -> field -> value, after all layers.
+
+    Args:
+      layers: the lowest first, which is a preset's.
+      initial: fields of `train` that stand above the preset, and that no higher layer may change.
+
+    Raises:
+      ConfigError: no such setting, no YAML, or a changed one of `initial`.
+    """
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for number, layer in enumerate(layers):
+        for name, text in layer.given:
+            assign(values, SECTIONS, name, text, written=True)
+        if not number:
+            values["train"] |= initial
+    for field, value in initial.items():
+        if values["train"][field] != value:
+            raise ConfigError(f"expected no setting that {argument('init_from')} decides. Received: train.{field}")
+    return values
