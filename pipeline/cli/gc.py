@@ -49,13 +49,15 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool, wait: bool) -> None:
         garbage = find_garbage(config, all_runs(config.root), keep)
         for node, outputs in _by_node(garbage.artifacts).items():
             click.echo(f"{node:<22} {size(sum(outputs.values())):>10}  {', '.join(outputs)}")
-        for name, count in garbage.stores.items():
-            click.echo(f"{'unfinished ingest':<22} {size(count):>10}  {name}")
-        for name, count in garbage.trainings.items():
-            click.echo(f"{'stopped training':<22} {size(count):>10}  {name}")
+        for what, kind in (("unfinished ingest", garbage.stores), ("stopped training", garbage.trainings)):
+            for name, count in kind.items():
+                if count:
+                    click.echo(f"{what:<22} {size(count):>10}  {name}")
         total = size(garbage.bytes)
         kept = f"kept is what {garbage.kept} of the runs read and wrote"
-        if not (garbage.artifacts or garbage.stores or garbage.trainings):
+        if not garbage.bytes:  # empty folders, and names of files that have others
+            if yes:
+                remove(config, garbage)
             click.echo(f"{root}: nothing to remove; {kept}")
             return
         if not yes:
@@ -74,9 +76,10 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool, wait: bool) -> None:
 
 
 def _by_node(artifacts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Node -> "output execution" -> bytes."""
+    """Node -> "output execution" -> bytes, of those that free any."""
     found: dict[str, dict[str, int]] = collections.defaultdict(dict)
     for place, count in artifacts.items():
         node, output, execution = place.split("/")
-        found[node][f"{output} {execution}"] = count
+        if count:
+            found[node][f"{output} {execution}"] = count
     return found

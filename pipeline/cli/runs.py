@@ -96,4 +96,4 @@ def diff(ctx: click.Context, earlier: str, later: str, root: str | None, as_json
     if as_json:
         echo_json(Changes.between(first, second).to_dict())
     else:
-        click.echo("\n".join(text.comparison(first, second)))
+        click.echo("\n".join(text.comparison(first, second, every)))

@@ -44,8 +44,8 @@ def listing(runs: Sequence[Run], every: Sequence[Run]) -> list[str]:
         rows.append(
             [
                 run.name,
-                duration(run.summary["seconds"]),
-                run.state,
+                duration(run.seconds),
+                state(run, every),
                 *(shown(figures.get(name, {}).get("accuracy")) for name in sets),
                 _blessed(run),
                 run.version or "-",
@@ -56,6 +56,17 @@ def listing(runs: Sequence[Run], every: Sequence[Run]) -> list[str]:
     return _columns(rows)
 
 
+def state(run: Run, every: Sequence[Run]) -> str:
+    """How a run ended; of a training that was stopped, where the same command goes on.
+
+    Args:
+      run: the run.
+      every: all of the root.
+    """
+    step = run.stopped_at(every)
+    return run.state if step is None else f"stopped at step {step:,}; `run` goes on"
+
+
 def to_dict(run: Run, every: Sequence[Run]) -> dict[str, Any]:
     """A run for machines."""
     place = every.index(run)
@@ -64,6 +75,8 @@ def to_dict(run: Run, every: Sequence[Run]) -> dict[str, Any]:
         "run": run.name,
         **run.summary,
         "state": run.state,
+        "seconds": run.seconds,
+        "stopped_at": run.stopped_at(every),
         "settings": run.settings,
         "changed": changes,
         "bytes": run.bytes_on_disk(),
@@ -75,7 +88,7 @@ def details(run: Run, every: Sequence[Run]) -> list[str]:
     """All that is kept of a run, for people."""
     found = run.summary
     lines = [
-        f"run       {run.name}, {run.state}, begun {found['began']}, took {duration(found['seconds'])}",
+        f"run       {run.name}, {state(run, every)}, begun {found['began']}, took {duration(run.seconds)}",
         f"command   {found['command']}",
         *([f"error     {found['error']}"] if found.get("error") else []),
         f"changed   {changed(every, every.index(run))}",
@@ -92,25 +105,40 @@ def details(run: Run, every: Sequence[Run]) -> list[str]:
     return [*lines, "", *_places(run)]
 
 
-def comparison(earlier: Run, later: Run) -> list[str]:
-    """What differs between two runs, for people."""
+def comparison(earlier: Run, later: Run, every: Sequence[Run]) -> list[str]:
+    """What differs between two runs, for people.
+
+    Args:
+      earlier: on the left.
+      later: on the right.
+      every: all runs of the root.
+    """
     changes = Changes.between(earlier, later)
-    rows = [["", earlier.name, later.name]]
+    states = [state(run, every) for run in (earlier, later)]
+    rows = [["state", *states]] if states[0] != states[1] else []
     rows += [[name, *map(settings.shown, both)] for name, both in changes.settings.items()]
-    rows += [[f"data, {name}", *map(str, both)] for name, both in changes.data.items()]
+    rows += [["path of the data" if name == "path" else f"{name} data", *both] for name, both in changes.data.items()]
     rows += [
         [f"code of {node}", *(run.summary["code"].get(node, "-") for run in (earlier, later))] for node in changes.code
     ]
-    for name, both in changes.figures.items():
-        values = [shown(value) if isinstance(value, int | float) else "-" for value in both]
-        first, second = both
+    for name, (first, second) in changes.figures.items():
+        values = [shown(value) if isinstance(value, int | float) else "-" for value in (first, second)]
         known = isinstance(first, int | float) and isinstance(second, int | float)
-        if known and f"{second - first:.4f}".lstrip("-") == "0.0000":  # type: ignore[operator]
-            continue
-        rows.append([name, *values, f"{second - first:+.4f}" if known else ""])  # type: ignore[operator]
-    if len(rows) == 1:
-        return [f"{earlier.name} and {later.name}: the same settings, data, code and figures"]
-    return _columns(rows)
+        difference = f"{second - first:+.4f}" if known else ""  # type: ignore[operator]
+        if difference[1:] != "0.0000":
+            rows.append([name, *values, difference])
+    same = [
+        what
+        for what, found in (
+            ("settings", changes.settings),
+            ("data", {name for name in changes.data if name != "path"}),
+            ("code", changes.code),
+            ("figures, to four digits", any(name in changes.figures for name, *_ in rows)),
+        )
+        if not found
+    ]
+    table = _columns([["", earlier.name, later.name], *rows]) if rows else []
+    return [*table, *([f"the same: {', '.join(same)}"] if same else [])]
 
 
 def _blessed(run: Run) -> str:

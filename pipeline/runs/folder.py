@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import math
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from arcface_common.bounded_file import read_bounded
@@ -66,6 +68,37 @@ class Run:
         """How it ended; "running" while it does; "killed" if its process is gone and wrote no end."""
         state = str(self.summary["state"])
         return KILLED if state == RUNNING and not is_alive(self.summary["process"]) else state
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far; of one that was killed, until it last wrote a file of its own."""
+        if self.state == RUNNING:
+            return time.time() - float(self.summary["began_unix"])
+        written = 0.0
+        if self.state == KILLED:
+            names = (os.path.join(self.folder, name) for name in os.listdir(self.folder))
+            written = max(map(os.path.getmtime, names)) - float(self.summary["began_unix"])
+        return max(float(self.summary["seconds"]), written)
+
+    def stopped_at(self, every: "Sequence[Run]") -> int | None:
+        """The step that the same command goes on from, of a training that was stopped; None where there is none.
+
+        Args:
+          every: all runs of the root; one at a time writes checkpoints.
+        """
+        if self.state in (RUNNING, ENDED):
+            return None
+        began = float(self.summary["began_unix"])
+        later = [float(run.summary["began_unix"]) for run in every]
+        until = min((other for other in later if other > began), default=math.inf)
+        trainings = os.path.join(self.root, "training")
+        steps = [
+            int(step)
+            for training in folders_in(trainings)
+            for step in folders_in(os.path.join(trainings, training))
+            if step.isdecimal() and began <= os.path.getmtime(os.path.join(trainings, training, step)) < until
+        ]
+        return max(steps, default=None)
 
     @property
     def result(self) -> dict[str, Any]:

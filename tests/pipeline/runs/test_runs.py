@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -78,6 +79,10 @@ def _config(folder, *overrides):
     return make_config(str(folder / "data"), str(folder / "root"), "demo", overrides)
 
 
+def _config_of(run):
+    return _config(Path(run.root).parent)
+
+
 def _file(folder, name):
     with open(os.path.join(folder, name)) as file:
         return file.read()
@@ -137,8 +142,49 @@ def test_show_and_diff(root):
         "0.9000",
         "-",
     ]
+    state = next(line for line in different.splitlines() if line.startswith("state "))
+    assert state.split() == ["state", "ended", "failed"]
+    assert different.splitlines()[-1] == "the same: data, code"
     same = _runs("diff", failed.name, failed.name, "--root", root)
-    assert same.strip().endswith("the same settings, data, code and figures")
+    assert same == "the same: settings, data, code, figures, to four digits\n"
+
+
+def _checkpoint(root, step, at):
+    folder = os.path.join(root, "training", "training-0123456789abcdef", str(step))
+    os.makedirs(folder)
+    os.utime(folder, (at, at))
+
+
+def test_a_training_that_was_stopped_says_where_it_goes_on(root):
+    first, failed, killed = all_runs(root)
+    began = [float(run.summary["began_unix"]) for run in (first, failed, killed)]
+    for step, at in ((3, began[0] + 1e-3), (40, began[2] + 5), (60, began[2] + 9)):
+        _checkpoint(root, step, at)
+    every = all_runs(root)
+    assert [run.stopped_at(every) for run in every] == [None, None, 60]
+    assert "stopped at step 60; `run` goes on" in _runs("--root", root).splitlines()[-1]
+    assert "stopped at step 60; `run` goes on, begun" in _runs("show", killed.name, "--root", root)
+    listed = json.loads(_runs("--root", root, "--json"))
+    assert [(run["state"], run["stopped_at"]) for run in listed][1:] == [("failed", None), (KILLED, 60)]
+    _checkpoint(root, 70, began[2] - 1e-3)  # of the one before
+    assert all_runs(root)[1].stopped_at(every) == (70 if began[1] < began[2] - 1e-3 else None)
+
+
+def test_how_long_a_run_took_that_was_killed(root):
+    *_, killed = all_runs(root)
+    last = float(killed.summary["began_unix"]) + 100
+    os.utime(os.path.join(killed.folder, "run.log"), (last, last))
+    assert all_runs(root)[-1].seconds == pytest.approx(100, abs=0.1)
+    assert "1 min 40 s" in _runs("--root", root).splitlines()[-1]
+    assert json.loads(_runs("--root", root, "--json"))[-1]["seconds"] == pytest.approx(100, abs=0.1)
+    with recorded_run(_config_of(killed)) as recording:
+        going = all_runs(root)[-1]
+        assert going.state == "running"
+        began = going.summary["began_unix"] - 60
+        with open(os.path.join(recording.folder, "summary.json"), "w") as file:
+            json.dump({**going.summary, "began_unix": began}, file)
+        [again] = [run for run in all_runs(root) if run.name == recording.name]
+        assert again.seconds == pytest.approx(60, abs=30)
 
 
 def test_a_run_is_found_by_the_beginning_of_its_name(root):
