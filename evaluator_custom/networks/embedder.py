@@ -18,8 +18,8 @@ from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
 from trainer_module.data.images import decode
 from trainer_module.literal_paths import load_saved_model
 
-# With their mirrors twice as many. On a CPU 16 fill two cores, and most tensors stay below 32 MiB, above which malloc maps
-# memory anew for each: 256 images of MobileFaceNet took 14.3 s of CPU by 64, half of it in the kernel, and 7.4 s by 16.
+# With their mirrors twice as many. On a CPU 16 fill two cores, and most tensors stay below 32 MiB, above which malloc
+# maps memory for each anew: 256 images of MobileFaceNet took 14.3 s of CPU by 64, half of it the kernel's, 7.4 s by 16.
 IMAGES_PER_CALL = 64 if find_gpus().usable else 16
 
 # What `Embedder.predict` gives for a pair, in this order.

@@ -20,7 +20,16 @@ LABELS = [3, 3, 8, 8, 8, 5, 5, 5] * 3
 HELD = [3, 8, 5, 5, 8, 8, 3, 8, 99, 5, 3]  # nobody trains on identity 99
 # Group norm has no statistics of a replica's own, so that one worker and two train to the same weights.
 SETTINGS = TrainSettings(
-    norm="group", batch_size=8, steps=6, warmup_steps=1, learning_rate=0.02, holdout_every=2, log_every=3, margin=0.1
+    backbone="tests.trainer_module.tiny_network:tiny_network",
+    embedding_dim=6,
+    norm="group",
+    batch_size=8,
+    steps=6,
+    warmup_steps=1,
+    learning_rate=0.02,
+    holdout_every=2,
+    log_every=3,
+    margin=0.1,
 )
 
 

@@ -15,6 +15,8 @@ LABELS = [3, 8, 5, 8] * 4
 STEPS = 4
 # Group norm has no statistics of a replica's own, so that one worker and two train alike.
 SETTINGS = TrainSettings(
+    backbone="tests.trainer_module.tiny_network:tiny_network",
+    embedding_dim=6,
     norm="group",
     batch_size=8,
     steps=STEPS,

@@ -30,7 +30,15 @@ def job(tmp_path_factory):
     return TrainingJob(
         train=Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS)),
         run_dir="",
-        settings=TrainSettings(workers=2, batch_size=8, steps=2, warmup_steps=1, shuffle_buffer=8),
+        settings=TrainSettings(
+            backbone="tests.trainer_module.tiny_network:tiny_network",
+            embedding_dim=6,
+            workers=2,
+            batch_size=8,
+            steps=2,
+            warmup_steps=1,
+            shuffle_buffer=8,
+        ),
     )
 
 
