@@ -39,11 +39,13 @@ def make_verdict(
       `slices`: set -> figures of each slice at the threshold of the whole; `gaps`: set -> column -> figure ->
       difference between best and worst slice; `leaks`; `thresholds`: set -> rate -> see `thresholds_by_far`.
     """
+    compared = {condition.set for condition in conditions if condition.kind == "change"}
+    falls = {name: _unseen_falls(pairs, baseline, best) for name, pairs in candidate.items() if name not in compared}
     grouped = {name: pairs for name, pairs in candidate.items() if pairs.attributes}
     return {
         "sets": {name: _figures(pairs) for name, pairs in candidate.items()},
         "undefined": {name: _undefined(pairs) for name, pairs in candidate.items()},
-        "warnings": {name: list(pairs.result.warnings) for name, pairs in candidate.items()},
+        "warnings": {name: [*pairs.result.warnings, *falls.get(name, ())] for name, pairs in candidate.items()},
         "folds": folds,
         "baseline": None if baseline is None else {name: _figures(pairs) for name, pairs in baseline.items()},
         "best": {name: {"accuracy": record.accuracy, "model": record.model} for name, record in best.items()},
@@ -58,6 +60,21 @@ def make_verdict(
         "leaks": dict(leaks),
         "thresholds": {name: thresholds_by_far(pairs.distances, pairs.is_same) for name, pairs in candidate.items()},
     }
+
+
+def _unseen_falls(
+    pairs: ScoredPairs, baseline: Mapping[str, ScoredPairs] | None, best: Mapping[str, Record]
+) -> list[str]:
+    """What no condition looks at: a blessed model that is better on a set, beyond chance; the best of them alone."""
+    latest = (baseline or {}).get(pairs.name)
+    for what, other in (("the best blessed model", best.get(pairs.name)), ("the latest blessed model", latest)):
+        found = compare(pairs, other)
+        if found and found.significant < 0:
+            return [
+                f"its accuracy is {-found.difference:.4f} below that of {what} (McNemar: p {found.p_value}), and no "
+                f'condition looks at that; "{pairs.name}.accuracy change >= 0" would'
+            ]
+    return []
 
 
 def _figures(pairs: ScoredPairs) -> dict[str, float | None]:
