@@ -9,6 +9,8 @@ import contextlib
 import io
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
@@ -21,6 +23,7 @@ from arcface_common.run_log import note
 _COLOURS = {"WARNING": 33, "warning:": 33, "blessed": 32, "NOT blessed": 31}
 CONSOLE_FD = "ARCFACE_TFX_CONSOLE_FD"
 LOG = "ARCFACE_TFX_LOG"
+_SECONDS_BETWEEN_SIGNS = 5.0  # of what can't be counted
 _SECONDS_BETWEEN_LINES = 10.0  # where the console is no terminal, a bar becomes a line now and then
 _stream: TextIO | None = None
 _closed: set[int] = set()  # descriptors of this process that the shell had closed
@@ -98,17 +101,43 @@ def tinted(line: str, stream: TextIO) -> str:
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Says at once what is being done while nothing can be counted: imports take 5 to 20 s.
+    """Says at once what is being done while nothing can be counted, and now and then that it goes on.
+
+    Imports take 5 to 20 s.
 
     Args:
-      what: in a few words. On a terminal they go when it is done; elsewhere they are a line.
+      what: in a few words. On a terminal they go when it is done, and seconds are counted behind them; elsewhere they
+        are a line, and another one every 5 s.
     """
+    begun = time.monotonic()
     if not is_live():
         say(what)
-        yield
+        with _repeated(_SECONDS_BETWEEN_SIGNS, lambda: say(f"{what}: {time.monotonic() - begun:.0f} s so far")):
+            yield
         return
-    with tqdm(desc=what, bar_format="{desc} ...", leave=False, file=console()):
+    with (
+        tqdm(desc=what, bar_format="{desc} ... {elapsed}", leave=False, file=console()) as bar,
+        _repeated(1.0, bar.refresh),
+    ):
         yield
+
+
+@contextlib.contextmanager
+def _repeated(seconds: float, act: Callable[[], object]) -> Iterator[None]:
+    """Acts every so many seconds, in a thread that ends with the body."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(seconds):
+            act()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class _LineBar(tqdm):

@@ -85,15 +85,26 @@ def _is_config(value: Any) -> bool:
 
 @checked(config=Kind("what `configure` gave", _is_config).or_none(), wait=FLAG, configuration=ANYTHING)
 def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configuration: Any) -> "RunSummary":
-    """Runs the pipeline on this machine, as `arcface-tfx run` does; what has not changed comes from the cache.
+    """Trains, judges and pushes a model on this machine, as `arcface-tfx run` does.
+
+    What has not changed since the last run in the same root comes from the cache. A training that was stopped goes on.
+
+        summary = run(data="faces", root="build/mine", preset="r50", train={"steps": 20_000})
+        if summary.pushed:
+            model = load(summary.pushed)
+        else:
+            print(summary.verification["conditions"])
 
     Args:
-      config: what `configure` gave; or its arguments by name, such as `data=..., root=..., preset="demo"`.
+      config: what `configure` gave; or give its arguments here by name:
       wait: wait for another run in the same root, in place of an error.
-      **configuration: see `configure`.
+      **configuration: `data`, `root`, `preset`, `init_from`, `beam_runner`, `beam_args`, and settings by section as
+        `ingest`, `train` and `evaluation`; see `configure`.
 
     Returns:
-      What it came to. `pushed` is the folder of the pushed version, which `load` takes; None if it was not blessed.
+      What it came to: `verification` with the figures of each set and the verdict, `nodes` and what each did, `report`,
+      `model`, `tensorboard`, and `pushed`, the folder of the pushed version, which `load` takes; None if it was not
+      blessed.
 
     Raises:
       DataError: a setting, the data set, or memory; see `arcface-tfx run`.

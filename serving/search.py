@@ -1,7 +1,7 @@
 """Nearest neighbours among embeddings, exactly, in memory that doesn't grow with probes times gallery. numpy alone."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,11 @@ class Matches:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def __iter__(self) -> Iterator[list[tuple[str, float]]]:
+        """Name and cosine of each match of a probe, best first; probe by probe."""
+        for names, cosines in zip(self.names, self.cosines.tolist(), strict=True):
+            yield list(zip(names, cosines, strict=True))
+
 
 @checked(gallery=ANYTHING, probes=ANYTHING, names=ANYTHING, top=COUNT)
 def search(
@@ -42,6 +47,8 @@ def search(
     >>> found = search([[1, 0], [0, 1]], [[0.6, 0.8]], names=["anna", "ben"], top=2)
     >>> found.names
     [['ben', 'anna']]
+    >>> [f"{name} {cosine:.2f}" for matches in found for name, cosine in matches]
+    ['ben 0.80', 'anna 0.60']
     >>> found.cosines.tolist()
     [[0.800000011920929, 0.6000000238418579]]
 

@@ -62,7 +62,8 @@ def read_threshold(path: str, set_name: str | None = None, far: float | None = N
     """
     if not filesystem.exists(path):
         raise DataError(
-            f"{path}: expected the evaluation of a pushed model; or give {argument('threshold')}. Received: no file"
+            f"{path}: expected the evaluation of a pushed model; an import has none: give {argument('threshold')}, "
+            "which `arcface-tfx evaluate sets` finds. Received: no file"
         )
     try:
         evaluation = json.loads(filesystem.read_file(path))

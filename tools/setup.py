@@ -30,6 +30,7 @@ UV = TOOLS / "bin" / "uv"
 PLATFORM = "x86_64-manylinux_2_39"
 # cryptography's wheel asks for it, and there is nothing to be relabelled in it.
 OLDEST_GLIBC = (2, 34)
+_SECONDS_BETWEEN_SIGNS = 10.0  # on a machine whose console is no terminal
 
 
 class Environment(NamedTuple):
@@ -142,11 +143,27 @@ def tool_environment(env: Mapping[str, str]) -> dict[str, str]:
     return passed
 
 
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit code of a process; None if it still runs after some seconds. What ends the wait ends the process."""
+    try:
+        return process.wait(_SECONDS_BETWEEN_SIGNS)
+    except subprocess.TimeoutExpired:
+        return None
+    except BaseException:
+        process.kill()
+        raise
+
+
 def _run(command: list[str], what: str) -> None:
     # uv's and pip's own progress goes to the terminal: 820 MiB are on their way the first time.
     environment = tool_environment(os.environ)
     # close_fds: the child holds the lock, too, see `_alone`.
-    if subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, close_fds=False).returncode:
+    begun = time.monotonic()
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sys.stderr, close_fds=False) as process:
+        while (code := _ended(process)) is None:
+            if not sys.stderr.isatty():  # where uv and pip show nothing either
+                print(f"set-up: {what}: {time.monotonic() - begun:.0f} s so far", file=sys.stderr, flush=True)
+    if code:
         raise SetUpError(f"expected {what} to succeed; its own message stands above. Received: {' '.join(command)}")
 
 

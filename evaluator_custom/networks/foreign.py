@@ -199,7 +199,7 @@ class ForeignEmbedder(Embedder):
             # What arcface_torch's mbf export does: it declares an open batch, and reshapes to [1, 512].
             say(f"{path}: declares an open batch, and takes one image a call: slower")
             self._batch = 1
-        self._prepare = tf.function(self._pixels, input_signature=[tf.TensorSpec([None], tf.string)])
+        self._prepare = tf.function(self._pixels, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
     def _refusal(self, images: int) -> str:
         """Why the network doesn't give a row for each of so many images; "" where it does."""

@@ -45,10 +45,10 @@ resize_option = click.option(
 def embed(model: str, images: tuple[str, ...], output: str | None, batch_size: int, align: bool, resize: bool) -> None:
     """Turn aligned 112x112 faces, or photos, into embeddings.
 
-    MODEL is a pushed version, or the folder of versions, of which the latest is taken. IMAGES are JPEG or PNG files,
-    folders, which are searched with all folders in them, or `-` for a list of files on standard input, one a line or
-    with NUL between them. An image that can't be used is named with the reason on standard error, the others are
-    embedded, and the exit code is 1.
+    MODEL is a pushed version, the folder of versions, of which the latest is taken, or an import's folder. IMAGES are
+    JPEG or PNG files, folders, which are searched with all folders in them, or `-` for a list of files on standard
+    input, one a line or with NUL between them. An image that can't be used is named with the reason on standard error,
+    the others are embedded, and the exit code is 1.
     """
     check_align(align, resize)
     from serving.versions import resolve

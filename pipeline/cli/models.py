@@ -113,7 +113,8 @@ def verify(
 ) -> None:
     """Say whether two aligned 112x112 faces, or two photos, show one person.
 
-    MODEL is a pushed version, or the folder of versions, of which the latest is taken. A and B are JPEG or PNG files.
+    MODEL is a pushed version, the folder of versions, of which the latest is taken, or an import's folder, which knows
+    no threshold of its own. A and B are JPEG or PNG files.
     """
     check_align(align, resize)
     if threshold is not None and (far is not None or set_name is not None):

@@ -1,5 +1,6 @@
 """What reaches a person and what goes to the log."""
 
+import re
 import subprocess
 import sys
 
@@ -47,6 +48,20 @@ for _ in console.progress(range(4), description="work", unit="img"):
     lines = result.stderr.rstrip().splitlines()
     assert len(lines) >= 2
     assert all(line.startswith("work:") and "img" in line for line in lines)
+
+
+def test_what_cannot_be_counted_says_that_it_goes_on():
+    result = _run("""
+import time
+from arcface_common import console
+console._SECONDS_BETWEEN_SIGNS = 0.4
+with console.waiting("loading"):
+    time.sleep(1.0)
+time.sleep(0.6)
+""")
+    first, *others = result.stderr.splitlines()
+    assert first == "loading"
+    assert len(others) == 2 and all(re.fullmatch(r"loading: \d s so far", line) for line in others)
 
 
 def test_no_line_is_written_twice_by_the_thread_that_watches_bars():

@@ -135,7 +135,7 @@ def test_what_a_threshold_lacks_is_known_before_tensorflow_is_loaded(model_dir, 
     for arguments, message in (
         (
             [model_dir],
-            "verification.json: expected the evaluation of a pushed model; or give --threshold. Received: no",
+            "verification.json: expected the evaluation of a pushed model; an import has none: give --threshold",
         ),
         ([str(tmp_path / "model"), "--set-name", "lwf"], "expected a set that has a threshold (lfw). Received: 'lwf'"),
         ([str(tmp_path / "model"), "--far", "0.01"], "expected a false accept rate of"),

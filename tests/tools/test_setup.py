@@ -256,3 +256,11 @@ def test_another_trees_environment_is_left_alone(tmp_path, monkeypatch):
     with pytest.raises(setup.SetUpError, match=r"\.venv: expected a folder of this tree's own"):
         setup.make_environment("dev", Path(sys.executable))
     assert (theirs / "bin").is_dir()
+
+
+def test_a_silent_command_is_said_to_go_on(monkeypatch, capfd):
+    monkeypatch.setattr(setup, "_SECONDS_BETWEEN_SIGNS", 0.3)
+    setup._run([sys.executable, "-c", "import time; time.sleep(1)"], "the nap")
+    assert capfd.readouterr().err.splitlines()[0] == "set-up: the nap: 0 s so far"
+    with pytest.raises(setup.SetUpError, match="expected the nap to succeed"):
+        setup._run([sys.executable, "-c", "raise SystemExit(3)"], "the nap")

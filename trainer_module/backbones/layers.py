@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+import trainer_module.autograph  # noqa: F401  (for its effect)
 from trainer_module import normalization
 
 # Gaussian with variance 2 / fan_out: mx.init.Xavier(rnd_type="gaussian", factor_type="out", magnitude=2), which

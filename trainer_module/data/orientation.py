@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+import trainer_module.autograph  # noqa: F401  (for its effect)
 from arcface_common.features import PNG_MAGIC
 
 _TAG = 0x0112
@@ -58,7 +59,9 @@ def turned(image: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 
 
 # A function of its own at run time, too: inlined, its 200 nodes cost a batch that needs none of them 150 us.
-@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], experimental_attributes={"_noinline": True})
+@tf.function(
+    input_signature=[tf.TensorSpec([None], tf.string)], experimental_attributes={"_noinline": True}, autograph=False
+)
 def _walk_all(image_bytes: tf.Tensor) -> tf.Tensor:
     return tf.map_fn(_orientation, image_bytes, fn_output_signature=tf.int64)
 
