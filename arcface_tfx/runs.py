@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arcface_common.arguments import ANYTHING, FLAG, MAPPING, PATH, TEXT, TEXTS, Kind, check, checked
+from arcface_common.aside import temporary_files_aside
 from arcface_common.errors import DataError, did_you_mean
 from arcface_common.replaced import kept_environment
 
@@ -115,7 +116,7 @@ def run(config: "PipelineConfig | None" = None, *, wait: bool = False, **configu
     if (config is None) == (not configuration):
         raise DataError("expected a config, or the arguments of `configure` by name. Received: both or neither")
     config = prepare(configure(**configuration) if config is None else config)
-    with kept_environment():  # the caller's
+    with kept_environment(), temporary_files_aside():  # the caller's environment
         settle()
         from pipeline.runners.local import run_local
 

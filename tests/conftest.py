@@ -2,7 +2,9 @@
 
 import collections
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,19 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_FACES_VARIABLE = "ARCFACE_TFX_REAL_FACES"
 # Reason -> number of tests that did not run for it, in this process.
 _left_out: collections.Counter[str] = collections.Counter()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives the tests and their processes a temporary folder of their own, which goes with them.
+
+    TensorFlow, Beam and killed commands leave thousands of files there. `tmp_path` stays where pytest puts it.
+    """
+    if hasattr(config, "workerinput"):  # of xdist: it has its parent's
+        return
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="arcface-tfx-tests-")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
