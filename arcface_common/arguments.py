@@ -43,7 +43,7 @@ def one_of(*words: str) -> Kind:
 
 def is_path(value: Any) -> bool:
     """Whether a value names a place."""
-    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
+    return isinstance(value, str | os.PathLike) and bool(path := os.fspath(value)) and "\0" not in os.fsdecode(path)
 
 
 def is_real(value: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from arcface_common import features
+from arcface_common.arguments import is_path
 from arcface_common.console import say
 from arcface_common.errors import DataError, argument, in_short
 from arcface_common.image_pixels import to_png
@@ -55,7 +56,7 @@ def batches(
     taken = resized = size_of_batch = 0
     for position, image in enumerate(_one_or_many(images)):
         try:
-            if not isinstance(image, str | os.PathLike | bytes | np.ndarray):  # a number would be an open file's
+            if not isinstance(image, bytes | np.ndarray) and not is_path(image):  # a number would be an open file's
                 raise DataError(f"image {position}: expected {_KINDS}. Received: {type(image).__name__}")
             given = _crop(image, position) if align else image
             content, size = _read(given, _name(image, position), metadata.max_image_pixels)
@@ -147,10 +148,8 @@ def _file_content(path: str | os.PathLike[str], name: str, max_pixels: int) -> b
             if (size := os.stat(f.fileno()).st_size) > largest:
                 raise DataError(_too_large(name, largest, max_pixels, size))
             return f.read()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{name}: expected a file. Received: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise DataError(f"{name}: expected a file. Received: {error.strerror}") from error
 
 
 def _too_large(name: str, largest: int, max_pixels: int, size: int) -> str:

@@ -152,7 +152,9 @@ def read_photo(path: str, max_pixels: int) -> bytes:
 def complaint(row: FaceRow) -> str:
     """Why a photo gave no crop, as an error: its path, what was expected, and what was received."""
     if row.kind == UNREADABLE:
-        return f"{row.file}: {row.rejected.removeprefix(f'{UNREADABLE}: ')}"
+        reason = row.rejected.removeprefix(f"{UNREADABLE}: ")
+        expected = "" if "Received: " in reason else "expected a photo that can be read. Received: "
+        return f"{row.file}: {expected}{reason}"
     return f"{row.file}: expected a photo with a face that counts. Received: {row.rejected}"
 
 

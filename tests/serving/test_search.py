@@ -48,7 +48,7 @@ def test_of_equal_ones_the_first_comes_first(monkeypatch):
         ([[1, 0]], [[1, 0], [np.nan, 0]], {}, "expected probes of length 1. Received: row 1 of length nan"),
         ([["a", "b"]], [[1, 0]], {}, r"expected gallery \[N, D\] of numbers"),
         ([[1, 0]], [[1, 0]], {"names": ["a", "b"]}, "expected 1 names, one an embedding of the gallery. Received: 2"),
-        ([[1, 0]], [[1, 0]], {"top": 0}, "expected top as a whole number of at least 1. Received: 0"),
+        ([[1, 0]], [[1, 0]], {"top": 0}, "top: expected a whole number of at least 1. Received: 0"),
     ],
 )
 def test_what_cannot_be_searched(gallery, probes, more, expected):
