@@ -188,7 +188,9 @@ def make_config(
             evaluation=EvaluationConfig(**values["evaluation"]),
         )
     except ConfigError as error:
-        raise with_origin(error, layers) from error
+        if (told := with_origin(error, layers)) is error:
+            raise
+        raise told from error
     said = any(name.startswith(("evaluation.conditions", "evaluation.sets")) for name in named)
     return config if said or not here else _judged_by_what_is_there(config)
 

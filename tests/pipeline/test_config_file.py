@@ -76,8 +76,9 @@ def test_a_refused_setting_of_a_file_or_preset_says_where_it_is_from(tmp_path):
     file = _read(tmp_path, "train: {margin_warmup_steps: 40}")
     with pytest.raises(ConfigError, match=rf"=40, which {file.path} sets; write train.margin_warmup_steps=0$"):
         make_config("/faces", "/root", "demo", (softmax,), file=file)
-    with pytest.raises(ConfigError, match=r"Received: margin_warmup_steps=3$"):
+    with pytest.raises(ConfigError, match=r"Received: margin_warmup_steps=3$") as raised:
         make_config("/faces", "/root", "demo", (softmax, "train.margin_warmup_steps=3"))
+    assert raised.value.__cause__ is not raised.value  # who looks for what is behind it would never end
 
 
 def test_a_file_that_names_its_network_needs_no_preset(tmp_path):

@@ -156,7 +156,7 @@ def test_what_the_environment_or_the_backbone_forbids_comes_before_the_data(data
 
 def test_a_training_that_memory_does_not_hold(data, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    size = "train.batch_size=1_000_000_000"
+    size = "train.batch_size=1_000_000"
     with pytest.raises(DataError, match="train.batch_size: expected about .* 2 identities and 1 worker without a GPU"):
         _checked(data, size)
     assert _checked(data, size, "train.check_memory=false") == ("lfw",)
