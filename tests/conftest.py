@@ -1,6 +1,7 @@
 """What all tests share: the oracle's interpreter and the real faces, and a summary that says what was left out."""
 
 import collections
+import multiprocessing.util
 import os
 import shutil
 import sys
@@ -25,7 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     folder = tempfile.mkdtemp(prefix="arcface-tfx-tests-")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    # After multiprocessing has removed its own folder in there, whose priority is -100.
+    multiprocessing.util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=-101)
 
 
 @pytest.fixture(scope="session")

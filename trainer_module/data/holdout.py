@@ -107,7 +107,7 @@ def _make_step(
         # float32 is exact up to 2^24 = 16.8 million images, three times MS1M.
         return tf.reduce_sum(tf.cast(tf.stack([hits, counts]), tf.float32), axis=1)
 
-    @tf.function(autograph=False)
+    @tf.function
     def step(iterator: Iterator[Any]) -> tf.Tensor:
         return strategy.reduce("sum", strategy.run(one_replica, args=next(iterator)), axis=None)
 

@@ -66,7 +66,7 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
         return tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO), sums
 
     if settings.jit:
-        of_part = tf.function(of_part, jit_compile=True, autograph=False)
+        of_part = tf.function(of_part, jit_compile=True)
 
     def one_replica(*batch: tf.Tensor) -> Sums:
         zero = [tf.zeros(v.shape) for v in variables], dict.fromkeys(("loss", "penalty", "accuracy", "norm"), 0.0)
@@ -75,7 +75,7 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
         state.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
         return {**sums, "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in pairs]) / replicas}
 
-    @tf.function(autograph=False)
+    @tf.function
     def step(iterator: Iterator[Any]) -> Sums:
         scale_before = tf.identity(scale_of(state.optimizer))
         per_replica = strategy.run(one_replica, args=next(iterator))
