@@ -62,7 +62,9 @@ class EmbeddingModel(tf.Module):
         self.weights = network.variables
         # One function that all signatures call: each would hold the whole network otherwise.
         self.raw = tf.function(
-            lambda pixels: network(to_input(pixels, pixel_format), training=False), input_signature=[_PIXELS]
+            lambda pixels: network(to_input(pixels, pixel_format), training=False),
+            input_signature=[_PIXELS],
+            autograph=False,
         )
         self.max_image_pixels = max_image_pixels
 
