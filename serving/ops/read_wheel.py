@@ -25,8 +25,8 @@ class _Buffer(ctypes.Structure):
     _fields_ = (("data", ctypes.c_void_p), ("length", ctypes.c_size_t), ("deallocator", ctypes.c_void_p))
 
 
-def _ask(folder: pathlib.Path) -> None:
-    """In a process of its own: writes what the libraries know as protos `ops` and `kernels`."""
+def _ask(folder: pathlib.Path, out: pathlib.Path) -> None:
+    """In a process of its own: writes what the libraries in a folder know as protos `ops` and `kernels`."""
     framework, everything = (ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_GLOBAL) for name in _LIBRARIES)
     for function in (everything.TF_GetAllOpList, everything.TF_GetAllRegisteredKernels):
         function.restype = ctypes.POINTER(_Buffer)
@@ -36,27 +36,35 @@ def _ask(folder: pathlib.Path) -> None:
         ("ops", everything.TF_GetAllOpList()),
         ("kernels", everything.TF_GetAllRegisteredKernels(status)),
     ):
-        (folder / name).write_bytes(ctypes.string_at(answer.contents.data, answer.contents.length))
+        (out / name).write_bytes(ctypes.string_at(answer.contents.data, answer.contents.length))
 
 
 def read_wheel(wheel: pathlib.Path) -> dict[str, Any]:
-    """The table of a wheel: `tensorflow`, its version, and `ops`, by name and attribute what that may be; null: all."""
-    from tensorflow.core.framework import kernel_def_pb2, op_def_pb2
-
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
+    """The table of a wheel: `tensorflow`, its version, and `ops`, see `read_libraries`."""
+    with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as archive:
             for name in _LIBRARIES:
                 archive.extract(name, folder)
-        subprocess.run([sys.executable, "-m", "serving.ops.read_wheel", "--ask", temporary], check=True)
-        ops = op_def_pb2.OpList.FromString((folder / "ops").read_bytes())
-        kernels = kernel_def_pb2.KernelList.FromString((folder / "kernels").read_bytes())
+        return {"tensorflow": wheel.name.split("-")[1], "ops": read_libraries(pathlib.Path(folder))}
+
+
+def read_libraries(folder: pathlib.Path) -> dict[str, dict[str, list[str] | None]]:
+    """By op and attribute the types and words that it takes; None where it takes all.
+
+    Args:
+      folder: that holds `tensorflow/libtensorflow_cc.so.2`, a wheel's content or an environment's packages.
+    """
+    from tensorflow.core.framework import kernel_def_pb2, op_def_pb2
+
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([sys.executable, "-m", "serving.ops.read_wheel", "--ask", str(folder), out], check=True)
+        ops = op_def_pb2.OpList.FromString(pathlib.Path(out, "ops").read_bytes())
+        kernels = kernel_def_pb2.KernelList.FromString(pathlib.Path(out, "kernels").read_bytes())
     by_op: dict[str, list[Any]] = {}
     for kernel in kernels.kernel:
         if kernel.device_type in ("CPU", "DEFAULT"):
             by_op.setdefault(kernel.op, []).append(kernel)
-    table = {op.name: {a.name: _allowed(a, by_op[op.name]) for a in op.attr} for op in ops.op if op.name in by_op}
-    return {"tensorflow": wheel.name.split("-")[1], "ops": table}
+    return {op.name: {a.name: _allowed(a, by_op[op.name]) for a in op.attr} for op in ops.op if op.name in by_op}
 
 
 def _allowed(attribute: Any, kernels: list[Any]) -> list[str] | None:
@@ -79,7 +87,7 @@ def _values(value: Any) -> list[str]:
 
 def _main(arguments: list[str]) -> None:
     if arguments[0] == "--ask":
-        _ask(pathlib.Path(arguments[1]))
+        _ask(*map(pathlib.Path, arguments[1:]))
         return
     table = read_wheel(pathlib.Path(arguments[0]))
     lines = [f"{json.dumps(name)}: {json.dumps(of, sort_keys=True)}" for name, of in sorted(table["ops"].items())]

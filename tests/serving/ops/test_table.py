@@ -1,10 +1,12 @@
 import copy
+import pathlib
 
 import pytest
 import tensorflow as tf
 
 from arcface_common.errors import DataError
 from serving.ops import table
+from serving.ops.read_wheel import read_libraries
 
 
 def _save(folder, function):
@@ -28,6 +30,16 @@ def test_the_table_is_that_of_the_version_it_is_called_by():
     assert ops["DecodeJpeg"].keys() >= {"channels", "dct_method"}
     assert "DT_FLOAT" in ops["Conv2D"]["T"] and "DT_STRING" not in ops["Conv2D"]["T"]
     assert "TPUReplicate" not in ops  # no kernel for a CPU
+
+
+@pytest.mark.slow
+def test_the_script_reads_the_tensorflow_that_is_installed():
+    """Of which the table's own version differs by little: a reader that went wrong would find other types."""
+    found = read_libraries(pathlib.Path(tf.__file__).parent.parent)
+    expected = table.read_table()
+    assert len(found.keys() & expected.keys()) > 0.95 * len(expected)
+    for name in ("Conv2D", "MatMul", "SegmentMean", "IgnoreErrorsDataset", "DecodeJpeg", "GatherV2"):
+        assert found[name] == expected[name]
 
 
 def test_a_model_of_known_ops_passes(model_dir):
