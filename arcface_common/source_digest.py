@@ -18,7 +18,8 @@ from arcface_common.packages import PACKAGES
 # They show how work goes, say what is wrong, end processes or make keys: no result of a node depends on them.
 _TALK = ("arcface_common.console", "arcface_common.run_log")
 _OTHERS = ("aside", "errors", "name_text", "processes", "setting", "source_digest")
-_WITHOUT_RESULT = frozenset((*_TALK, "serving.published", *(f"arcface_common.{name}" for name in _OTHERS)))
+_SHOWN = ("serving.published", "trainer_module.data.pairs", "trainer_module.training.verification")
+_WITHOUT_RESULT = frozenset((*_TALK, *_SHOWN, *(f"arcface_common.{name}" for name in _OTHERS)))
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -66,7 +67,7 @@ def source_files(*modules: str, own: str = "") -> dict[str, pathlib.Path]:
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if not name or name in found or name in _WITHOUT_RESULT:
+        if not name or name in found or (name in _WITHOUT_RESULT and name not in modules):
             continue
         path = _source(name, own)
         if path is None:

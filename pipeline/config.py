@@ -65,6 +65,12 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         if not self.ingest.holdout:
             refuse_unused(self.train, "holdout_every", "with ingest.holdout=0")
+        strange = [name for name in self.train.verify_sets if name not in self.evaluated_sets]
+        if strange:
+            raise ConfigError(
+                f"train.verify_sets must name sets that are evaluated, {', '.join(self.evaluated_sets)}; "
+                f"evaluation.sets names others. Received: {strange[0]!r}"
+            )
         if not self.ingest.verify_identities:
             for name in ("verify_pairs", "verify_hard"):
                 refuse_unused(self.evaluation, name, "with ingest.verify_identities=0")

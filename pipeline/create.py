@@ -74,7 +74,7 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         schema=statistics_schema.outputs["schema"],
     ).with_id("ExampleValidator")
     # A checkpoint, trained or given, as the SavedModel that is evaluated and served.
-    training = _training(config, record_examples, gate, metadata_path) if config.train.steps else []
+    training = _training(config, record_examples, pair_examples, gate, metadata_path) if config.train.steps else []
     exporter = Exporter(
         max_image_pixels=config.train.max_image_pixels,
         backbone=config.train.backbone,
@@ -134,7 +134,9 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     )
 
 
-def _training(config: PipelineConfig, examples: BaseNode, gate: BaseNode, metadata_path: str | None) -> list[BaseNode]:
+def _training(
+    config: PipelineConfig, examples: BaseNode, pairs: BaseNode, gate: BaseNode, metadata_path: str | None
+) -> list[BaseNode]:
     """The nodes of a training, which wait for the gate; the Trainer is the last one."""
     schema = _schema("examples")
     # Counts the identities and maps each to a class index; images pass through undecoded and are not materialized.
@@ -154,12 +156,15 @@ def _training(config: PipelineConfig, examples: BaseNode, gate: BaseNode, metada
         steps=config.train.steps,
         backbone=config.train.backbone,
         holdout=bool(config.ingest.holdout),
+        pair_examples=pairs.outputs["examples"] if config.train.verify_every else None,
+        keeps_best=config.train.keep == "best",
         work=config.training_dir if metadata_path else "",
         custom_config={
             # A local run hands the other settings over by the environment; a container has its properties alone.
             "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),
             "any_size": config.ingest.any_size,
             "init_digest": config.init_digest,
+            **({"folds": config.evaluation.folds} if config.train.verify_every else {}),
         },
     )
     return [schema, transform, trainer]

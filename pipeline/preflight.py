@@ -80,12 +80,14 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
     evaluation = config.evaluation
     _check_drawn(config)
     files = config.set_files
-    for name in evaluation.required_sets:
+    required = evaluation.required_sets
+    for name in dict.fromkeys((*required, *config.train.verify_sets)):
         if config.drawn and name == config.drawn.name:
             continue
         path = os.path.join(config.data, f"{name}.bin")
         if not filesystem.exists(path):
             setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
+            setting = setting if name in required else "train.verify_sets"
             received = f"{_sets_there(config.data)}{did_you_mean(name, _sets_in(config.data))}"
             raise DataError(f"{path}: expected a verification set, which {setting} names. Received: {received}")
     for condition in evaluation.parsed_conditions:

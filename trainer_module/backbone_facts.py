@@ -37,6 +37,18 @@ BACKBONES = {
 }
 
 
+def copy_bytes(settings: TrainSettings, classes: int) -> int | None:
+    """Memory of the copy that a training holds for its checkpoints; None for a backbone of unknown size.
+
+    Weights, class centres, and what the optimizer keeps of each: one moment of SGD, two of AdamW.
+    """
+    facts = BACKBONES.get(settings.backbone)
+    if facts is None:
+        return None
+    centres = classes * settings.sub_centres * (settings.embedding_dim or facts.embedding_dim)
+    return 4 * (facts.parameters + centres) * (3 if settings.optimizer == "adamw" else 2)
+
+
 def step_bytes(settings: TrainSettings, classes: int, batch: int) -> int | None:
     """Memory that a training step takes in one process beside the imports; None for a backbone of unknown size.
 

@@ -6,6 +6,7 @@ from arcface_common.errors import DataError
 from arcface_common.features import FEWEST_IDENTITIES
 from arcface_common.model_metadata import ModelMetadata
 from trainer_module import backbones
+from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.training import loop, resumption
@@ -20,11 +21,12 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings (in a local run those that
-        decide the result: the environment tells the others), `["any_size"]` whether
-        images may have other sizes than 112x112; `train_files` are globs of the train split, `eval_files` of the
-        hold-out split, or the same again if there is none; `data_digest` goes into `model.json`; `model_run_dir`
-        receives checkpoint, `model.json`, TensorBoard, curve and `holdout.json`; `working_dir`, if there is one,
-        keeps what a training that is stopped goes on from, and goes when it ends.
+        decide the result: the environment tells the others), `["any_size"]` whether images may have other sizes than
+        112x112; where verification sets judge while training, `["pairs"]` holds globs of each, and `["folds"]` how
+        they are cut. `train_files` are globs of the train split, `eval_files` of the hold-out split, or the same again
+        if there is none. `data_digest` goes into `model.json`. `model_run_dir` receives checkpoint, `model.json`, TensorBoard, curve, `holdout.json` and
+        `verified.json`. `working_dir`, if there is one, keeps what a training that is stopped goes on from, and goes
+        when it ends.
 
     Raises:
       DataError: TF_CONFIG names a cluster that the settings don't, or there are images of one identity alone.
@@ -45,6 +47,7 @@ def run_fn(fn_args: Any) -> None:
         settings=settings,
         # TFX insists on a split to evaluate on; where there is no hold-out split, it is told the train split.
         holdout=None if evaluated == train else evaluated,
+        pairs=_pairs(settings, fn_args.custom_config),
         # The hosts of a cluster that was joined share no folder, and so don't know where the others would go on.
         work_dir="" if joined else fn_args.working_dir or "",
     )
@@ -55,6 +58,14 @@ def run_fn(fn_args: Any) -> None:
     code_version = fn_args.custom_config.get("code_version", "")
     _metadata(settings, classes, data_digest=fn_args.data_digest, code_version=code_version).write(job.run_dir)
     resumption.finish(job.work_dir, job.run_dir)
+
+
+def _pairs(settings: TrainSettings, custom_config: dict[str, Any]) -> PairSplits | None:
+    """The verification sets that the training is judged by meanwhile; None where it isn't."""
+    if not settings.verify_every:
+        return None
+    patterns = custom_config["pairs"]
+    return PairSplits({name: patterns[name] for name in settings.verify_sets or patterns}, custom_config["folds"])
 
 
 def _metadata(settings: TrainSettings, classes: int, *, data_digest: str, code_version: str) -> ModelMetadata:

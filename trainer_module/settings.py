@@ -8,10 +8,11 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
-from arcface_common.setting import Number, Options, Text, Whole, Wholes, section
+from arcface_common.setting import Names, Number, Options, Text, Whole, Wholes, section
 from trainer_module.loss_facts import LOSSES
 from trainer_module.settings_together import check_together
 
+_VERIFIES = ("verify_every", "verify_sets")  # which decide what is kept, with train.keep=best
 Strategy = Literal["mirrored", "central"]
 # Where training starts from (the cache key holds that checkpoint's digest), and how it is watched: no part of the key.
 _WITHOUT_RESULT = (
@@ -21,6 +22,7 @@ _WITHOUT_RESULT = (
     "start_timeout_s",
     "log_every",
     "holdout_every",
+    *_VERIFIES,
     "checkpoint_every",
     "max_image_pixels",  # the Exporter's
 )
@@ -227,6 +229,21 @@ class TrainSettings:
         "only the one at the end. At 1% of MS1M, 58,000 images, every 2,000 steps of 512 costs 2% of "
         "the time.",
     )
+    verify_every: Whole = Field(
+        default=0,
+        ge=0,
+        description="Steps between two passes over the verification sets while training, with the last one after the "
+        "last step; 0 makes none. Pairs are judged as the gate judges them, by the weights of that step.",
+    )
+    verify_sets: Names = Field(
+        default=(),
+        description="Verification sets of these passes; none means all that a model is judged by in the end.",
+    )
+    keep: Literal["last", "best"] = Field(
+        default="last",
+        description="The checkpoint that a training ends with, and that is exported: of the last step, or the one of "
+        "the highest mean accuracy that train.verify_every found. Of equal ones the latest.",
+    )
     checkpoint_every: Whole = Field(
         default=0,
         ge=0,
@@ -261,7 +278,8 @@ class TrainSettings:
 
     def result_settings(self) -> dict[str, Any]:
         """The fields that decide what training comes to, as JSON-ready values: a local run's cache key."""
-        return {name: value for name, value in self.to_dict().items() if name not in _WITHOUT_RESULT}
+        decides = _VERIFIES if self.keep == "best" else ()
+        return {k: value for k, value in self.to_dict().items() if k not in _WITHOUT_RESULT or k in decides}
 
     def hand_over(self) -> str:
         """The other fields, as the text of the environment variable HANDED_OVER."""

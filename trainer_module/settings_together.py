@@ -38,6 +38,9 @@ def check_together(settings: "TrainSettings") -> None:
     else:
         refuse_unused(settings, "strategy", f"with train.workers={settings.workers}")
         refuse_unused(settings, "sample_rate", f"with train.workers={settings.workers}")
+    if not settings.verify_every:
+        refuse_unused(settings, "verify_sets", "with train.verify_every=0")
+        require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")
     _check_parts(settings)
     if settings.precision == "mixed_float16":  # neither is in what scales the loss
         require(settings, "precision", settings.strategy != "central", "another with train.strategy=central")

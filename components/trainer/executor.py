@@ -21,7 +21,7 @@ from tfx.types.standard_component_specs import (
 from arcface_common import filesystem
 from trainer_module.run_fn import run_fn
 
-WORK_KEY = "work"
+WORK_KEY, PAIRS_KEY = "work", "pair_examples"
 
 
 class TrainerExecutor(base_executor.BaseExecutor):
@@ -47,9 +47,17 @@ class TrainerExecutor(base_executor.BaseExecutor):
             "content_digest"
         )
         fn_args.model_run_dir = artifact_utils.get_single_uri(output_dict[MODEL_RUN_KEY])
+        if PAIRS_KEY in input_dict:
+            fn_args.custom_config["pairs"] = _pairs(artifact_utils.get_single_instance(input_dict[PAIRS_KEY]))
         if exec_properties[WORK_KEY]:
             fn_args.working_dir = os.path.join(exec_properties[WORK_KEY], _name(input_dict, exec_properties))
         run_fn(fn_args)
+
+
+def _pairs(examples: types.Artifact) -> dict[str, list[str]]:
+    """Globs of the shards of each verification set."""
+    names = artifact_utils.decode_split_names(examples.split_names)
+    return {name: [os.path.join(artifact_utils.get_split_uri([examples], name), "*")] for name in names}
 
 
 def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> str:
@@ -59,8 +67,8 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
     """
     inputs = [
         (artifact.id, artifact.get_string_custom_property("content_digest"), _sizes(artifact.uri))
-        for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY)
-        for artifact in input_dict[key]
+        for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY, PAIRS_KEY)
+        for artifact in input_dict.get(key, ())
     ]
     parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY, CUSTOM_CONFIG_KEY))]
     return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from arcface_common.console import say
 from arcface_common.errors import DataError, setting_argument
 from arcface_common.gpus import find_gpus
-from trainer_module.backbone_facts import step_bytes
+from trainer_module.backbone_facts import copy_bytes, step_bytes
 from trainer_module.settings import TrainSettings
 
 _GB = 1e9
@@ -80,10 +80,11 @@ def needed_bytes(settings: TrainSettings, classes: int) -> int | None:
       classes: identities.
     """
     step = step_bytes(settings, classes, settings.images_at_a_time())
-    if step is None:
+    copy = copy_bytes(settings, classes)
+    if step is None or copy is None:
         return None
     processes = 1 if settings.join_cluster else settings.workers
-    return round(_PIPELINE + (step if settings.workers == 1 else processes * (step + _IMPORTS)))
+    return round(_PIPELINE + copy + (step if settings.workers == 1 else processes * (step + _IMPORTS)))
 
 
 def check_memory(settings: TrainSettings, classes: int, here: Available | None = None) -> None:

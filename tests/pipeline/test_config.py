@@ -145,12 +145,21 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
             "train.holdout_every=10",
             r"train.holdout_every must be left at 2000 with ingest.holdout=0, which ignores it \(.*\). Received: ",
         ),
+        ("train.verify_sets=lfw", r"train.verify_sets must be left at .* with train.verify_every=0, which ignores it"),
         ("ingest.max_bad_share=0.1", "must be left at 0.001 with ingest.on_bad_record=fail, which ignores it"),
     ],
 )
 def test_wrong_overrides_are_named(override, message):
     with pytest.raises(ConfigError, match=message):
         make_config("data", "root", "demo", [override])
+
+
+def test_a_training_is_judged_by_sets_that_are_evaluated():
+    named = ["train.verify_every=5", "train.verify_sets=[own, lfw]"]
+    expected = "train.verify_sets must name sets that are evaluated, lfw, cfp_ff, cfp_fp, agedb_30; .* Received: 'own'"
+    with pytest.raises(ConfigError, match=expected):
+        make_config("data", "root", "demo", named)
+    assert make_config("data", "root", "demo", [*named, "evaluation.sets=own,lfw"]).train.verify_sets == ("own", "lfw")
 
 
 def test_text_is_taken_as_it_is_written():

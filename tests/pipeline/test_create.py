@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from arcface_common.protocol.conditions import CUTS
 from arcface_common.source_digest import source_digest
 from pipeline.config import make_config
 from pipeline.node_code import node_code
@@ -71,9 +72,11 @@ def test_a_checkpoint_that_is_not_trained_is_exported_without_training(usual):
     assert container["Exporter"]["start"] == "/imported"
 
 
-@pytest.mark.parametrize("setting", ["train.log_every=1", "train.start_timeout_s=1", "train.holdout_every=1"])
+@pytest.mark.parametrize(
+    "setting", ["train.log_every=1", "train.start_timeout_s=1", "train.holdout_every=1", "train.verify_sets=lfw"]
+)
 def test_what_changes_no_result_is_in_no_key(setting):
-    used = ["train.workers=2", "ingest.holdout=0.1"]
+    used = ["train.workers=2", "ingest.holdout=0.1", "train.verify_every=9"]
     config, other = make_config("data", "root", "demo", used), make_config("data", "root", "demo", [*used, setting])
     assert config != other
     assert _differing(config, other) == set()
@@ -96,6 +99,36 @@ def test_what_changes_no_result_is_in_no_key(setting):
 def test_what_changes_a_result_is_in_that_nodes_key(setting, nodes):
     config, other = make_config("data", "root", "demo"), make_config("data", "root", "demo", [setting])
     assert _differing(config, other) == nodes
+
+
+def test_verification_while_training_is_in_its_key_only_where_it_happens():
+    from pipeline.create import create_pipeline
+
+    def pairs_of(settings):
+        nodes = create_pipeline(make_config("data", "root", "demo", settings), "metadata.sqlite").components
+        trainer = next(node for node in nodes if node.id == "Trainer")
+        return "pair_examples" in trainer.inputs
+
+    assert not pairs_of([])
+    assert pairs_of(["train.verify_every=100"])
+    for verify, nodes in (([], set()), (["train.verify_every=100"], {"Trainer"})):
+        one, two = (make_config("data", "root", "demo", [*verify, f"evaluation.folds={cut}"]) for cut in CUTS)
+        assert _differing(one, two) == {"VerificationEvaluator", *nodes}
+
+
+def test_what_the_best_is_told_by_is_in_the_key():
+    def differing(*settings):
+        one, two = (
+            make_config("data", "root", "demo", ["train.keep=best", *of]) for of in (["train.verify_every=9"], settings)
+        )
+        return _differing(one, two)
+
+    assert differing("train.verify_every=8") == {"Trainer"}
+    assert differing("train.verify_every=9", "train.verify_sets=lfw") == {"Trainer"}
+    assert differing("train.verify_every=9") == set()
+    best = _properties(make_config("data", "root", "demo", ["train.keep=best", "train.verify_every=9"]))
+    last = _properties(make_config("data", "root", "demo", ["train.verify_every=9"]))
+    assert best["Trainer"]["code_version"] != last["Trainer"]["code_version"]  # the protocol's code counts
 
 
 def test_an_own_backbones_code_is_in_the_trainers_key(tmp_path, monkeypatch):

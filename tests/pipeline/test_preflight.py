@@ -29,6 +29,12 @@ def _checked(data, *overrides):
     return check_dataset(make_config(str(data), "root", "demo", overrides)).evaluation.sets
 
 
+def test_a_set_that_judges_while_training_must_be_there(data):
+    config = make_config(str(data), "root", "demo", ["train.verify_every=5", "train.verify_sets=cfp_fp"])
+    with pytest.raises(DataError, match=r"cfp_fp\.bin: expected a verification set, which train\.verify_sets names"):
+        check_dataset(config)
+
+
 def test_a_usual_set_that_is_missing_is_skipped_aloud(data, capsys):
     assert _checked(data) == ("lfw",)
     said = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]

@@ -137,6 +137,7 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"scale": "8"}, r"train.scale must be a number, above 0 .*\). Received: scale='8'"),
         ({"stepz": 8}, "expected a setting of train. Received: 'stepz'; did you mean 'steps'?"),
         ({"weight_decay": -1.0}, "train.weight_decay must be at least 0 "),
+        ({"keep": "best"}, r"train.keep must be last with train.verify_every=0, .* Received: keep='best'"),
         ({"holdout_every": -1}, r"train.holdout_every must be at least 0 \(.*\). Received: holdout_every=-1"),
     ],
 )

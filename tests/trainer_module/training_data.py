@@ -5,6 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from components.formats import tfrecord
+from tests.helpers import jpeg
+
+PAIRS = 30
+# Pairs: the numbers of their images, and which are the same. Image 7 is in many pairs, and once beside itself.
+IMAGES = [(7 if i % 4 == 0 else i, 7 if i == 8 else 50 + i) for i in range(PAIRS)]
+SAME = [i % 3 == 0 for i in range(PAIRS)]
 
 
 def write_shards(folder: Path, examples: list[tuple[bytes, int]], shards: int) -> None:
@@ -16,6 +22,19 @@ def write_shards(folder: Path, examples: list[tuple[bytes, int]], shards: int) -
             for i in part:
                 image, label = examples[i]
                 writer.write(tfrecord.example_parts({"image": image, "label": label, "key": int(i) + 1}))
+
+
+def write_pairs(folder, shards=2):
+    """Shards of pair Examples, the last pair first; returns a glob of them."""
+    folder.mkdir(parents=True)
+    for shard, part in enumerate(np.array_split(np.arange(PAIRS)[::-1], shards)):
+        path = folder / f"data-{shard:05d}-of-{shards:05d}.tfrecord"
+        with tfrecord.tfrecord_aside(str(path), str(folder.parent / "aside")) as writer:
+            for i in part:
+                image_a, image_b = (jpeg(number) for number in IMAGES[i])
+                values = {"image_a": image_a, "image_b": image_b, "is_same": int(SAME[i]), "pair_index": int(i)}
+                writer.write(tfrecord.example_parts(values))
+    return str(folder / "*")
 
 
 def write_transform_graph(folder: Path, labels: list[int]) -> str:

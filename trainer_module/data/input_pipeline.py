@@ -169,6 +169,14 @@ def training_batches(
     return batches.with_options(_options())
 
 
+def record_keys(split: Split, settings: TrainSettings, step: int) -> list[int]:
+    """Keys, as train.rec has them, of the records in the global batch of a step, of which the first is 1."""
+    records = _serialized(split, settings, (step - 1) * settings.batch_size).batch(settings.batch_size)
+    spec = {features.KEY: tf.io.FixedLenFeature([1], tf.int64)}
+    keys = tf.io.parse_example(next(iter(records)), spec)[features.KEY]
+    return [int(key) for key in tf.reshape(keys, [-1])]
+
+
 def holdout_batches(
     split: Split, settings: TrainSettings, context: tf.distribute.InputContext | None = None
 ) -> tf.data.Dataset:

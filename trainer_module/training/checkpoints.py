@@ -1,12 +1,14 @@
 """Checkpoints of a training run: written by all workers together, read by one process without a strategy."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 
 import tensorflow as tf
 import tf_keras
 
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, in_short
 from trainer_module.gfile_aside import gfile_aside
 from trainer_module.literal_paths import literal_path
 
@@ -36,6 +38,27 @@ def write(checkpoint: tf.train.Checkpoint, run_dir: str, is_chief: bool) -> None
     else:
         with tempfile.TemporaryDirectory(dir=run_dir) as folder:
             checkpoint.write(os.path.join(folder, _NAME))
+
+
+@contextlib.contextmanager
+def named_in_errors(folder: str) -> Iterator[None]:
+    """Names the folder in what keeps the body from writing a checkpoint: a full disk, say.
+
+    Raises:
+      DataError: in place of an OSError, or of TensorFlow's errors.
+    """
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        raise DataError(f"{folder}: expected to write a checkpoint. Received: {in_short(error)}") from error
+
+
+def read_all(run_dir: str) -> None:
+    """Reads every variable of a checkpoint, whose checksums TensorFlow compares; it raises what it finds."""
+    with literal_path(run_dir) as folder:
+        reader = tf.train.load_checkpoint(path_in(folder))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
 
 
 def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:

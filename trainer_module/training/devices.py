@@ -1,4 +1,4 @@
-"""What a training computes with, in a line for people."""
+"""What a training computes with, and the memory that it takes there."""
 
 import os
 
@@ -6,6 +6,16 @@ import tensorflow as tf
 
 from arcface_common.console import say
 from arcface_common.gpus import Gpus
+
+
+def memory_in_use() -> dict[str, float]:
+    """GB by name: what this process holds of the machine's memory, and the most that each GPU has held."""
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    found = {"memory_gb": resident / 1e9}
+    for number in range(len(tf.config.list_logical_devices("GPU"))):
+        found[f"gpu_{number}_memory_gb"] = tf.config.experimental.get_memory_info(f"GPU:{number}")["peak"] / 1e9
+    return found
 
 
 def say_devices(strategy: tf.distribute.Strategy, found: Gpus) -> None:

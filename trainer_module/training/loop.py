@@ -3,10 +3,13 @@
 tf_keras layers with an own loop, since Keras 3's `fit` fails under MultiWorkerMirroredStrategy (keras#20585).
 """
 
+import collections
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 import tqdm
@@ -15,19 +18,22 @@ from arcface_common.console import progress, say
 from arcface_common.gpus import find_gpus
 from trainer_module.backbones.summary import summarize
 from trainer_module.data.holdout import HoldoutEvaluation
-from trainer_module.data.input_pipeline import images_that_decode, training_batches
+from trainer_module.data.input_pipeline import images_that_decode, record_keys, training_batches
 from trainer_module.training import resumption
+from trainer_module.training.background import BackgroundWriter
+from trainer_module.training.best import BestCheckpoint
 from trainer_module.training.curve import Curve
 from trainer_module.training.devices import say_devices
 from trainer_module.training.hooks import Hook, Metrics, is_due
 from trainer_module.training.hooks.finite import Finite
-from trainer_module.training.hooks.judge import JudgeHoldout
+from trainer_module.training.hooks.judge import JudgeHoldout, JudgeSets
 from trainer_module.training.hooks.keep import KeepProgress, KeepResult
 from trainer_module.training.hooks.tell import SaveCurve, Tell
 from trainer_module.training.outlook import outlook
 from trainer_module.training.state import TrainState, create_state, number_of_classes
 from trainer_module.training.step import make_train_step
 from trainer_module.training.stopping import stop_asked
+from trainer_module.training.verification import Verification
 from trainer_module.workers import distribution
 from trainer_module.workers.job import TrainingJob
 
@@ -37,8 +43,8 @@ Call = Callable[[int, TrainState, Metrics], None]  # of a hook
 def train(job: TrainingJob) -> None:
     """Trains, or goes on with a training that was stopped.
 
-    Writes `checkpoint/`, `curve.csv` and, with a hold-out split, `holdout.json` to `run_dir`; `tensorboard/` too, or to
-    `work_dir` if there is one.
+    Writes `checkpoint/`, `curve.csv`, with a hold-out split `holdout.json`, and with verification sets `verified.json`
+    to `run_dir`; `tensorboard/` too, or to `work_dir` if there is one.
 
     Deterministic by seed on one CPU process up to the order of floating-point sums in multi-threaded kernels.
 
@@ -73,15 +79,21 @@ def train(job: TrainingJob) -> None:
     )
     # Several workers would stop at different steps, and wait for each other.
     stopping = stop_asked(listen=bool(job.work_dir) and settings.workers == 1)
-    with stopping as stops, _summaries(job, is_chief), bar:
-        keep = KeepProgress(strategy, curve, job.work_dir, settings, is_chief=is_chief)
-        hooks = _hooks(job, strategy, state, curve, bar, is_chief) + ([keep] if job.work_dir else [])
+    copied = is_chief and (job.work_dir or settings.keep == "best")
+    new = dataclasses.replace(settings, init_from="")  # the copy takes its values from the state
+    writer = BackgroundWriter((lambda: create_state(new, classes)) if copied else None)
+    with stopping as stops, _summaries(job, is_chief), bar, writer:
+        finite = Finite(settings, functools.partial(record_keys, job.train, settings))
+        keep = KeepProgress(strategy, writer, finite, curve, job.work_dir, settings, is_chief=is_chief)
+        hooks = [finite, *_hooks(job, strategy, state, curve, bar, writer, is_chief), *([keep] if job.work_dir else [])]
+        history = collections.deque[dict[str, Any]](maxlen=settings.log_every)
         hooks_seconds, since = 0.0, time.monotonic()
         for done in range(begun + 1, settings.steps + 1):
             with images_that_decode():
-                values = step(iterator)
+                history.append(step(iterator))
             if done == begun + 1:
                 distribution.mark_started()
+                first_seconds = time.monotonic() - since
             bar.update(settings.batch_size)
             due: list[Call] = [hook for hook in hooks if is_due(hook, done, settings.steps)]
             stop = stops() and done < settings.steps
@@ -90,19 +102,27 @@ def train(job: TrainingJob) -> None:
             if stop or ends:
                 due = [*(hook for hook in due if hook is not keep), keep.write]  # once, whether it is time or not
             if due:
-                floats = {name: float(value) for name, value in values.items()}  # waits until the step is done
+                for values in history:
+                    values |= {name: float(value) for name, value in values.items()}  # waits until the step is done
                 paused = time.monotonic()
-                metrics = Metrics(floats, done - begun, paused - since - hooks_seconds)
+                metrics = Metrics(tuple(history), done - begun, paused - since - hooks_seconds, first_seconds)
                 for call in due:
                     call(done, state, metrics)
                 hooks_seconds += time.monotonic() - paused
             if stop:
+                writer.wait()
                 say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
                 break
 
 
 def _hooks(
-    job: TrainingJob, strategy: tf.distribute.Strategy, state: TrainState, curve: Curve, bar: tqdm.tqdm, is_chief: bool
+    job: TrainingJob,
+    strategy: tf.distribute.Strategy,
+    state: TrainState,
+    curve: Curve,
+    bar: tqdm.tqdm,
+    writer: BackgroundWriter,
+    is_chief: bool,
 ) -> list[Hook]:
     """This process's hooks, in the order of their calls: the chief has all, others the collective ones."""
     settings, run_dir = job.settings, job.run_dir
@@ -112,13 +132,21 @@ def _hooks(
         shown[name] = value
         bar.set_postfix(shown, refresh=False)
 
-    hooks: list[Hook] = [Finite(settings.log_every), Tell(settings, curve, show)]
+    hooks: list[Hook] = [Tell(settings, curve, show)]
     if job.holdout:
         # In the memory that a step has.
         part = dataclasses.replace(settings, batch_size=settings.batch_size // settings.accumulate, accumulate=1)
         holdout = HoldoutEvaluation(strategy, state.backbone, state.head, job.holdout, part)
         hooks.append(JudgeHoldout(settings.holdout_every, holdout, curve, show, run_dir, is_chief=is_chief))
-    hooks += [KeepResult(run_dir, is_chief=is_chief), SaveCurve(curve, run_dir)]
+    best = None
+    if settings.keep == "best":
+        best = BestCheckpoint(strategy, writer, job.work_dir or run_dir, is_chief=is_chief)
+    if job.pairs:
+        verification = Verification(settings, job.pairs) if is_chief else None
+        if verification and best:
+            verification.check_bears_accuracy()
+        hooks.append(JudgeSets(settings.verify_every, verification, show, run_dir, best))
+    hooks += [KeepResult(run_dir, best, is_chief=is_chief), SaveCurve(curve, run_dir)]
     return [hook for hook in hooks if hook.collective or is_chief]
 
 

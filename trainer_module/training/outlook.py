@@ -1,6 +1,6 @@
 """What a training will take, in one line before its first step."""
 
-from trainer_module.backbone_facts import step_bytes
+from trainer_module.backbone_facts import copy_bytes, step_bytes
 from trainer_module.backbones.summary import BackboneSummary
 from trainer_module.settings import TrainSettings
 
@@ -17,8 +17,10 @@ def outlook(settings: TrainSettings, network: BackboneSummary, classes: int, ima
     data, epochs = f"{classes:,} identities", ""
     if images is not None:
         data, epochs = f"{images:,} images of {data}", f", {settings.steps * settings.batch_size / images:.1f} epochs"
-    size = step_bytes(settings, classes, settings.images_at_a_time())
-    memory = "" if size is None else f", about {size / 1e9:.1f} GB without a GPU"
+    size, copy = step_bytes(settings, classes, settings.images_at_a_time()), copy_bytes(settings, classes)
+    memory = ""
+    if size is not None and copy is not None:
+        memory = f", about {(size + copy) / 1e9:.1f} GB without a GPU, {copy / 1e9:.1f} of them a copy for checkpoints"
     return (
         f"  training {settings.backbone}, {network.parameters / 1e6:.1f} M parameters, {network.macs / 1e6:,.0f} M "
         f"multiply-accumulates an image, on {data}: {settings.steps:,} steps of {settings.batch_size:,}{epochs}{memory}"

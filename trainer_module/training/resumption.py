@@ -29,27 +29,26 @@ def tensorboard_folder(work_dir: str, run_dir: str) -> str:
     return os.path.join(work_dir or run_dir, _TENSORBOARD)
 
 
-def save(state: TrainState, curve: Curve, work_dir: str, step: int, *, is_chief: bool) -> None:
+def save(state: TrainState, curve: str, work_dir: str, step: int) -> None:
     """Writes a checkpoint aside, then renames it into place, and removes those that are too old.
 
-    Every worker calls this, see `checkpoints.write`.
-
     Args:
-      state: what training changes.
-      curve: of the training so far.
+      state: what training changes, or a copy of it.
+      curve: of the training so far, as CSV.
       work_dir: see the module.
       step: optimizer steps that were done.
-      is_chief: whether this process's copy is kept.
+
+    Raises:
+      DataError: it can't be written.
     """
-    os.makedirs(work_dir, exist_ok=True)
-    if not is_chief:
-        checkpoints.write(state.checkpoint(), work_dir, is_chief)
-        return
-    with folder_aside(Path(_folder(work_dir, step)), replace=True) as aside:
-        checkpoints.write(state.checkpoint(), str(aside), is_chief)
-        curve.write(str(aside))
-    for old in _steps(work_dir)[:-_KEPT]:
-        shutil.rmtree(_folder(work_dir, old))
+    folder = _folder(work_dir, step)
+    with checkpoints.named_in_errors(folder):
+        os.makedirs(work_dir, exist_ok=True)
+        with folder_aside(Path(folder), replace=True) as aside:
+            checkpoints.write(state.checkpoint(), str(aside), is_chief=True)
+            (aside / CURVE_FILE).write_text(curve)
+        for old in _steps(work_dir)[:-_KEPT]:
+            shutil.rmtree(_folder(work_dir, old))
 
 
 def resume(create: Callable[[], TrainState], work_dir: str) -> tuple[TrainState, int, Curve]:
@@ -67,10 +66,9 @@ def resume(create: Callable[[], TrainState], work_dir: str) -> tuple[TrainState,
     for step in reversed(_steps(work_dir)):
         folder = _folder(work_dir, step)
         try:
-            with literal_path(folder) as path:
-                _read_all(checkpoints.path_in(path))
-                with open(os.path.join(path, CURVE_FILE)) as file:
-                    curve = Curve(read_curve(file.read()))
+            checkpoints.read_all(folder)
+            with open(os.path.join(folder, CURVE_FILE)) as file:
+                curve = Curve(read_curve(file.read()))
         except (OSError, ValueError, IndexError, tf.errors.OpError) as error:
             reason = type(error).__name__
             say(f"{folder}: expected a whole checkpoint; an earlier one is looked for. Received: {reason}")
@@ -107,10 +105,3 @@ def _remove_unfinished(work_dir: str) -> None:
     for name in folders_in(work_dir):
         if name.endswith(".partial"):
             shutil.rmtree(os.path.join(work_dir, name), ignore_errors=True)
-
-
-def _read_all(prefix: str) -> None:
-    """Reads every variable of a checkpoint, whose checksums TensorFlow compares."""
-    reader = tf.train.load_checkpoint(prefix)
-    for name in reader.get_variable_to_shape_map():
-        reader.get_tensor(name)

@@ -30,6 +30,11 @@ class TrainState:
         """Everything that a step changes by a gradient."""
         return [*self.backbone.trainable_variables, *self.head.trainable_variables]
 
+    def variables(self) -> list[tf.Variable]:
+        """Everything that a checkpoint keeps; the same order for each state of the same settings."""
+        found = tf.train.TrackableView(self.checkpoint()).descendants()
+        return [entry for entry in found if isinstance(entry, tf.Variable)]
+
     def checkpoint(self) -> tf.train.Checkpoint:
         """All of it, by the names that `checkpoints` reads."""
         return tf.train.Checkpoint(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})

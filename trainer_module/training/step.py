@@ -32,7 +32,8 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
       A function of a distributed iterator that gives float32 scalars: `loss` (the head's, with the margin), `penalty`
       (the L2 term), `l2_factor` (its factor, see `train.l2_decay`), `accuracy` (nearest class centre without margin),
       `norm` (mean length of the raw embeddings), `gradient_norm` (of the sum over replicas, which the optimizer
-      applies, before clipping), `loss_scale` (see there; the loss and the gradient's norm are told without it).
+      applies, before clipping), `loss_scale` (see there; the loss and the gradient's norm are told without it),
+      `input_seconds` (that this process waited for the batch).
     """
     replicas = strategy.num_replicas_in_sync
     parts = replicas * settings.accumulate  # of the global batch
@@ -78,9 +79,14 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
     @tf.function
     def step(iterator: Iterator[Any]) -> Sums:
         scale_before = tf.identity(scale_of(state.optimizer))
-        per_replica = strategy.run(one_replica, args=next(iterator))
+        asked = tf.timestamp()
+        with tf.control_dependencies([asked]):
+            batch = next(iterator)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            waited = tf.cast(tf.timestamp() - asked, tf.float32)
+        per_replica = strategy.run(one_replica, args=batch)
         values = {name: strategy.reduce("sum", value, axis=None) for name, value in per_replica.items()}
-        values |= {"l2_factor": tf.identity(state.l2_factor), "loss_scale": scale_before}
+        values |= {"l2_factor": tf.identity(state.l2_factor), "loss_scale": scale_before, "input_seconds": waited}
         if settings.l2_decay < 1.0:
             too_large = values["penalty"] > values["loss"]
             state.l2_factor.assign(values["l2_factor"] * tf.where(too_large, settings.l2_decay, 1.0))

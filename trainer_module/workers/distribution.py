@@ -50,6 +50,14 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0 and not has_chief)
 
 
+def agreed(strategy: tf.distribute.Strategy, chief_says: bool) -> bool:
+    """What the chief says, known to all workers, who call this together; the others say False."""
+    if strategy.num_replicas_in_sync == 1:
+        return chief_says
+    told = strategy.run(tf.identity, args=(tf.constant(float(chief_says)),))
+    return bool(strategy.reduce("sum", told, axis=None) > 0)
+
+
 def mark_started() -> None:
     """Tells the supervising process, if there is one, that a first step is done: the start's deadline is over."""
     path = os.environ.get(_STARTED)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Self
 
+from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 
@@ -17,6 +18,7 @@ class TrainingJob:
       run_dir: receives what the training comes to.
       settings: how to train.
       holdout: the hold-out split; None evaluates nothing while training.
+      pairs: the verification sets that judge while training; None judges by none.
       work_dir: receives what lets a training go on that was stopped, and TensorBoard's events until it ends; empty
         keeps none, and a training that was stopped begins anew.
     """
@@ -25,6 +27,7 @@ class TrainingJob:
     run_dir: str
     settings: TrainSettings
     holdout: Split | None = None
+    pairs: PairSplits | None = None
     work_dir: str = ""
 
     def to_json(self) -> str:
@@ -38,4 +41,5 @@ class TrainingJob:
         values["settings"] = TrainSettings.from_dict(values["settings"])
         for name in ("train", "holdout"):
             values[name] = values[name] and Split(**values[name])
+        values["pairs"] = values["pairs"] and PairSplits(**values["pairs"])
         return cls(**values)

@@ -1,7 +1,9 @@
 """A training that was stopped or killed goes on, and comes to the weights of one that was not."""
 
 import dataclasses
+import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 
 from tests.helpers import jpeg
 from tests.processes import python
-from tests.trainer_module.training_data import write_shards, write_transform_graph
+from tests.trainer_module.training_data import write_pairs, write_shards, write_transform_graph
+from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers import distribution
@@ -107,6 +110,46 @@ def test_a_head_that_draws_and_remembers_goes_on_too(job, tmp_path):
     job = _with_work(job, tmp_path)
     _train(job, "SIGKILL", 5, code=-signal.SIGKILL, folder=tmp_path)
     _assert_same(_train(job, folder=tmp_path), whole)
+
+
+def test_float16_goes_on_with_its_loss_scale(job, tmp_path):
+    settings = {"precision": "mixed_float16", "scale": 1e6}  # gradients overflow at first: the scale is halved
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, **settings))
+    (tmp_path / "whole").mkdir()
+    whole = _train(dataclasses.replace(job, run_dir=str(tmp_path / "whole" / "run")), folder=tmp_path / "whole")
+    (scale,) = [value for name, value in whole["weights"].items() if "current_loss_scale" in name]
+    assert 1 < scale < 2**15
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGKILL", 8, code=-signal.SIGKILL, folder=tmp_path)
+    _assert_same(_train(job, folder=tmp_path), whole)
+
+
+def test_the_best_checkpoint_is_known_after_a_kill(job, tmp_path):
+    pairs = PairSplits({"lfw": [write_pairs(tmp_path / "lfw")]})
+    settings = dataclasses.replace(job.settings, verify_every=2, keep="best")
+    job = dataclasses.replace(job, settings=settings, pairs=pairs)
+    (tmp_path / "whole").mkdir()
+    whole = dataclasses.replace(job, run_dir=str(tmp_path / "whole" / "run"))
+    trained = _train(whole, folder=tmp_path / "whole")
+    assert "kept is best-" in trained["said"]
+    verified = (Path(whole.run_dir) / "verified.json").read_text()
+    (name,) = [name for name in trained["weights"] if name.startswith("optimizer/_iterations/")]
+    assert trained["weights"][name] == json.loads(verified)["step"]
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGKILL", 11, code=-signal.SIGKILL, folder=tmp_path)
+    assert any(name.startswith("best-") for name in os.listdir(job.work_dir))
+    _assert_same(_train(job, folder=tmp_path), trained)
+    assert (Path(job.run_dir) / "verified.json").read_text() == verified
+
+
+def test_a_bad_step_is_named_and_earlier_checkpoints_stay(job, tmp_path):
+    settings = dataclasses.replace(job.settings, learning_rate=1e30, warmup_steps=0, checkpoint_every=1, log_every=6)
+    job = _with_work(dataclasses.replace(job, settings=settings), tmp_path)
+    said = _train(job, code=1, folder=tmp_path)
+    found = re.search(r"at step (\d+), learning rate \S+, records ([\d, ]+)$", said, re.MULTILINE)
+    step, keys = int(found[1]), [int(key) for key in found[2].split(",")]
+    assert 1 < step <= 6 and len(keys) == 8 and set(keys) <= set(range(1, len(LABELS) + 1))
+    assert _kept(job) == [str(of) for of in (step - 2, step - 1) if of]
 
 
 @pytest.mark.parametrize("asked", ["SIGTERM", "SIGINT"])

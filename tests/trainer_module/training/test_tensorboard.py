@@ -64,7 +64,12 @@ def test_curves(tmp_path):
         assert curves["learning_rate"] == pytest.approx([0.05, 0.1, 0.1, 0.05])
         assert curves["margin"] == pytest.approx([0.0, 0.25, 0.5, 0.5])
         assert min(curves.pop("images_per_second")) > 0
-    told = {"loss", "penalty", "l2_factor", "accuracy", "norm", "gradient_norm"}
+        assert 0 <= min(curves.pop("input_seconds")) < 60
+        assert 0.2 < min(curves.pop("memory_gb")) < 20
+        assert_close(
+            curves["total_loss"], [a + b for a, b in zip(curves["loss"], curves["penalty"], strict=True)], 1e-6
+        )
+    told = {"total_loss", "loss", "penalty", "l2_factor", "accuracy", "norm", "gradient_norm"}
     assert one.keys() == two.keys() == parts.keys() > told
     for name, values in one.items():
         assert_close(two[name], values, 1e-2)

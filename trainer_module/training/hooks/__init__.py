@@ -1,7 +1,7 @@
 """Hooks: what the loop does between steps. Each lives in a module of its own and knows nothing of the others."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from trainer_module.training.state import TrainState
@@ -9,17 +9,25 @@ from trainer_module.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
-    """What a step came to.
+    """What the last steps came to.
 
     Attributes:
-      values: the step's own, as `make_train_step` names them.
+      history: of each step, the last one at the end, as `make_train_step` names its values: those of the last
+        `train.log_every`, or as many as this process has done.
       steps: how many this process has done so far.
       seconds: time that they have taken, without that of hooks.
+      first_seconds: time that the first of them took, in which the graph is made.
     """
 
-    values: Mapping[str, float]
+    history: Sequence[Mapping[str, float]]
     steps: int
     seconds: float
+    first_seconds: float
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """The last step's."""
+        return self.history[-1]
 
 
 class Hook(Protocol):
