@@ -24,9 +24,9 @@ def run_fn(fn_args: Any) -> None:
         decide the result: the environment tells the others), `["any_size"]` whether images may have other sizes than
         112x112; where verification sets judge while training, `["pairs"]` holds globs of each, and `["folds"]` how
         they are cut. `train_files` are globs of the train split, `eval_files` of the hold-out split, or the same again
-        if there is none. `data_digest` goes into `model.json`. `model_run_dir` receives checkpoint, `model.json`, TensorBoard, curve, `holdout.json` and
-        `verified.json`. `working_dir`, if there is one, keeps what a training that is stopped goes on from, and goes
-        when it ends.
+        if there is none. `data_digest` goes into `model.json`. `model_run_dir` receives checkpoint, `model.json`,
+        TensorBoard, curve, `holdout.json` and `verified.json`. `working_dir`, if there is one, keeps what a training
+        that is stopped goes on from, and goes when it ends.
 
     Raises:
       DataError: TF_CONFIG names a cluster that the settings don't, or there are images of one identity alone.

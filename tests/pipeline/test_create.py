@@ -118,10 +118,8 @@ def test_verification_while_training_is_in_its_key_only_where_it_happens():
 
 def test_what_the_best_is_told_by_is_in_the_key():
     def differing(*settings):
-        one, two = (
-            make_config("data", "root", "demo", ["train.keep=best", *of]) for of in (["train.verify_every=9"], settings)
-        )
-        return _differing(one, two)
+        told = ["train.keep=best", "train.verify_every=9"], ["train.keep=best", *settings]
+        return _differing(*(make_config("data", "root", "demo", of) for of in told))
 
     assert differing("train.verify_every=8") == {"Trainer"}
     assert differing("train.verify_every=9", "train.verify_sets=lfw") == {"Trainer"}

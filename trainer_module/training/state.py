@@ -32,7 +32,8 @@ class TrainState:
 
     def variables(self) -> list[tf.Variable]:
         """Everything that a checkpoint keeps; the same order for each state of the same settings."""
-        found = tf.train.TrackableView(self.checkpoint()).descendants()
+        whole = self.checkpoint()  # the view alone would not keep it
+        found = tf.train.TrackableView(whole).descendants()
         return [entry for entry in found if isinstance(entry, tf.Variable)]
 
     def checkpoint(self) -> tf.train.Checkpoint:

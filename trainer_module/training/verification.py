@@ -81,7 +81,7 @@ class Verification:
         return {name: self._judge(name, pairs) for name, pairs in self._sets.items()}
 
     def _judge(self, name: str, pairs: PairSet) -> VerificationResult:
-        raw, mirrored = [], []
+        raw, mirrored = list[np.ndarray](), list[np.ndarray]()
         try:
             with progress(total=pairs.images, description=f"verify {name}", unit="img") as bar:
                 for pixels in pairs.batches(_IMAGES):
