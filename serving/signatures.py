@@ -60,12 +60,13 @@ class EmbeddingModel(tf.Module):
         # Of a Keras model that it finds, TensorFlow writes five functions a layer, for Keras alone: of iresnet50, 30 s
         # of exporting and 10 of loading, in place of 6 and 2. So it finds the variables.
         self.weights = network.variables
-        # One function that all signatures call: each would hold the whole network otherwise.
-        self.raw = tf.function(
-            lambda pixels: network(to_input(pixels, pixel_format), training=False),
-            input_signature=[_PIXELS],
-            autograph=False,
-        )
+
+        def raw(pixels: tf.Tensor) -> tf.Tensor:
+            return network(to_input(pixels, pixel_format), training=False)
+
+        # One function that all signatures call: each would hold the whole network otherwise. AutoGraph stays on for it:
+        # a user's layers may need it.
+        self.raw = tf.function(raw, input_signature=[_PIXELS])
         self.max_image_pixels = max_image_pixels
 
     @tf.function(input_signature=[_IMAGE_BYTES])
