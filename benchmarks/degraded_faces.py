@@ -1,8 +1,8 @@
 """A data set's faces as a bad camera gives them: few pixels, heavy JPEG; training set and verification sets alike.
 
-`python -m benchmarks.degraded_faces FOLDER OUT` reads `train.rec`, `train.idx` and each `.bin` of FOLDER. It writes the
-same to OUT, a new folder, with the same identities and pairs. How bad an image gets is drawn by the seed and the image's
-bytes: the same image is the same wherever it occurs.
+`python -m benchmarks.degraded_faces FOLDER OUT` reads `train.rec`, `train.idx` and each `.bin` of FOLDER. It writes
+the same to OUT, a new folder, with the same identities and pairs. How bad an image gets is drawn by the seed and the
+image's bytes: the same image is the same wherever it occurs.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from PIL import Image
 from arcface_common.aside import folder_aside
 from components.formats import recordio, verification_bin
 
-SIDES = (12, 24)  # pixels of the 112 that are left, the first and the last included
-QUALITIES = (10, 30)  # of the JPEG of so few pixels, as a camera stores it
+SIDES = (28, 48)  # pixels of the 112 that are left, the first and the last included
+QUALITIES = (15, 40)  # of the JPEG of so few pixels, as a camera stores it
 STORED_QUALITY = 90  # of the image in its full size again, as an aligner stores it
 
 

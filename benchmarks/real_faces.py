@@ -1,8 +1,8 @@
 """MobileFaceNet from scratch on a few thousand real faces, with each normalisation and each loss.
 
 `python -m benchmarks.real_faces FOLDER ROOT` writes benchmarks/results/real_faces.csv. FOLDER is a data set with
-`lfw.bin`. Each cell is a run of its own in ROOT, where its summary stays: the same command goes on where it was stopped.
-Names of cells after ROOT train these alone.
+`lfw.bin`. Each cell is a run of its own in ROOT, where its summary stays: the same command goes on where it was
+stopped. Names of cells after ROOT train these alone.
 
 On one worker `sync_batch` is `batch`, so that it has no cell.
 """

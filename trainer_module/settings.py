@@ -60,6 +60,16 @@ class TrainSettings:
         description="Folder of a training run or an import, whose backbone training starts from (the head is new), "
         "as --init-from names it; empty for random weights.",
     )
+    init_centres: Literal["random", "data"] = Field(
+        default="random",
+        description="Where the class centres begin. Data: at the mean of what the backbone of train.init_from makes of "
+        "each identity's images, which takes one pass over them.",
+    )
+    frozen_statistics: bool = Field(
+        default=False,
+        description="Normalise by the moving statistics that train.init_from came with, and leave them as they are, in "
+        "place of each batch's own. Gamma and beta are trained; there is no dropout.",
+    )
     batch_size: Whole = Field(
         default=64, ge=1, le=2**20, description="Images per step over all replicas of all workers."
     )

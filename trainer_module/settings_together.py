@@ -21,6 +21,9 @@ def check_together(settings: "TrainSettings") -> None:
       ConfigError: settings that can't go together, or one that would be ignored.
     """
     require(settings, "steps", settings.steps > 0 or bool(settings.init_from), "positive, or train.init_from be given")
+    if not settings.init_from:
+        refuse_unused(settings, "init_centres", "without train.init_from")
+        refuse_unused(settings, "frozen_statistics", "without train.init_from")
     for name in ("warmup_steps", "margin_warmup_steps") if settings.steps else ():
         require(settings, name, getattr(settings, name) <= settings.steps, f"at most train.steps={settings.steps}")
     _check_loss(settings)

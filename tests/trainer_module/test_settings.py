@@ -39,6 +39,11 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             {"margin": 2.0},
             r"train.margin must be at least 0 and below 1.5708 \(The loss's m, in radians or as a cosine\). Received: ",
         ),
+        (
+            {"init_centres": "data"},
+            "train.init_centres must be left at 'random' without train.init_from",
+        ),
+        ({"frozen_statistics": True}, "train.frozen_statistics must be left at False without train.init_from"),
         ({"momentum": 1.0}, r"train.momentum must be at least 0 and below 1 \(Momentum of SGD\)"),
         ({"strategy": "tpu"}, "train.strategy must be mirrored or central "),
         (

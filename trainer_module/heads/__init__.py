@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -29,6 +30,13 @@ class Head(Protocol):
     @property
     def trainable_variables(self) -> Sequence[tf.Variable]:
         """The class centres, which the optimizer trains."""
+
+    def begin_at(self, directions: np.ndarray) -> None:
+        """Puts the centres of each class at its direction, before the first step.
+
+        Args:
+          directions: float32 [C, D], of length 1.
+        """
 
     def loss(self, embeddings: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor, step: tf.Tensor) -> HeadLoss:
         """The loss of a batch.

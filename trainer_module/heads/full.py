@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from trainer_module.heads import HeadLoss
@@ -70,6 +71,11 @@ class FullCentres(tf.Module):
             name: tf.Variable(value, trainable=False, name=name, aggregation=tf.VariableAggregation.MEAN)
             for name, value in options.margin.initial.items()
         }
+
+    def begin_at(self, directions: np.ndarray) -> None:
+        """See `Head`. Several centres of a class keep their random difference: equal ones would stay equal."""
+        scattered = self.centres.numpy() if self._options.sub_centres > 1 else 0.0
+        self.centres.assign(directions[:, np.newaxis] + scattered)
 
     def loss(self, embeddings: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor, step: tf.Tensor) -> HeadLoss:
         """See `Head`. The loss is the softmax cross-entropy."""

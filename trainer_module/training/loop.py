@@ -24,6 +24,7 @@ from trainer_module.training.background import BackgroundWriter
 from trainer_module.training.best import BestCheckpoint
 from trainer_module.training.curve import Curve
 from trainer_module.training.devices import say_devices
+from trainer_module.training.first_centres import begin_at_data
 from trainer_module.training.hooks import Hook, Metrics, is_due
 from trainer_module.training.hooks.finite import Finite
 from trainer_module.training.hooks.judge import JudgeHoldout, JudgeSets
@@ -68,6 +69,8 @@ def train(job: TrainingJob) -> None:
         say(outlook(settings, summarize(state.backbone), classes, None if counts is None else sum(counts)))
         if begun:
             say(f"  training goes on from step {begun:,} of {settings.steps:,}")
+    if settings.init_centres == "data" and settings.steps and not begun:
+        begin_at_data(strategy, state, job.train, settings, classes, show=is_chief)
     images = settings.steps * settings.batch_size
     bar = progress(
         total=images,

@@ -43,6 +43,7 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
     # AdamW decays by itself, decoupled from the gradient.
     kernels = decayed(state.backbone) if settings.optimizer == "sgd" else []
     variables = state.trainable_variables()
+    training = not settings.frozen_statistics
 
     def of_part(pixels: tf.Tensor, class_index: tf.Tensor, mirrored: tf.Tensor) -> tuple[list[tf.Tensor], Sums]:
         """Gradients and sums of one micro-batch."""
@@ -51,7 +52,7 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
         done = state.optimizer.iterations
         margin = margin_at(done, settings.full_margin(), settings.margin_warmup_steps)
         with tf.GradientTape() as tape:
-            embeddings = tf.cast(state.backbone(to_input(pixels, pixel_format), training=True), tf.float32)
+            embeddings = tf.cast(state.backbone(to_input(pixels, pixel_format), training=training), tf.float32)
             losses, hits, centres = state.head.loss(embeddings, class_index, margin, done)
             loss = tf.reduce_sum(losses) / settings.batch_size
             squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []

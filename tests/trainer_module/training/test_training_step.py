@@ -13,6 +13,7 @@ from arcface_common.errors import ConfigError
 from tests.trainer_module import reference_step, tiny_network
 from tests.trainer_module.tiny_network import SCENARIOS, STEPS
 from trainer_module import backbones
+from trainer_module.data.images import to_input
 from trainer_module.optimization.loss_scale import scale_of
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
@@ -98,6 +99,25 @@ def test_eight_micro_batches_of_16_equal_128_through_a_whole_network():
     for (name, whole, before), (_, parts, _) in zip(weights(1), weights(8), strict=True):
         assert np.abs(whole - before).max() > 0, name
         np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5 * np.abs(whole).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("norm", ["batch", "batch_renorm", "sync_batch"])
+def test_frozen_statistics_normalise_and_stay(norm):
+    settings = dataclasses.replace(tiny_network.SETTINGS, norm=norm, warmup_steps=0, flip=False)
+    state = create_state(settings, tiny_network.CLASSES)
+    for variable in state.backbone.non_trainable_variables:
+        variable.assign(np.random.default_rng(1).uniform(0.5, 2.0, variable.shape))
+    before = [v.numpy() for v in state.backbone.variables]
+    pixels, classes, mirrored = (part[0] for part in tiny_network.images())
+    embeddings = state.backbone(to_input(pixels, settings.pixel_format()), training=False)
+    losses = state.head.loss(embeddings, tf.constant(classes), tf.constant(0.0), tf.constant(0)).losses
+    frozen = dataclasses.replace(settings, frozen_statistics=True, init_from="what these variables are of")
+    batch = tf.data.Dataset.from_tensors((pixels, classes, mirrored))
+    found = make_train_step(tf.distribute.get_strategy(), state, frozen)(iter(batch))
+    assert float(found["loss"]) == pytest.approx(float(tf.reduce_mean(losses)), rel=1e-5)
+    trained = {variable.ref() for variable in state.backbone.trainable_variables}
+    for variable, old in zip(state.backbone.variables, before, strict=True):
+        assert np.array_equal(variable.numpy(), old) != (variable.ref() in trained), variable.name
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
