@@ -83,8 +83,8 @@ def train(job: TrainingJob) -> None:
     # Several workers would stop at different steps, and wait for each other.
     stopping = stop_asked(listen=bool(job.work_dir) and settings.workers == 1)
     copied = is_chief and (job.work_dir or settings.keep == "best")
-    new = dataclasses.replace(settings, init_from="")  # the copy takes its values from the state
-    writer = BackgroundWriter((lambda: create_state(new, classes)) if copied else None)
+    # The copy takes its values from the state.
+    writer = BackgroundWriter((lambda: create_state(settings, classes, seeded=True)) if copied else None)
     with stopping as stops, _summaries(job, is_chief), bar, writer:
         finite = Finite(settings, functools.partial(record_keys, job.train, settings))
         keep = KeepProgress(strategy, writer, finite, curve, job.work_dir, settings, is_chief=is_chief)

@@ -57,12 +57,15 @@ def _policy(precision: str) -> Iterator[None]:
         tf_keras.mixed_precision.set_global_policy(before)
 
 
-def create_state(settings: TrainSettings, classes: int) -> TrainState:
-    """The state that training starts from: seeded weights or those of `settings.init_from`, and empty slots."""
+def create_state(settings: TrainSettings, classes: int, *, seeded: bool = False) -> TrainState:
+    """The state that training starts from: seeded weights or those of `settings.init_from`, and empty slots.
+
+    With `seeded` they are seeded ones in any case, for a state that takes its values from elsewhere.
+    """
     tf_keras.utils.set_random_seed(settings.seed)
     with _policy(settings.precision):
         backbone = backbones.build(settings.backbone, **settings.build_options())
-    if settings.init_from:
+    if settings.init_from and not seeded:
         checkpoints.read_backbone(backbone, settings.init_from)
     head = create_head(settings, backbone.output_shape[-1], classes)
     l2_factor = tf.Variable(1.0, trainable=False, name="l2_factor")
