@@ -16,6 +16,7 @@ def import_tensorflow() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the caller has a GPU for more than this
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # see `pipeline.surroundings`
     with noise_to(os.devnull):
         import tensorflow as tf
 

@@ -44,26 +44,13 @@ def peak(backbone: str, batch: int, classes: int, optimizer: str = "sgd", accumu
 
 
 def _measure_here(backbone: str, batch: int, classes: int, optimizer: str, accumulate: int) -> None:
-    import numpy as np
-    import tensorflow as tf
-
-    from trainer_module.settings import TrainSettings
-    from trainer_module.training.state import create_state
-    from trainer_module.training.step import make_train_step
+    from benchmarks import steps
 
     before = memory.resident()
-    size = {"batch_size": batch, "accumulate": accumulate}
-    settings = TrainSettings(backbone=backbone, **size, steps=10, warmup_steps=0, optimizer=optimizer)  # type: ignore[arg-type]
-    strategy = tf.distribute.get_strategy()
-    state = create_state(settings, classes)
-    random = np.random.default_rng(1)
-    pixels = tf.constant(random.integers(0, 256, (batch, 112, 112, 3), dtype=np.uint8))
-    indices = tf.constant(random.integers(0, classes, batch, dtype=np.int64))
-    batches = tf.data.Dataset.from_tensors((pixels, indices, tf.zeros([batch], tf.bool))).repeat()
-    step = make_train_step(strategy, state, settings)
-    iterator = iter(batches)
+    told = {"backbone": backbone, "batch_size": batch, "optimizer": optimizer, "accumulate": accumulate}
+    step = steps.steps(classes, steps.random_batches(batch, classes), **told)
     for _ in range(3):
-        step(iterator)
+        step()
     print(before, memory.peak())
 
 

@@ -111,6 +111,30 @@ def test_mixed_precision_keeps_the_embedding_float32():
     assert all(embedding.dtype == tf.float32 and np.isfinite(embedding).all() for embedding in embeddings)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_prelu_is_keras_own_with_its_gradient(dtype):
+    random = np.random.default_rng(0)
+    x = tf.constant(random.normal(size=(2, 5, 6, 3)), dtype)  # none is 0, where the gradients differ
+    upstream = tf.constant(random.normal(size=(2, 5, 6, 3)), dtype)
+    found = []
+    for kind in (layers.PReLU, tf_keras.layers.PReLU):
+        layer = kind(shared_axes=[1, 2], dtype="mixed_float16" if dtype == "float16" else None)
+        layer.build(x.shape)
+        layer.alpha.assign([[[0.25, 1.5, -0.5]]])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            total = tf.reduce_sum(y * upstream)
+        found.append((y, *tape.gradient(total, [x, layer.alpha.value()]), layer(x, training=False)))
+        assert layer(x).dtype == dtype
+    ours, keras = ([np.asarray(part, np.float64) for part in of] for of in found)
+    assert [part.shape for part in ours] == [(2, 5, 6, 3), (2, 5, 6, 3), (1, 1, 3), (2, 5, 6, 3)]
+    np.testing.assert_array_equal(ours[0], keras[0])
+    np.testing.assert_array_equal(ours[3], keras[3])
+    for mine, theirs in zip(ours[1:3], keras[1:3], strict=True):
+        assert_close(mine, theirs, 1e-6 if dtype == "float32" else 5e-3)
+
+
 def test_batch_renorm_opens_its_limits_slowly():
     layer = normalization.BatchRenormalization(closed_steps=2, rmax=3, rmax_step=4, dmax=5, dmax_step=3)
     seen = []

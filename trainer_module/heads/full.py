@@ -1,6 +1,8 @@
 """The full head: every image is compared with every class."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -105,9 +107,9 @@ class FullCentres(tf.Module):
         cosines = self._compare(
             tf.math.l2_normalize(embeddings, axis=1), tf.math.l2_normalize(tf.convert_to_tensor(centres), axis=-1)
         )
-        cosines = tf.clip_by_value(cosines, -1.0, 1.0)
         rows = tf.stack([tf.range(tf.shape(class_index, out_type=tf.int64)[0]), class_index], axis=1)
-        cosine = tf.gather_nd(cosines, rows)
+        cosine, cosines = _with_targets(cosines, rows)
+        cosine = tf.clip_by_value(cosine, -1.0, 1.0)  # rounding may pass 1, where a margin takes a root
         state = self._updated(cosine, norms)
         target = options.margin.target(cosine, norms, margin, state)
         others = options.margin.others(cosines, target, state)
@@ -136,3 +138,16 @@ class FullCentres(tf.Module):
         for name, variable in self._state.items():
             variable.assign(state[name])
         return state
+
+
+@tf.custom_gradient
+def _with_targets(cosines: tf.Tensor, rows: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[..., Any]]:
+    """The elements of a matrix at `rows`, and the matrix.
+
+    TensorFlow's own gradient of the elements is a matrix of zeros around them, to be added to the other one.
+    """
+
+    def gradient(of_elements: tf.Tensor, of_matrix: tf.Tensor) -> tuple[tf.Tensor, None]:
+        return tf.tensor_scatter_nd_add(of_matrix, rows, of_elements), None
+
+    return (tf.gather_nd(cosines, rows), tf.identity(cosines)), gradient

@@ -42,6 +42,7 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
     pixel_format = settings.pixel_format()
     # AdamW decays by itself, decoupled from the gradient.
     kernels = decayed(state.backbone) if settings.optimizer == "sgd" else []
+    penalized = {id(v) for v in (*kernels, *state.head.trainable_variables)} if settings.optimizer == "sgd" else set()
     variables = state.trainable_variables()
     training = not settings.frozen_statistics
 
@@ -55,10 +56,10 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
             embeddings = tf.cast(state.backbone(to_input(pixels, pixel_format), training=training), tf.float32)
             losses, hits, centres = state.head.loss(embeddings, class_index, margin, done)
             loss = tf.reduce_sum(losses) / settings.batch_size
-            squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []
-            penalty = settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / parts
-            penalty *= state.l2_factor
-            total = scaled(state.optimizer, loss + penalty)
+            total = scaled(state.optimizer, loss)
+        squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []
+        penalty = settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / parts
+        penalty *= state.l2_factor
         sums = {
             "loss": loss,
             "penalty": penalty,
@@ -70,10 +71,22 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
     if settings.jit:
         of_part = tf.function(of_part, jit_compile=True)
 
+    def with_penalty(gradient: Any, variable: tf.Variable) -> Any:
+        """A gradient of the loss and the penalty; of drawn class centres, by rows."""
+        if id(variable) not in penalized:
+            return gradient
+        factor = settings.weight_decay * state.l2_factor
+        # Without order, and on a tape, every weight's part would be made before the first layer, and held to the end.
+        with tf.control_dependencies([gradient]):
+            if isinstance(gradient, tf.IndexedSlices):
+                rows = tf.gather(variable, gradient.indices)
+                return tf.IndexedSlices(gradient.values + factor * rows, gradient.indices, gradient.dense_shape)
+            return gradient + factor * variable
+
     def one_replica(*batch: tf.Tensor) -> Sums:
         zero = [tf.zeros(v.shape) for v in variables], dict.fromkeys(("loss", "penalty", "accuracy", "norm"), 0.0)
         gradients, sums = sum_over_parts(of_part, batch, settings.accumulate, zero)
-        pairs = summed(state.optimizer, gradients, variables)
+        pairs = [(with_penalty(*pair), pair[1]) for pair in summed(state.optimizer, gradients, variables)]
         state.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
         return {**sums, "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in pairs]) / replicas}
 

@@ -9,7 +9,7 @@ import tf_keras
 from arcface_common.features import CHANNELS, PixelFormat
 from trainer_module import backbones
 from trainer_module.backbones.iresnet import UNITS
-from trainer_module.backbones.layers import GroupedConv2D
+from trainer_module.backbones.layers import GroupedConv2D, PReLU
 from trainer_module.backbones.mobilefacenet import STEM_WIDTH
 from trainer_module.weights import variables
 from trainer_module.weights.graph import INPUT, Graph, Node, WeightImportError
@@ -252,7 +252,7 @@ _KINDS = {
     tf_keras.layers.DepthwiseConv2D: "conv",
     GroupedConv2D: "conv",
     tf_keras.layers.BatchNormalization: "norm",
-    tf_keras.layers.PReLU: "prelu",
+    PReLU: "prelu",
     tf_keras.layers.Dense: "dense",
     tf_keras.layers.Add: "add",
 }

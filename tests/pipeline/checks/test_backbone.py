@@ -141,6 +141,15 @@ def test_four_micro_batches_peak_as_one():
     assert parts < 1.25 * alone
 
 
+@pytest.mark.slow
+def test_a_step_of_512_images_and_85742_identities_holds_eight_matrices():
+    """Of 512 x 85,742 numbers, as many as the class centres have; docs/how-to/training.md names them."""
+    from benchmarks.training_memory import peak
+
+    imports, most = peak("benchmarks.train_step:pooled", 512, 85_742)
+    assert 5 < (most - imports) / (4 * 512 * 85_742) < 8.5
+
+
 def test_a_function_of_python_is_no_backbone():
     with pytest.raises(DataError, match="train.backbone: expected a function of your own. Received: 'os:system'"):
         check_backbone(TrainSettings(backbone="os:system"), here=True)
