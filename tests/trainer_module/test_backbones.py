@@ -125,7 +125,7 @@ def test_prelu_is_keras_own_with_its_gradient(dtype):
             tape.watch(x)
             y = layer(x, training=True)
             total = tf.reduce_sum(y * upstream)
-        found.append((y, *tape.gradient(total, [x, layer.alpha.value()]), layer(x, training=False)))
+        found.append((y, *tape.gradient(total, [x, *layer.trainable_variables]), layer(x, training=False)))
         assert layer(x).dtype == dtype
     ours, keras = ([np.asarray(part, np.float64) for part in of] for of in found)
     assert [part.shape for part in ours] == [(2, 5, 6, 3), (2, 5, 6, 3), (1, 1, 3), (2, 5, 6, 3)]
