@@ -1,0 +1,223 @@
+"""The core that all transports ask: checks a request, computes it with others, counts it. Knows no transport."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from serving.server.batching import Batcher, BatchingParameters, Tensors
+from serving.server.errors import Code, ServingError, invalid
+from serving.server.manager import Manager, Policy, Version, not_found
+from serving.server.metrics import Metrics
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Whom a request asks.
+
+    Attributes:
+      model: its name.
+      version: None for the latest.
+      label: in place of a version.
+      signature: "" for `serving_default`.
+    """
+
+    model: str
+    version: int | None = None
+    label: str | None = None
+    signature: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """Outputs, and the version and the signature that gave them."""
+
+    version: int
+    signature: str
+    outputs: Tensors
+
+
+class Core:
+    """One model, its versions, and the batches of its requests. All methods are called in one event loop.
+
+    Attributes:
+      manager: its versions.
+      metrics: what is counted.
+    """
+
+    def __init__(
+        self, name: str, path: str, parameters: BatchingParameters | None = None, policy: Policy | None = None
+    ) -> None:
+        """Nothing is loaded yet: `manager.look` does.
+
+        Args:
+          name: of the model, that clients ask by.
+          path: folder of versions, or a SavedModel.
+          parameters: how requests are batched.
+          policy: which versions are served.
+        """
+        self.metrics = Metrics()
+        self.batcher = Batcher(parameters or BatchingParameters(), self._note_batch)
+        self.manager = Manager(name, path, self._load, policy)
+        self.draining = False
+        self.metrics.gauge("model_version", ("model_name", "version", "state"), self._states)
+        self.metrics.gauge("batches_waiting", ("model_name",), lambda: {(name,): float(self.batcher.waiting())})
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manager.name
+
+    def is_ready(self) -> bool:
+        """Whether a version takes traffic, and new requests are welcome."""
+        return not self.draining and bool(self.manager.available())
+
+    @contextlib.contextmanager
+    def use(self, target: Target) -> Iterator[Version]:
+        """A version for as long as the body needs it.
+
+        Raises:
+          ServingError: no such model or version.
+        """
+        if target.model != self.name:
+            raise not_found(target.model, target.version)
+        with self.manager.use(target.version, target.label) as version:
+            yield version
+
+    def signature(self, version: Version, target: Target) -> Any:
+        """The signature that a request asks for.
+
+        Raises:
+          ServingError: there is none of this name.
+        """
+        assert version.servable is not None
+        name = target.signature or DEFAULT_SIGNATURE
+        if name not in version.servable.signatures:
+            raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        return version.servable.signatures[name]
+
+    async def predict(self, target: Target, version: Version, inputs: Tensors, only: Sequence[str] = ()) -> Answer:
+        """Computes a request, together with others.
+
+        Args:
+          target: whom it asks.
+          version: what `use` gave for it.
+          inputs: name -> array; strings as numpy objects of bytes.
+          only: the outputs that are wanted; all by default.
+
+        Raises:
+          ServingError: what is wrong with it, too many wait, or what the model says.
+        """
+        assert version.servable is not None
+        signature = self.signature(version, target)
+        _check_names(signature, inputs, only)
+        for name, array in inputs.items():
+            signature.inputs[name].check(name, array)
+        rows = _rows(inputs) if signature.has_rows else None
+        self._note_examples(rows or 1)
+        shapes = tuple((name, inputs[name].shape[1:] if rows else None) for name in sorted(inputs))
+        key = (version, signature.name, shapes)
+        servable = version.servable
+        outputs = await self.batcher.run(key, lambda batch: self._timed(servable, signature.name, batch), inputs, rows)
+        wanted = {name: outputs[name] for name in only or outputs}
+        return Answer(version.number, signature.name, wanted)
+
+    def status(self, target: Target) -> list[Version]:
+        """The versions' states, the highest first.
+
+        Raises:
+          ServingError: no such model or version.
+        """
+        if target.model != self.name:
+            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {target.model}")
+        number = self.manager.policy.labels.get(target.label, -1) if target.label else target.version
+        found = [v for v in self.manager.versions.values() if number in (None, v.number)]
+        if not found:
+            what = "any versions" if number is None else f"version {number}"
+            raise ServingError(Code.NOT_FOUND, f"Could not find {what} of model {target.model}")
+        return sorted(found, key=lambda version: -version.number)
+
+    def note_request(self, api: str, entrypoint: str, code: Code, seconds: float) -> None:
+        """Counts an answered request."""
+        self.metrics.requests.add(self.name, code.name)
+        self.metrics.latency.observe(seconds * 1e6, self.name, api, entrypoint)
+
+    async def close(self) -> None:
+        """Ends threads and sessions; no request is open any more."""
+        await self.manager.close()
+        self.batcher.close()
+
+    def _load(self, path: str) -> Any:
+        """Loads and warms up a version, in the loader's thread: TensorFlow is imported by the first."""
+        from serving.server.servable import Servable
+        from serving.server.warmup import warm_up
+
+        parameters = self.batcher.parameters
+        servable = Servable(path)
+        begun = time.monotonic()
+        try:
+            count = warm_up(servable, parameters.allowed_batch_sizes or (1, parameters.max_batch_size))
+        except Exception:
+            servable.close()
+            self.metrics.loads.add(self.name, "failed")
+            raise
+        self.metrics.warmup.observe((time.monotonic() - begun) * 1e6, path, "OK")
+        self.metrics.warmup_records.add(path, by=count)
+        self.metrics.loads.add(self.name, "OK")
+        return servable
+
+    def _timed(self, servable: Any, signature: str, batch: Tensors) -> Tensors:
+        begun = time.monotonic()
+        outputs: Tensors = servable.run(signature, batch)
+        self.metrics.runtime.observe((time.monotonic() - begun) * 1e6, self.name, "Predict", "TF1")
+        return outputs
+
+    def _note_examples(self, rows: int) -> None:
+        self.metrics.examples.observe(rows, self.name)
+        self.metrics.example_total.add(self.name, by=rows)
+
+    def _note_batch(self, rows: int, size: int, waited: list[float]) -> None:
+        for seconds in waited:
+            self.metrics.queuing.observe(seconds * 1e6, self.name)
+        self.metrics.batch_rows.observe(rows, self.name)
+        self.metrics.batch_size.observe(size, self.name)
+        self.metrics.padding.observe(size - rows, self.name)
+
+    def _states(self) -> Mapping[tuple[str, ...], float]:
+        return {(self.name, str(v.number), v.state.name): 1.0 for v in self.manager.versions.values()}
+
+
+def _check_names(signature: Any, inputs: Tensors, only: Sequence[str]) -> None:
+    """Checks a request's names as TF Serving does, in its words.
+
+    Raises:
+      ServingError: an input is missing or unknown, or an output is unknown or named twice.
+    """
+    sent, wanted = set(inputs), set(signature.inputs)
+    if sent != wanted:
+        raise invalid(
+            f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{','.join(sorted(sent))}}}) != "
+            f"len({{{','.join(sorted(wanted))}}}). Sent extra: {{{','.join(sorted(sent - wanted))}}}. "
+            f"Missing but required: {{{','.join(sorted(wanted - sent))}}}."
+        )
+    for name in only:
+        if name not in signature.outputs:
+            known = ",".join(sorted(signature.outputs))
+            raise invalid(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{known}}}."
+            )
+    if len(set(only)) != len(only):
+        raise invalid("duplicate output tensor alias")
+
+
+def _rows(inputs: Tensors) -> int:
+    sizes = {len(array) for array in inputs.values()}
+    if len(sizes) != 1:
+        shapes = {name: np.shape(array) for name, array in sorted(inputs.items())}
+        raise invalid(f"expected inputs of equally many rows. Received: {shapes}")
+    return sizes.pop()
