@@ -5,7 +5,7 @@ Heavy imports happen inside the commands: `--help` must answer at once. TensorFl
 
 import click
 
-from pipeline.cli import align, data, embed, evaluate, export, gc, models, run, runs, settings, unpack
+from pipeline.cli import align, data, embed, evaluate, export, gc, models, run, runs, serve, settings, unpack
 from pipeline.cli.endings import Commands
 
 
@@ -24,6 +24,7 @@ for _command in (
     evaluate.evaluate,
     embed.embed,
     models.verify,
+    serve.serve,
     models.import_mxnet,
     models.import_onnx,
     export.export,

@@ -10,7 +10,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from arcface_common.artifacts import EXTRA, WARMUP_FILE
 from serving.server.batching import Tensors
 from serving.server.errors import Code, ServingError
-from serving.server.servable import Servable, Signature, Spec
+from serving.server.servable import Servable
+from serving.server.signature import Signature, Spec
 
 _DEFAULT = "serving_default"
 _FREE = 1  # what a dimension that may vary is, in drawn inputs

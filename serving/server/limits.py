@@ -1,0 +1,96 @@
+"""What one client may ask for, and who may ask: the same for every transport."""
+
+import asyncio
+import contextlib
+import dataclasses
+import hmac
+import pathlib
+import re
+import uuid
+from collections.abc import AsyncIterator
+
+from arcface_common.errors import DataError
+from serving.server.errors import Code, ServingError
+
+_BEARER = "bearer "
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_SHORTEST_TOKEN = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Limits of a request.
+
+    Attributes:
+      body_bytes: of a request, as it is sent and as it unpacks.
+      seconds: from the request's whole body to its answer; DEADLINE_EXCEEDED (504) beyond.
+      body_seconds: in which a body must have come, and a request's head; 408 beyond.
+      connections: of HTTP, that are open at once; 503 beyond.
+    """
+
+    body_bytes: int = 64 << 20
+    seconds: float = 30.0
+    body_seconds: float = 20.0
+    connections: int = 1000
+
+
+class Token:
+    """The bearer token that requests must carry, or none."""
+
+    def __init__(self, token: str | None = None) -> None:
+        """Keeps it.
+
+        Args:
+          token: None: everybody may ask.
+        """
+        self._token = token.encode() if token else None
+
+    @classmethod
+    def read(cls, path: str) -> "Token":
+        """The token in a file; white space around it doesn't count.
+
+        Raises:
+          DataError: it is too short to be a secret, or no text.
+        """
+        try:
+            token = pathlib.Path(path).read_text(encoding="ascii").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: expected a token in ASCII. Received: other bytes") from error
+        if len(token) < _SHORTEST_TOKEN or not token.isprintable() or " " in token:
+            raise DataError(
+                f"{path}: expected a token of at least {_SHORTEST_TOKEN} characters without spaces. "
+                f"Received: {len(token)} characters"
+            )
+        return cls(token)
+
+    def admits(self, authorization: str | None) -> bool:
+        """Whether a request may pass; takes as long for any wrong token of one length.
+
+        Args:
+          authorization: the request's header of this name.
+        """
+        if self._token is None:
+            return True
+        given = authorization or ""
+        if given[: len(_BEARER)].lower() != _BEARER:
+            return False
+        return hmac.compare_digest(given[len(_BEARER) :].strip().encode(), self._token)
+
+
+def request_id(given: str | None) -> str:
+    """The id by which the log names a request: the client's, if it is one, or a new one."""
+    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+@contextlib.asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """The time that an answer has.
+
+    Raises:
+      ServingError: DEADLINE_EXCEEDED, where the body takes longer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise ServingError(Code.DEADLINE_EXCEEDED, f"not answered within {seconds:g} s") from error
