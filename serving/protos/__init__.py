@@ -1,6 +1,6 @@
 """Messages of the wire, from kept descriptors: in pools of their own, so that none clashes with what a caller imports.
 
-`*.binpb` are the descriptors of `*.proto`. `python -m serving.protos` makes them anew, by grpcio-tools.
+`*.binpb` are the descriptors of `*.proto`. `python -m tools.protos` makes them anew.
 """
 
 import functools

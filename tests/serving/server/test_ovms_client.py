@@ -20,7 +20,7 @@ answers = []
 for client in (make_grpc_client(grpc), make_http_client(http)):
     status, metadata = client.get_model_status("m"), client.get_model_metadata("m")
     answer = client.predict({"image_bytes": images}, "m")
-    answers.append([status, metadata["inputs"], answer["embedding"].tolist()])
+    answers.append([status, metadata, answer["embedding"].tolist()])
 print(json.dumps(answers, default=str))
 """
 
@@ -32,7 +32,7 @@ def test_status_metadata_and_predict(served, model):
         [sys.executable, "-c", _CODE, served.grpc, served.rest, *encoded], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    for status, inputs, embeddings in json.loads(done.stdout):
+    for status, metadata, embeddings in json.loads(done.stdout):
         assert status["1"]["state"] == "AVAILABLE"
-        assert inputs["image_bytes"]["dtype"] == "DT_STRING"
+        assert metadata["1"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING", metadata
         np.testing.assert_allclose(embeddings, model.embed(images, resize=True).embeddings, atol=1e-5)

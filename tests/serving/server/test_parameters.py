@@ -55,6 +55,6 @@ def test_what_contradicts_itself_is_refused(text, complaint, tmp_path):
 
 def test_kept_descriptors_are_those_of_the_proto_files(tmp_path):
     # In a process of its own: protoc and TensorFlow bring a C++ protobuf each, which must not meet.
-    subprocess.run([sys.executable, "-m", "serving.protos", tmp_path], check=True, cwd=FOLDER.parents[1])
+    subprocess.run([sys.executable, "-m", "tools.protos", tmp_path], check=True, cwd=FOLDER.parents[1])
     for kept in FOLDER.glob("*.binpb"):
         assert kept.read_bytes() == (tmp_path / kept.name).read_bytes()

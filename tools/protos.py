@@ -1,9 +1,11 @@
-"""Compiles the `.proto` files here to the descriptors beside them."""
+"""Compiles serving/protos/*.proto to the descriptors beside them: `python -m tools.protos`, by grpcio-tools."""
+
+from __future__ import annotations
 
 import pathlib
 import sys
 
-from serving.protos import FOLDER
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "serving" / "protos"
 
 
 def compile_all(into: pathlib.Path) -> None:
