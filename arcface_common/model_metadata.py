@@ -67,11 +67,25 @@ class ModelMetadata:
         """
         path = os.path.join(folder, METADATA_FILE)
         try:
-            values = json.loads(filesystem.read_file(path))
+            content = filesystem.read_file(path)
+        except OSError as error:
+            raise DataError(f"{path}: expected what this project writes about a model. Received: {error!r}") from error
+        return cls.parse(content, path)
+
+    @classmethod
+    def parse(cls, content: str | bytes, path: str) -> Self:
+        """`read` of what a file holds.
+
+        Args:
+          content: of the file.
+          path: for errors.
+        """
+        try:
+            values = json.loads(content)
             found = cls(**{**values, "pixel_format": PixelFormat.from_dict(values["pixel_format"])})
             found._check()
             return found
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: expected what this project writes about a model. Received: {error!r}") from error
 
     def _check(self) -> None:

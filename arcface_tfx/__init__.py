@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from arcface_common.protocol.verification_result import VerificationResult
     from pipeline.config import PipelineConfig
     from pipeline.summary import RunSummary
-    from serving.local import Embeddings, LocalModel, Verdict
+    from serving.answers import Embeddings, Verdict
+    from serving.client import RemoteModel
+    from serving.local import LocalModel
     from serving.search import Matches, search
     from serving.thresholds import Threshold
 
@@ -34,6 +36,7 @@ __all__ = [
     "LocalModel",
     "Matches",
     "PipelineConfig",
+    "RemoteModel",
     "RunSummary",
     "Threshold",
     "Verdict",
@@ -46,13 +49,14 @@ __all__ = [
 ]
 
 _LIVES_IN = {
-    "Embeddings": "serving.local",
+    "Embeddings": "serving.answers",
     "LocalModel": "serving.local",
     "Matches": "serving.search",
     "PipelineConfig": "pipeline.config",
+    "RemoteModel": "serving.client",
     "RunSummary": "pipeline.summary",
     "Threshold": "serving.thresholds",
-    "Verdict": "serving.local",
+    "Verdict": "serving.answers",
     "VerificationResult": "arcface_common.protocol.verification_result",
     "search": "serving.search",
 }

@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from arcface_common import features
 from arcface_common.arguments import is_path
 from arcface_common.console import say
 from arcface_common.errors import DataError, argument, in_short
+from arcface_common.image_header import ImageError, check_end, check_header
 from arcface_common.image_pixels import to_png
 from arcface_common.model_metadata import ModelMetadata
-from trainer_module.data.images import decode, image_size
 
 # A file's path, the bytes of a JPEG or PNG, or uint8 [112, 112, 3] in RGB.
 FaceImage = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 # Is told the position of an image that can't be used, and why.
 OnBad = Callable[[int, Exception], None]
+# Raises ValueError for bytes, the header of which is known, that are no image, or one of more than so many pixels.
+Check = Callable[[bytes, int], None]
 
 _KINDS = "a path, the bytes of a JPEG or PNG, or uint8 [height, width, 3]"
 _BYTES_PER_BATCH = 1 << 28  # 256 MiB: 64 faces of 7 KB are far from it, 64 photographs of 30 MB are beyond
@@ -34,6 +35,7 @@ def batches(
     align: bool,
     resize: bool,
     on_bad: OnBad | None,
+    check: Check,
 ) -> Iterator[tuple[list[int], list[bytes]]]:
     """Positions and bytes of whole images of the size that a model expects, at most `batch_size` at a time.
 
@@ -44,6 +46,7 @@ def batches(
       align: the images are photos, of each of which the face that counts is cut out.
       resize: let images of another size pass; how many is said at the end.
       on_bad: is told what can't be used, and the others go on; if None, the first such image is an error.
+      check: looks at an image, the header of which is known.
 
     Raises:
       DataError: an image that can't be used, or both `resize` and `align`.
@@ -59,7 +62,7 @@ def batches(
             if not isinstance(image, bytes | np.ndarray) and not is_path(image):  # a number would be an open file's
                 raise DataError(f"image {position}: expected {_KINDS}. Received: {type(image).__name__}")
             given = _crop(image, position) if align else image
-            content, size = _read(given, _name(image, position), metadata.max_image_pixels)
+            content, size = _read(given, _name(image, position), metadata.max_image_pixels, check)
             if size != expected and not resize:
                 raise DataError(
                     f"{_name(image, position)}: expected an aligned {expected[0]}x{expected[1]} face "
@@ -116,7 +119,7 @@ def _crop(image: FaceImage, position: int) -> np.ndarray:
     return found.pixels
 
 
-def _read(image: FaceImage, name: str, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
+def _read(image: FaceImage, name: str, max_pixels: int, check: Check) -> tuple[bytes, tuple[int, int]]:
     """The bytes of a whole JPEG or PNG, and its width and height, which are known before anything is decoded."""
     if isinstance(image, np.ndarray):
         return _encoded(image, name, max_pixels)
@@ -126,16 +129,41 @@ def _read(image: FaceImage, name: str, max_pixels: int) -> tuple[bytes, tuple[in
     if len(content) > (largest := features.largest_image_file(max_pixels)):
         raise DataError(_too_large(name, largest, max_pixels, len(content)))
     try:
-        height, width = image_size(tf.constant(content)).numpy().tolist()
-        if height * width > max_pixels:
+        header = check_header(content, 2**62)
+        if header.width * header.height > max_pixels:
             raise DataError(
                 f"{name}: expected at most {max_pixels:,} pixels, the model's max_image_pixels. "
-                f"Received: {width}x{height} pixels"
+                f"Received: {header.width}x{header.height} pixels"
             )
+        check(content, max_pixels)
+    except ImageError as error:
+        raise DataError(f"{name}: {error}") from error
+    return content, (header.width, header.height)
+
+
+def check_decodes(content: bytes, max_pixels: int) -> None:
+    """Decodes an image as the graph does.
+
+    Raises:
+      ImageError: it can't.
+    """
+    import tensorflow as tf
+
+    from trainer_module.data.images import decode
+
+    try:
         decode(tf.constant(content), max_pixels)
     except tf.errors.InvalidArgumentError as error:
-        raise DataError(f"{name}: expected a whole JPEG or PNG image. Received: {in_short(error)}") from error
-    return content, (width, height)
+        raise ImageError(f"expected a whole JPEG or PNG image. Received: {in_short(error)}") from error
+
+
+def check_whole(content: bytes, max_pixels: int) -> None:
+    """Sees whether an image has its end, without decoding it.
+
+    Raises:
+      ImageError: it hasn't.
+    """
+    check_end(content)
 
 
 def _file_content(path: str | os.PathLike[str], name: str, max_pixels: int) -> bytes:
@@ -177,4 +205,4 @@ def _encoded(pixels: np.ndarray, name: str, max_pixels: int) -> tuple[bytes, tup
     height, width, _ = pixels.shape
     if not 1 <= height * width <= max_pixels:
         raise DataError(f"{name}: expected 1 to {max_pixels:,} pixels. Received: {width}x{height} pixels")
-    return tf.io.encode_png(pixels, compression=0).numpy(), (width, height)
+    return to_png(pixels), (width, height)

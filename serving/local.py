@@ -1,6 +1,5 @@
 """A model used in this process: embeddings of faces, and whether two faces are one person."""
 
-import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,54 +12,12 @@ from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TE
 from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
-from serving.face_images import FaceImage, OnBad, batches
+from serving.answers import BATCH_SIZE, Embeddings, Verdict, chosen_threshold, joined, verdict
+from serving.face_images import FaceImage, OnBad, batches, check_decodes
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
-from serving.thresholds import Threshold, given_threshold, read_threshold
+from serving.thresholds import Threshold, read_threshold
 from serving.versions import resolve
 from trainer_module.literal_paths import load_saved_model
-
-BATCH_SIZE = 64
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Embeddings:
-    """Embeddings of N images.
-
-    Attributes:
-      embeddings: float32 [N, D], each of length 1: the product of two is their cosine.
-      norms: float32 [N], raw lengths, a hint at image quality.
-      positions: int64 [N], the place of each among the images that were given, from 0.
-    """
-
-    embeddings: np.ndarray
-    norms: np.ndarray
-    positions: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.embeddings)
-
-    def __repr__(self) -> str:
-        return f"<{len(self):,} embeddings of {self.embeddings.shape[1]} values>"
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """Whether two faces are one person.
-
-    Attributes:
-      same: the cosine is above the threshold.
-      cosine: of the two embeddings, -1..1.
-      threshold: the cosine that it was held against, and what that rests on.
-    """
-
-    same: bool
-    cosine: float
-    threshold: Threshold
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values; `threshold` is the cosine, `set`, `far`, `pairs` and `false_accepts` what it rests on."""
-        rests_on = {k: v for k, v in dataclasses.asdict(self.threshold).items() if k != "cosine" and v is not None}
-        return {"same": self.same, "cosine": self.cosine, "threshold": self.threshold.cosine, **rests_on}
 
 
 def _is_threshold(value: Any) -> bool:
@@ -133,11 +90,7 @@ class LocalModel:
           DataError: no image, a file that can't be read, another size that may not be resized, too many pixels.
         """
         parts = list(self.embed_iter(images, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad))
-        nothing = Embeddings(
-            np.zeros((0, self.metadata.embedding_dim), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
-        )
-        joined = ([getattr(part, f.name) for part in (nothing, *parts)] for f in dataclasses.fields(Embeddings))
-        return Embeddings(*map(np.concatenate, joined))
+        return joined(parts, self.metadata.embedding_dim)
 
     @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
     def embed_iter(
@@ -160,7 +113,9 @@ class LocalModel:
           The embeddings of each batch, in order.
         """
         self._check_process()
-        given = batches(images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad)
+        given = batches(
+            images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad, check=check_decodes
+        )
         for positions, contents in given:
             answer = self.loaded.signatures[SERVING](tf.constant(contents))
             embeddings, norms = answer[features.EMBEDDING].numpy(), answer[features.NORM].numpy()
@@ -228,22 +183,14 @@ class LocalModel:
         Raises:
           DataError: as for `embed` and `threshold`, or a threshold beside `far` or `set_name`.
         """
-        if threshold is not None and (far is not None or set_name is not None):
-            raise DataError(f"expected a threshold, or far and set_name. Received: threshold={threshold} and these")
-        if threshold is None:
-            threshold = self.threshold(set_name, far=far)
-        elif not isinstance(threshold, Threshold):
-            threshold = given_threshold(threshold)
+        threshold = chosen_threshold(threshold, far, set_name, self.threshold)
         self._check_process()
-        given = batches([a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None)
+        given = batches(
+            [a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None, check=check_decodes
+        )
         contents = [content for _, some in given for content in some]
         answer = self.loaded.signatures[VERIFICATION](tf.constant(contents))
-        both = answer[RAW].numpy().astype(np.float64) + answer[RAW_MIRRORED].numpy()
-        first, second = both / np.linalg.norm(both, axis=1, keepdims=True)
-        cosine = float(first @ second)
-        if not np.isfinite(cosine):
-            raise DataError(f"{self.path}: expected embeddings with a direction. Received: a cosine of {cosine}")
-        return Verdict(cosine > threshold.cosine, cosine, threshold)
+        return verdict(answer[RAW].numpy(), answer[RAW_MIRRORED].numpy(), threshold, self.path)
 
     def _check_process(self) -> None:
         """Checks that this is the process that loaded the model: TensorFlow waits without end in a forked one.

@@ -65,8 +65,22 @@ def read_threshold(path: str, set_name: str | None = None, far: float | None = N
             f"{path}: expected the evaluation of a pushed model; an import has none: give {argument('threshold')}, "
             "which `arcface-tfx evaluate sets` finds. Received: no file"
         )
+    return parse_threshold(filesystem.read_file(path), path, set_name, far)
+
+
+def parse_threshold(
+    content: str | bytes, path: str, set_name: str | None = None, far: float | None = None
+) -> Threshold:
+    """`read_threshold` of what a file holds.
+
+    Args:
+      content: of the file.
+      path: for errors.
+      set_name: see there.
+      far: see there.
+    """
     try:
-        evaluation = json.loads(filesystem.read_file(path))
+        evaluation = json.loads(content)
         found = _of_accuracy(evaluation) if far is None else _of_far(path, evaluation, far)
     except DataError:
         raise

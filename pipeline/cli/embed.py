@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from arcface_common.console import progress, say, waiting
+from arcface_common.console import progress, say
 from arcface_common.errors import DataError
 from arcface_common.name_text import as_utf8
 from components.datasets.identity_folders import images_below, left_out_line
 from pipeline.cli.align_option import ALIGN, check_align
 from pipeline.cli.paths import InputOrList, ModelFolder, OutputFile
 from pipeline.cli.quiet import quiet
+from pipeline.cli.server_option import check_alone, converted, opened, server_options
 
 _ENDINGS = (".npz", ".csv", ".parquet", ".npy")
 
@@ -25,8 +26,8 @@ resize_option = click.option(
 
 
 @click.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface faces/ --output embeddings.npz")
-@click.argument("model", type=ModelFolder())
-@click.argument("images", nargs=-1, required=True, type=InputOrList())
+@click.argument("model", metavar="[MODEL]")
+@click.argument("images", nargs=-1, metavar="IMAGES...")
 @click.option(
     "--output",
     type=OutputFile(_ENDINGS),
@@ -42,26 +43,42 @@ resize_option = click.option(
 )
 @ALIGN
 @resize_option
-def embed(model: str, images: tuple[str, ...], output: str | None, batch_size: int, align: bool, resize: bool) -> None:
+@server_options
+def embed(
+    model: str,
+    images: tuple[str, ...],
+    output: str | None,
+    batch_size: int,
+    align: bool,
+    resize: bool,
+    server: str | None,
+    server_model: str,
+    token_file: str | None,
+    ca_cert: str | None,
+) -> None:
     """Turn aligned 112x112 faces, or photos, into embeddings.
 
     MODEL is a pushed version, the folder of versions, of which the latest is taken, or an import's folder. IMAGES are
     JPEG or PNG files, folders, which are searched with all folders in them, or `-` for a list of files on standard
     input, one a line or with NUL between them. An image that can't be used is named with the reason on standard error,
-    the others are embedded, and the exit code is 1.
+    the others are embedded, and the exit code is 1. TensorFlow takes seconds to
+    load; a server, see --server, answers at once.
     """
     check_align(align, resize)
-    from serving.versions import resolve
+    check_alone(server, token_file=token_file, ca_cert=ca_cert)
+    if server is not None:
+        model, images = "", (model, *images)
+    elif not images:
+        raise click.UsageError("Missing argument 'IMAGES...'.")
+    else:
+        from serving.versions import resolve
 
-    paths = _listed(images)
-    model = resolve(model)
+        model = resolve(converted(ModelFolder(), "model", model))
+    paths = _listed([converted(InputOrList(), "images", image) for image in images])
     for line in _remarks(paths):
         say(line)
     with quiet():
-        with waiting(f"loading TensorFlow and {model}"):
-            from serving.local import LocalModel
-
-            loaded = LocalModel(model)
+        loaded = opened(model, server, server_model, token_file, ca_cert)
         given = {"batch_size": batch_size, "align": align, "resize": resize}
         bad = (
             _to_json(loaded, paths, given)

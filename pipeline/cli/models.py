@@ -15,6 +15,7 @@ from pipeline.cli.echo import echo_json
 from pipeline.cli.embed import resize_option
 from pipeline.cli.paths import InputFile, ModelFolder, Number, OutputFolder
 from pipeline.cli.quiet import quiet
+from pipeline.cli.server_option import check_alone, converted, opened, server_options
 
 
 @click.command(epilog="Example: arcface-tfx import-mxnet models/model-r100-ii/model 0 build/r100")
@@ -78,9 +79,9 @@ def _write_import(source: str, read: Callable[[], Any], out: str) -> None:
 
 
 @click.command(epilog="Example: arcface-tfx verify build/demo/serving/arcface a.jpg b.jpg --far 1e-2")
-@click.argument("model", type=ModelFolder())
-@click.argument("a", type=InputFile())
-@click.argument("b", type=InputFile())
+@click.argument("model", metavar="[MODEL]")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B", required=False)
 @click.option(
     "--threshold",
     type=Number(-1, 1),
@@ -99,40 +100,53 @@ def _write_import(source: str, read: Callable[[], Any], out: str) -> None:
 )
 @ALIGN
 @resize_option
+@server_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(
     model: str,
     a: str,
-    b: str,
+    b: str | None,
     threshold: float | None,
     far: float | None,
     set_name: str | None,
     align: bool,
     resize: bool,
+    server: str | None,
+    server_model: str,
+    token_file: str | None,
+    ca_cert: str | None,
     as_json: bool,
 ) -> None:
     """Say whether two aligned 112x112 faces, or two photos, show one person.
 
     MODEL is a pushed version, the folder of versions, of which the latest is taken, or an import's folder, which knows
-    no threshold of its own. A and B are JPEG or PNG files.
+    no threshold of its own. A and B are JPEG or PNG files. TensorFlow takes seconds to load; a
+    server, see --server, answers at once.
     """
     check_align(align, resize)
     if threshold is not None and (far is not None or set_name is not None):
         raise click.UsageError("--threshold goes without --far and --set-name, which take one from the evaluation")
     if far is not None and far not in FAR_TARGETS:
         raise DataError(f"--far: expected one of {', '.join(f'{rate:g}' for rate in FAR_TARGETS)}. Received: {far:g}")
-    from serving.thresholds import given_threshold, read_threshold
-    from serving.versions import resolve
+    check_alone(server, token_file=token_file, ca_cert=ca_cert)
+    if (b is None) == (server is None):
+        expected = "A and B alone with --server" if server is not None else "MODEL, A and B"
+        raise click.UsageError(f"expected {expected}. Received: {2 + (b is not None)} arguments")
+    from serving.thresholds import Threshold, given_threshold, read_threshold
 
-    model = resolve(model)
-    file = os.path.join(model, EXTRA, VERIFICATION_FILE)
-    found = read_threshold(file, set_name, far) if threshold is None else given_threshold(threshold)
+    found: Threshold | None = None if threshold is None else given_threshold(threshold)
+    if b is None:
+        model, a, b = "", model, a
+    else:
+        from serving.versions import resolve
+
+        model = resolve(converted(ModelFolder(), "model", model))
+        found = found or read_threshold(os.path.join(model, EXTRA, VERIFICATION_FILE), set_name, far)
+        far = set_name = None
+    a, b = (converted(InputFile(), name, value) for name, value in (("a", a), ("b", b)))
     with quiet():
-        with waiting(f"loading TensorFlow and {model}"):
-            from serving.local import LocalModel
-
-            loaded = LocalModel(model)
-        verdict = loaded.verify(a, b, found, align=align, resize=resize)
+        loaded = opened(model, server, server_model, token_file, ca_cert)
+        verdict = loaded.verify(a, b, found, far=far, set_name=set_name, align=align, resize=resize)
     if as_json:
         echo_json(verdict.to_dict())
     else:

@@ -92,6 +92,7 @@ def serve(
         from serving.server.limits import Limits, Token
         from serving.server.manager import Policy
         from serving.server.parameters import DEFAULT, read_batching_parameters
+        from serving.token_file import read_token
         from serving.versions import resolve
 
         resolve(folder)
@@ -107,7 +108,7 @@ def serve(
                 read_batching_parameters(batching_parameters_file or DEFAULT),
                 Policy(num_versions, frozenset(specific), dict(map(_label, label))),
                 Limits(body_bytes=max_body_mb << 20, seconds=timeout_seconds),
-                Token() if token_file is None else Token.read(token_file),
+                Token() if token_file is None else Token(read_token(token_file)),
                 None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
                 poll_seconds,
                 drain_seconds,

@@ -4,17 +4,14 @@ import asyncio
 import contextlib
 import dataclasses
 import hmac
-import pathlib
 import re
 import uuid
 from collections.abc import AsyncIterator
 
-from arcface_common.errors import DataError
 from serving.server.errors import Code, ServingError
 
 _BEARER = "bearer "
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_SHORTEST_TOKEN = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,24 +41,6 @@ class Token:
           token: None: everybody may ask.
         """
         self._token = token.encode() if token else None
-
-    @classmethod
-    def read(cls, path: str) -> "Token":
-        """The token in a file; white space around it doesn't count.
-
-        Raises:
-          DataError: it is too short to be a secret, or no text.
-        """
-        try:
-            token = pathlib.Path(path).read_text(encoding="ascii").strip()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: expected a token in ASCII. Received: other bytes") from error
-        if len(token) < _SHORTEST_TOKEN or not token.isprintable() or " " in token:
-            raise DataError(
-                f"{path}: expected a token of at least {_SHORTEST_TOKEN} characters without spaces. "
-                f"Received: {len(token)} characters"
-            )
-        return cls(token)
 
     def admits(self, authorization: str | None) -> bool:
         """Whether a request may pass; takes as long for any wrong token of one length.

@@ -1,7 +1,10 @@
 """TF Serving's gRPC: PredictionService and ModelService. What they raise becomes a status in `grpc_server`."""
 
+import os
+from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf import wrappers_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -10,6 +13,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from arcface_common import filesystem
+from arcface_common.artifacts import EXTRA, METADATA_FILE, VERIFICATION_FILE
 from serving.server.core import Core, Target
 from serving.server.errors import Code, ServingError, invalid
 from serving.server.journal import entry
@@ -40,18 +45,39 @@ def signature_map(version: Version) -> Any:
     return signatures
 
 
-def metadata_response(core: Core, target: Target) -> Any:
+def metadata_response(core: Core, target: Target, fields: Iterable[str] = (_SIGNATURES,)) -> Any:
     """GetModelMetadataResponse, also for REST.
 
+    Args:
+      core: to be asked.
+      target: whose metadata.
+      fields: "signature_def"; beyond TF Serving, the JSON files that a version of ours brings.
+
     Raises:
-      ServingError: no such version.
+      ServingError: no such version or field.
     """
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     with core.use(target) as version:
         response.model_spec.name = core.name
         response.model_spec.version.value = version.number
-        response.metadata[_SIGNATURES].Pack(signature_map(version))
+        for field in fields:
+            if field == _SIGNATURES:
+                response.metadata[field].Pack(signature_map(version))
+            elif field in (METADATA_FILE, VERIFICATION_FILE):
+                response.metadata[field].Pack(wrappers_pb2.StringValue(value=_told(version, field)))
+            else:
+                raise invalid(f"Metadata field {field} is not supported")
     return response
+
+
+def _told(version: Version, name: str) -> str:
+    """A JSON file of `assets.extra`."""
+    assert version.servable is not None
+    path = os.path.join(version.servable.path, EXTRA, name)
+    try:
+        return filesystem.read_file(path).decode()
+    except (OSError, ValueError) as error:
+        raise ServingError(Code.NOT_FOUND, f"version {version.number} brings no {name}") from error
 
 
 def status_response(core: Core, target: Target) -> Any:
@@ -99,10 +125,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             raise invalid("Missing ModelSpec")
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
-        for field in request.metadata_field:
-            if field != _SIGNATURES:
-                raise invalid(f"Metadata field {field} is not supported")
-        return metadata_response(self._core, target_of(request.model_spec))
+        return metadata_response(self._core, target_of(request.model_spec), request.metadata_field)
 
     async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Is not offered."""

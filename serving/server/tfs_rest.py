@@ -50,7 +50,7 @@ class TfsRest:
                 raise ServingError(Code.UNIMPLEMENTED, reason)
             return await self._predict(found, await body_of(request, self._limits))
         if request.method == "GET" and (found := _TELL.fullmatch(path)):
-            return self._told(found)
+            return self._told(found, request.query_params.getlist("field"))
         raise invalid(f"Malformed request: {request.method} {path}")
 
     async def _predict(self, found: re.Match[str], body: bytes) -> Response:
@@ -70,14 +70,14 @@ class TfsRest:
             content = await aside(size, json_bodies.answer, answer.outputs, rows)
         return Response(content, media_type="application/json")
 
-    def _told(self, found: re.Match[str]) -> Response:
-        """Metadata or status."""
+    def _told(self, found: re.Match[str], fields: list[str]) -> Response:
+        """Metadata (beyond TF Serving, of `?field=`) or status."""
         from serving.server.tfs_grpc import metadata_response, status_response
 
         target = _target(found, "")
         if found["what"]:
             entry().api = "GetModelMetadata"
-            message = metadata_response(self._core, target)
+            message = metadata_response(self._core, target, *([fields] if fields else []))
         else:
             entry().api = "GetModelStatus"
             message = status_response(self._core, target)

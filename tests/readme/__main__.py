@@ -23,6 +23,9 @@ TREE = ROOT / "build" / "readme"
 NOT_RUN = {
     "make test": "CI runs it",
     "docker ": "needs Docker",
+    ".venv/bin/arcface-tfx serve ": "runs until it is stopped; tests/serving/server starts it",
+    ".venv/bin/arcface-tfx embed --server ": "needs the server; tests/serving/server/test_client.py runs it",
+    ".venv/bin/arcface-tfx verify --server ": "needs the server; tests/serving/server/test_client.py runs it",
     "ARCFACE_MODELS=$PWD/build/demo/serving docker ": "needs Docker",
 }
 # Their words for what is the reader's own or larger than here, where no file has that name.

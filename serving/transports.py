@@ -1,0 +1,264 @@
+"""How a client asks a model server: gRPC and REST as TF Serving speaks them. Needs no TensorFlow."""
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from arcface_common.artifacts import MODEL_NAME
+from arcface_common.errors import DataError
+
+_PACKAGE = "arcface_tfx.tf_serving"
+_STRING, _FLOAT, _BOOL = 7, 1, 10  # tensorflow.DataType
+_ADDRESS = re.compile(r"(?:(?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/:\[\]]+):(?P<port>\d{1,5})/?")
+_LARGEST = 1 << 30  # bytes of an answer
+_ATTEMPTS = 5
+# Predict changes nothing: it may be asked again. gRPC's own words for it, with its own jitter.
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{"service": "tensorflow.serving.PredictionService"}],
+            "retryPolicy": {
+                "maxAttempts": _ATTEMPTS,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "3s",
+                "backoffMultiplier": 3,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+Images = Sequence[bytes]
+
+
+class ServerError(DataError):
+    """A server that doesn't answer, or refuses what it is asked."""
+
+
+class RefusedInputError(ServerError):
+    """A server that refuses these very images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """Where a server is and how it is asked.
+
+    Attributes:
+      address: "HOST:PORT" for gRPC, or with "grpc://", "grpcs://" (TLS), "http://" or "https://" before it.
+      model: the model's name.
+      seconds: that a request may take, all tries together.
+      token: bearer token; None: none.
+      certificate: file of the certificate authority (PEM) that TLS trusts; None: the system's.
+    """
+
+    address: str
+    model: str = MODEL_NAME
+    seconds: float = 30.0
+    token: str | None = None
+    certificate: str | None = None
+
+    def transport(self) -> "Transport":
+        """Opens the way there; nothing is asked yet.
+
+        Raises:
+          DataError: no such form of an address.
+        """
+        found = _ADDRESS.fullmatch(self.address)
+        if not found or int(found["port"]) > 65535:
+            raise DataError(
+                f"server: expected HOST:PORT, or grpc://, grpcs://, http:// or https:// before it. "
+                f"Received: {self.address!r}"
+            )
+        scheme, place = found["scheme"] or "grpc", f"{found['host']}:{found['port']}"
+        if scheme.startswith("grpc"):
+            return GrpcTransport(self, place, secure=scheme == "grpcs")
+        return RestTransport(self, f"{scheme}://{place}")
+
+
+class Transport(Protocol):
+    """A way to a server."""
+
+    def predict(self, signature: str, inputs: Mapping[str, Images]) -> dict[str, np.ndarray]:
+        """Outputs of a signature.
+
+        Raises:
+          ServerError: it doesn't answer, or refuses.
+        """
+
+    def file(self, name: str) -> str | None:
+        """A JSON file that the version brings; None where the server tells none, as TF Serving.
+
+        Raises:
+          ServerError: it doesn't answer.
+        """
+
+    def close(self) -> None:
+        """Hangs up."""
+
+
+class GrpcTransport:
+    """TF Serving's PredictionService."""
+
+    def __init__(self, server: Server, place: str, secure: bool) -> None:
+        """Opens a channel.
+
+        Args:
+          server: see there.
+          place: "host:port".
+          secure: by TLS.
+        """
+        import grpc
+
+        options = [
+            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+            ("grpc.max_receive_message_length", _LARGEST),
+            ("grpc.max_send_message_length", _LARGEST),
+        ]
+        if secure:
+            roots = Path(server.certificate).read_bytes() if server.certificate else None
+            self._channel = grpc.secure_channel(place, grpc.ssl_channel_credentials(roots), options)
+        else:
+            self._channel = grpc.insecure_channel(place, options)
+        self._server = server
+        self._metadata = [("authorization", f"Bearer {server.token}")] if server.token else []
+
+    def predict(self, signature: str, inputs: Mapping[str, Images]) -> dict[str, np.ndarray]:
+        """See `Transport`."""
+        request = _message("PredictRequest")(model_spec={"name": self._server.model, "signature_name": signature})
+        for name, values in inputs.items():
+            tensor = request.inputs[name]
+            tensor.dtype = _STRING
+            tensor.tensor_shape.dim.add(size=len(values))
+            tensor.string_val.extend(values)
+        answer = self._call("Predict", request, "PredictResponse")
+        return {name: _array(tensor) for name, tensor in answer.outputs.items()}
+
+    def file(self, name: str) -> str | None:
+        """See `Transport`."""
+        from google.protobuf import wrappers_pb2
+
+        request = _message("GetModelMetadataRequest")(model_spec={"name": self._server.model}, metadata_field=[name])
+        try:
+            answer = self._call("GetModelMetadata", request, "GetModelMetadataResponse")
+        except (RefusedInputError, _NotFoundError):
+            return None
+        return str(wrappers_pb2.StringValue.FromString(answer.metadata[name].value).value)
+
+    def close(self) -> None:
+        """See `Transport`."""
+        self._channel.close()
+
+    def _call(self, method: str, request: Any, answer: str) -> Any:
+        import grpc
+
+        call = self._channel.unary_unary(
+            f"/tensorflow.serving.PredictionService/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=_message(answer).FromString,
+        )
+        try:
+            return call(request, timeout=self._server.seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            code = error.code().name
+            kind = {"INVALID_ARGUMENT": RefusedInputError, "NOT_FOUND": _NotFoundError}.get(code, ServerError)
+            raise kind(_refused(self._server, f"{code}, {error.details()}")) from error
+
+
+class RestTransport:
+    """TF Serving's REST."""
+
+    def __init__(self, server: Server, base: str) -> None:
+        """Makes a pool of connections.
+
+        Args:
+          server: see there.
+          base: "http://host:port".
+        """
+        import urllib3
+
+        # Nothing is changed by asking, so that all may be asked again: where nobody listens, and where it is too much.
+        self._retries = urllib3.Retry(
+            _ATTEMPTS - 1,
+            backoff_factor=0.1,
+            backoff_jitter=0.1,
+            status_forcelist=(429, 503),
+            allowed_methods=None,
+            raise_on_status=False,
+            backoff_max=3,
+        )
+        self._pool = urllib3.PoolManager(ca_certs=server.certificate, retries=self._retries)
+        self._server = server
+        self._model = f"{base}/v1/models/{server.model}"
+        self._headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
+
+    def predict(self, signature: str, inputs: Mapping[str, Images]) -> dict[str, np.ndarray]:
+        """See `Transport`."""
+        columns = {name: [{"b64": base64.b64encode(one).decode()} for one in values] for name, values in inputs.items()}
+        body = json.dumps({"signature_name": signature, "inputs": columns})
+        outputs = self._ask("POST", f"{self._model}:predict", body).get("outputs")
+        if not isinstance(outputs, dict):
+            raise ServerError(_refused(self._server, "an answer without named outputs"))
+        return {name: np.array(value, _dtype(value)) for name, value in outputs.items()}
+
+    def file(self, name: str) -> str | None:
+        """See `Transport`."""
+        try:
+            answer = self._ask("GET", f"{self._model}/metadata?field={name}")
+        except (RefusedInputError, _NotFoundError):
+            return None
+        told = answer.get("metadata", {}).get(name, {}).get("value")
+        return told if isinstance(told, str) else None
+
+    def close(self) -> None:
+        """See `Transport`."""
+        self._pool.clear()
+
+    def _ask(self, method: str, url: str, body: str | None = None) -> dict[str, Any]:
+        import urllib3
+
+        try:
+            response = self._pool.request(method, url, body=body, headers=self._headers, timeout=self._server.seconds)
+            answer = json.loads(response.data)
+        except urllib3.exceptions.HTTPError as error:
+            raise ServerError(_refused(self._server, str(error))) from error
+        except ValueError as error:
+            raise ServerError(_refused(self._server, f"status {response.status} without JSON")) from error
+        if response.status != 200:
+            kind = {400: RefusedInputError, 404: _NotFoundError}.get(response.status, ServerError)
+            raise kind(_refused(self._server, f"status {response.status}, {answer.get('error')}"))
+        return dict(answer)
+
+
+class _NotFoundError(ServerError):
+    """No such model, or none that brings what it was asked for."""
+
+
+def _refused(server: Server, received: str) -> str:
+    return f"{server.address}: expected the model {server.model!r} to answer. Received: {received}"
+
+
+def _message(name: str) -> Any:
+    from serving.protos import message
+
+    return message("tf_serving", f"{_PACKAGE}.{name}")
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """A tensor of floats or truths; servers give values one by one, or as they lie in memory."""
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    dtype, values = {_FLOAT: (np.float32, tensor.float_val), _BOOL: (np.bool_, tensor.bool_val)}.get(
+        tensor.dtype, (np.float32, [])
+    )
+    flat: np.ndarray = np.frombuffer(tensor.tensor_content, dtype) if tensor.tensor_content else np.array(values, dtype)
+    return flat.reshape(shape)
+
+
+def _dtype(value: Any) -> type:
+    while isinstance(value, list) and value:
+        value = value[0]
+    return np.bool_ if isinstance(value, bool) else np.float32

@@ -1,0 +1,221 @@
+"""The client, against our server: the same answers as the local model's, by gRPC and REST, and by the commands."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+
+from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+from arcface_common.errors import DataError
+from serving import client, protos, signatures
+from serving.client import RemoteModel
+from serving.export import probe_images
+from serving.local import LocalModel
+from serving.server.limits import Token
+from tests.processes import ROOT, cli
+from tests.serving.server.certificates import self_signed
+from tests.serving.server.running import running
+
+pytestmark = pytest.mark.slow
+EVALUATION = {
+    "sets": {"lfw": {"threshold": 1.5, "pairs": 600}},
+    "thresholds": {"lfw": {"0.01": {"threshold": 1.2, "impostors": 300, "false_accepts": 3}}},
+}
+
+
+@pytest.fixture(scope="module")
+def pushed(model_dir, tmp_path_factory):
+    """The exported network with an evaluation."""
+    path = tmp_path_factory.mktemp("pushed") / "5"
+    shutil.copytree(model_dir, path)
+    (path / EXTRA / VERIFICATION_FILE).write_text(json.dumps(EVALUATION))
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(pushed):
+    with running(pushed) as server:
+        yield server
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def remote(request, server):
+    address = server.grpc if request.param == "grpc" else f"http://{server.rest}"
+    with RemoteModel(address, "m", seconds=20) as remote:
+        yield remote
+
+
+@pytest.fixture(scope="module")
+def local(pushed):
+    return LocalModel(pushed)
+
+
+def test_names_are_those_of_the_signatures():
+    assert (client._SERVING, client._VERIFICATION) == (signatures.SERVING, signatures.VERIFICATION)
+    assert (client._RAW, client._RAW_MIRRORED) == (signatures.RAW, signatures.RAW_MIRRORED)
+
+
+def test_embeddings_and_verdicts_are_the_local_models(remote, local):
+    images = probe_images(70)
+    assert remote.metadata == local.metadata
+    near, far = remote.embed(images), local.embed(images)
+    np.testing.assert_allclose(near.embeddings, far.embeddings, atol=1e-5)
+    np.testing.assert_allclose(near.norms, far.norms, rtol=1e-4)
+    assert near.positions.tolist() == list(range(70))
+    assert [len(part) for part in remote.embed_iter(images, batch_size=32)] == [32, 32, 6]
+    assert len(remote.embed([])) == 0
+    given = {"far": 1e-2}
+    ours, theirs = remote.verify(*images[:2], **given), local.verify(*images[:2], **given)
+    assert (ours.same, ours.threshold) == (theirs.same, theirs.threshold)
+    assert ours.cosine == pytest.approx(theirs.cosine, abs=1e-5)
+    assert remote.threshold() == local.threshold()
+    assert remote.verify(images[0], np.zeros((112, 112, 3), np.uint8), 0.5).threshold.cosine == 0.5
+
+
+def test_bad_images_are_named_and_the_others_go_on(remote):
+    images = probe_images(8)
+    broken = images[0][:-200] + b"\0" * 198 + b"\xff\xd9"  # its end is there, its middle isn't
+    half = images[0][: len(images[0]) // 2]
+    left_out = []
+    given = [images[0], broken if _refused(remote, broken) else half, images[1], half]
+    found = remote.embed(given, on_bad=lambda position, error: left_out.append(position))
+    assert found.positions.tolist() == [0, 2]
+    assert left_out == [3, 1] or left_out == [1, 3]
+    with pytest.raises(DataError, match="image 1: expected a whole"):
+        remote.embed([images[0], half])
+
+
+def _refused(remote, image):
+    try:
+        remote.embed([image])
+    except DataError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_errors_name_the_server(server, scheme):
+    address = f"{scheme}{server.rest if scheme else server.grpc}"
+    with pytest.raises(DataError, match="expected the model 'other' to answer") as error:
+        RemoteModel(address, "other", seconds=5)
+    assert address in str(error.value)
+    begun = time.monotonic()
+    with pytest.raises(DataError, match="127.0.0.1:9: expected the model 'm' to answer"):
+        RemoteModel(f"{scheme}127.0.0.1:9", "m", seconds=5)
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:99999", "ftp://host:1", "host:1/path", "a b"])
+def test_addresses_that_are_none(address):
+    if " " in address or address in ("", "host", "host:99999") or "/" in address:
+        with pytest.raises(DataError, match="server: expected HOST:PORT"):
+            RemoteModel(address)
+
+
+def test_a_full_queue_is_asked_again():
+    """A server that is too full three times, then answers."""
+    response = protos.message("tf_serving", "arcface_tfx.tf_serving.PredictResponse")()
+    for name, width in (("embedding", 4), ("norm", None)):
+        tensor = response.outputs[name]
+        tensor.dtype = 1
+        for size in [1] + [width] * (width is not None):
+            tensor.tensor_shape.dim.add(size=size)
+        tensor.float_val.extend([0.5] * (width or 1))
+    calls = []
+
+    def predict(request, context):
+        calls.append(time.monotonic())
+        if len(calls) <= 3:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "full")
+        return response.SerializeToString()
+
+    def metadata(request, context):
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Metadata field model.json is not supported")
+
+    methods = {"Predict": predict, "GetModelMetadata": metadata}
+    handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    service = "tensorflow.serving.PredictionService"
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        remote = RemoteModel(f"127.0.0.1:{port}", seconds=20)  # which asks for the width: TF Serving doesn't tell
+        assert remote.metadata.embedding_dim == 4
+        with pytest.raises(DataError, match="tells the model's evaluation"):
+            remote.threshold()
+        remote.close()
+    finally:
+        server.stop(None).wait()
+    assert len(calls) == 4
+
+
+def test_tls_and_a_token(pushed, tmp_path):
+    certificate, key = self_signed(tmp_path, "127.0.0.1")
+    token = "a-secret-of-some-length"
+    with running(pushed, certificate=(certificate, key), token=Token(token)) as server:
+        for address in (f"grpcs://{server.grpc}", f"https://{server.rest}"):
+            with RemoteModel(address, "m", token=token, certificate=certificate) as remote:
+                assert len(remote.embed(probe_images(2))) == 2
+            with pytest.raises(DataError, match="UNAUTHENTICATED|status 401"):
+                RemoteModel(address, "m", token="another-of-some-length", certificate=certificate)
+            with pytest.raises(DataError, match="expected the model 'm' to answer"):
+                RemoteModel(address, "m", token=token, seconds=3)  # an authority that nobody trusts
+
+
+def test_commands_with_a_server(server, local, tmp_path):
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(3)]
+    images = probe_images(2)
+    for path, content in zip(paths, [*images, b"no image"], strict=True):
+        with open(path, "wb") as file:
+            file.write(content)
+    options = ["--server", server.grpc, "--server-model", "m"]
+    done = cli("embed", *options, *paths)
+    assert done.returncode == 1
+    assert f"left out: {paths[2]}" in done.stderr
+    found = json.loads(done.stdout)
+    np.testing.assert_allclose([row["embedding"] for row in found], local.embed(images).embeddings, atol=1e-5)
+    done = cli(
+        "verify", *paths[:2], "--far", "1e-2", "--json", "--server", f"http://{server.rest}", "--server-model", "m"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cosine"] == pytest.approx(local.verify(*images, far=1e-2).cosine, abs=1e-5)
+    for arguments in (["embed", paths[0]], ["verify", *paths[:2]], ["verify", *paths, *options]):
+        assert cli(*arguments).returncode == 2
+    assert "--server, which it goes with" in cli("verify", "m", *paths[:2], "--token-file", paths[0]).stderr
+
+
+def test_the_client_starts_without_tensorflow(server, tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(probe_images(1)[0])
+    code = (
+        "import sys; from pipeline.cli import main; import atexit\n"
+        "atexit.register(lambda: print('tensorflow' in sys.modules, file=sys.stderr))\n"
+        f"main(['embed', '--server', {server.grpc!r}, '--server-model', 'm', {str(path)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "False"
+
+
+def test_threads_share_a_client(remote):
+    images = probe_images(8)
+    expected = remote.embed(images).embeddings
+    answers = [None] * 8
+
+    def ask(i):
+        answers[i] = remote.embed([images[i]]).embeddings
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_allclose(np.concatenate(answers), expected, atol=1e-5)

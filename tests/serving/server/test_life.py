@@ -1,0 +1,225 @@
+"""A server in a process of its own: its start, reloads and its end, under load."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving.server.batching import BatchingParameters
+from tests.processes import Started, cli
+from tests.serving.server.models import copy, write_times
+from tests.serving.server.running import running
+from tests.serving.server.test_tfs_rest import ask
+
+pytestmark = pytest.mark.slow
+BODY = json.dumps({"inputs": [[1, 2]]})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_times(tmp_path_factory.mktemp("times"), 3.0)
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    shutil.copytree(written, tmp_path / "m" / "1")
+    return tmp_path / "m"
+
+
+def _free():
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return bound.getsockname()[1]
+
+
+class _Process(Started):
+    """`arcface-tfx serve`, until it answers."""
+
+    def __init__(self, folder, *options):
+        self.port, self.rest_port = _free(), _free()
+        ports = ["--port", str(self.port), "--rest-port", str(self.rest_port), "--model-name", "m"]
+        super().__init__(["-m", "pipeline", "serve", str(folder), *ports, "--poll-seconds", "0.1", *options])
+        self.rest = f"127.0.0.1:{self.rest_port}"
+
+    def until_ready(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.is_alive():
+            try:
+                if ask(self.rest, "GET", "/v2/health/ready")[0] == 200:
+                    return self
+            except ConnectionRefusedError:
+                pass
+            time.sleep(0.05)
+        pytest.fail(f"expected a server that answers. Received: {self.wait() if not self.is_alive() else 'none'}")
+
+    def end(self):
+        os.kill(self.pid, signal.SIGTERM)
+        return self.wait()
+
+
+def _predict(address):
+    return ask(address, "POST", "/v1/models/m:predict", BODY)[0]
+
+
+def test_sigterm_answers_what_was_accepted(folder):
+    codes = []
+
+    def load(server, stop):
+        connection = http.client.HTTPConnection(server.rest, timeout=30)
+        while not stop.is_set():
+            try:
+                connection.request("POST", "/v1/models/m:predict", BODY)
+                sent = True
+                codes.append(connection.getresponse().status)
+            except ConnectionRefusedError:
+                return  # no longer accepted
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                connection.close()  # an idle connection was closed as the request set out: nothing was accepted
+                assert sent
+
+    with _Process(folder, "--drain-seconds", "20").until_ready() as server:
+        stop = threading.Event()
+        with ThreadPoolExecutor(16) as pool:
+            workers = [pool.submit(load, server, stop) for _ in range(16)]
+            time.sleep(1.5)
+            done = server.end()
+            stop.set()
+            for worker in workers:
+                worker.result()
+    assert done.returncode == 0, done.stderr
+    assert len(codes) > 100
+    assert set(codes) == {200}
+
+
+def test_requests_that_wait_at_sigterm_are_answered(folder):
+    slow = folder.parent / "batching.config"  # 5 s are waited for company
+    slow.write_text("batch_timeout_micros { value: 2000000 }")
+    with _Process(folder, "--batching-parameters-file", str(slow)).until_ready() as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, ThreadPoolExecutor(4) as pool:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = "m"
+            request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((1, 2), np.float32)))
+            waiting = [stub.Predict.future(request, timeout=30) for _ in range(4)]
+            plain = [pool.submit(_predict, server.rest) for _ in range(4)]
+            time.sleep(0.7)
+            begun = time.monotonic()
+            done = server.end()
+            assert time.monotonic() - begun < 15
+            assert [call.code() for call in waiting] == [grpc.StatusCode.OK] * 4
+            assert [one.result() for one in plain] == [200] * 4
+    assert done.returncode == 0
+    assert "draining: 8 requests" in done.stderr
+
+
+def test_a_deadline_ends_the_draining(folder):
+    slow = folder.parent / "batching.config"
+    slow.write_text("batch_timeout_micros { value: 60000000 }")
+    options = ("--batching-parameters-file", str(slow), "--drain-seconds", "1")
+    with _Process(folder, *options).until_ready() as server, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(pytest.raises, (OSError, http.client.HTTPException), _predict, server.rest)
+        time.sleep(0.7)
+        begun = time.monotonic()
+        done = server.end()
+        assert time.monotonic() - begun < 10
+        waiting.result()
+    assert done.returncode == 0
+
+
+def test_the_first_word_comes_at_once_and_probes_are_answered_while_it_loads(folder):
+    with _Process(folder) as server:
+        seen = []
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and 200 not in seen:
+            try:
+                assert ask(server.rest, "GET", "/v2/health/live")[0] == 200
+                seen.append(ask(server.rest, "GET", "/v2/health/ready")[0])
+            except ConnectionRefusedError:
+                pass
+        done = server.end()
+    assert set(seen) == {503, 200}
+    assert done.stderr.splitlines()[0].startswith("starting: ")
+
+
+def test_20_reloads_under_load_fail_no_request_and_keep_no_memory(folder):
+    failures, answered, stop = [], [0], threading.Event()
+
+    def load(address):
+        connection = http.client.HTTPConnection(address, timeout=30)
+        while not stop.is_set():
+            connection.request("POST", "/v1/models/m:predict", BODY)
+            response = connection.getresponse()
+            response.read()
+            answered[0] += 1
+            if response.status != 200:
+                failures.append(response.status)
+
+    memory = []
+    with running(folder, batching=BatchingParameters(32, 500)) as server, ThreadPoolExecutor(4) as pool:
+        workers = [pool.submit(load, server.rest) for _ in range(4)]
+        for number in range(2, 24):
+            shutil.rmtree(copy(folder / str(number - 1), number).parent / str(number - 1))
+            server.look()
+            memory.append(psutil.Process().memory_info().rss)
+        stop.set()
+        for worker in workers:
+            worker.result()
+        version = ask(server.rest, "GET", "/v1/models/m")[2]["model_version_status"][0]
+    assert not failures
+    assert answered[0] > 100
+    assert version["version"] == "23"
+    assert max(memory[-3:]) < memory[2] + (32 << 20)
+
+
+def test_what_is_wrong_is_said_at_once(folder, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for option in ("--port", "--rest-port"):
+            done = cli("serve", str(folder), "--port", str(_free()), "--rest-port", str(_free()), option, port)
+            assert done.returncode == 2
+            assert f"127.0.0.1:{port}: expected an address that is free" in done.stderr
+    token = tmp_path / "token"
+    token.write_text("short\n")
+    wrong = {
+        ("--token-file", str(token)): "expected a token of at least 16 characters",
+        ("--label", "stable"): "expected NAME=VERSION",
+        ("--model-name", "a/b"): "expected a name without / and :",
+        ("--tls-cert", str(token)): "--tls-cert and --tls-key go together",
+    }
+    for options, words in wrong.items():
+        done = cli("serve", str(folder), *options)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    (tmp_path / "empty").mkdir()
+    done = cli("serve", str(tmp_path / "empty"))
+    assert (done.returncode, "expected a SavedModel or a folder of numbered versions" in done.stderr) == (2, True)
+
+
+def test_nothing_that_can_be_loaded_is_an_error(folder):
+    (folder / "1" / "saved_model.pb").write_bytes(b"no graph")
+    done = cli("serve", str(folder), "--port", str(_free()), "--rest-port", str(_free()))
+    assert done.returncode == 2
+    assert "expected a version that can be loaded" in done.stderr
+
+
+def test_lines_of_requests_tell_no_content(folder):
+    with _Process(folder, "--log-requests").until_ready() as server:
+        headers = {"X-Request-Id": "mine"}
+        ask(server.rest, "POST", "/v1/models/m:predict", json.dumps({"inputs": [[123.5, 2]]}), headers)
+        ask(server.rest, "POST", "/v1/models/m:predict", json.dumps({"inputs": [["secret", 2]]}))
+        done = server.end()
+    lines = [line for line in done.stderr.splitlines() if line.startswith("REST Predict")]
+    assert lines[0].startswith("REST Predict OK ")
+    assert "id=mine version=1 signature=serving_default rows=1" in lines[0]
+    assert lines[1].startswith("REST Predict INVALID_ARGUMENT ")
+    assert not {"123.5", "370.5", "secret"} & set(done.stderr.split())
