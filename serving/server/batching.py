@@ -89,6 +89,8 @@ class Batcher:
         self._pool = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
         self._free = parameters.num_batch_threads
         self._queues: dict[Hashable, _Queue] = {}
+        self._computing: set[_Part] = set()
+        self._timeout = parameters.batch_timeout_micros / 1e6
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, key: Hashable, compute: Compute, inputs: Tensors, rows: int | None) -> Tensors:
@@ -130,6 +132,19 @@ class Batcher:
         """Ends the threads when they have computed what they are at."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def hurry(self) -> None:
+        """From now on, no batch waits for company: there won't be much of it any more."""
+        self._timeout = 0.0
+        self._pump()
+
+    def abandon(self) -> int:
+        """Answers all that is not computed yet with UNAVAILABLE; how many parts of requests that are."""
+        waiting = [part for queue in self._queues.values() for batch in queue.batches for part in batch.parts]
+        open_parts = [part for part in (*waiting, *self._computing) if not part.future.done()]
+        for part in open_parts:
+            part.future.set_exception(ServingError(Code.UNAVAILABLE, "The server is shutting down"))
+        return len(open_parts)
+
     def waiting(self) -> int:
         """How many batches wait for a thread."""
         return sum(len(queue.batches) for queue in self._queues.values())
@@ -161,11 +176,10 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        timeout = self.parameters.batch_timeout_micros / 1e6
         while self._free and self._queues:
             now = time.monotonic()
             due = {
-                key: -1.0 if not head.room or len(queue.batches) > 1 else head.since + timeout
+                key: -1.0 if not head.room or len(queue.batches) > 1 else head.since + self._timeout
                 for key, queue in self._queues.items()
                 if queue.batches and (head := queue.batches[0])
             }
@@ -185,6 +199,7 @@ class Batcher:
         if not parts:
             return
         self._free -= 1
+        self._computing.update(parts)
         now = time.monotonic()
         rows = sum(part.rows for part in parts)
         size = self.parameters.padded(rows) if batch.padded else None
@@ -195,6 +210,7 @@ class Batcher:
 
     def _finish(self, parts: list[_Part], done: "asyncio.Future[list[Tensors | Exception]]") -> None:
         self._free += 1
+        self._computing.difference_update(parts)
         ended = ServingError(Code.UNAVAILABLE, "The server is shutting down")
         results = [ended] * len(parts) if done.cancelled() else done.result()
         for part, result in zip(parts, results, strict=True):

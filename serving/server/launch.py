@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
+import os
 import pathlib
 import signal
 import socket
@@ -21,6 +22,8 @@ from serving.server.http_server import Guard, HttpServer, on_error
 from serving.server.journal import Journal
 from serving.server.limits import Limits, Token
 from serving.server.manager import Policy
+
+_GRACE = 2.0  # seconds for the answers to those that were not computed in time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +81,12 @@ def serve(options: Options) -> None:
       DataError: an address is taken, or no version can be loaded.
     """
     bind(options.host, options.port).close()  # gRPC binds it later; a taken one is said now, before TensorFlow's 6 s
-    asyncio.run(_serve(options, bind(options.host, options.rest_port)))
+    if not asyncio.run(_serve(options, bind(options.host, options.rest_port))):
+        os._exit(1)  # what still computes would be waited for
 
 
-async def _serve(options: Options, bound: socket.socket) -> None:
+async def _serve(options: Options, bound: socket.socket) -> bool:
+    """Whether every request had its answer."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -95,7 +100,8 @@ async def _serve(options: Options, bound: socket.socket) -> None:
             await ending
     finally:
         ending.cancel()
-        await server.stop(starting)
+        in_time = await server.stop(starting)
+    return in_time
 
 
 class Server:
@@ -145,11 +151,14 @@ class Server:
             f"{scheme}://{self._options.host}:{self.ports[1]}"
         )
 
-    async def stop(self, starting: "asyncio.Task[None] | None" = None) -> None:
-        """Takes no more requests, and ends when all have been answered, or the time for that is over.
+    async def stop(self, starting: "asyncio.Task[None] | None" = None) -> bool:
+        """Takes no more requests, and ends when all have been answered; by UNAVAILABLE when the time is over.
 
         Args:
           starting: what may still be on its way.
+
+        Returns:
+          Whether the time sufficed.
         """
         seconds = self._options.drain_seconds
         self.core.draining = True
@@ -162,15 +171,23 @@ class Server:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
-        stopping = [self._http.stop(seconds)]
+        self.core.batcher.hurry()
+        abandoned: list[int] = []
+        deadline = asyncio.get_running_loop().call_later(seconds, lambda: abandoned.append(self.core.batcher.abandon()))
+        stopping = [self._http.stop(seconds + _GRACE)]
         if self._grpc is not None:
-            stopping.append(self._grpc.server.stop(seconds))
+            stopping.append(self._grpc.server.stop(seconds + _GRACE))
         await asyncio.gather(*stopping)
+        deadline.cancel()
+        if any(abandoned):
+            say(f"warning: {sum(abandoned)} requests were not computed in {seconds:g} s, and told so")
+            return False
         await self.core.close()
+        return True
 
     def _application(self) -> Guard:
         from serving.server.oip_rest import LIVE, READY, OipRest
-        from serving.server.page import PAGE, SCRIPT, Page
+        from serving.server.page import DESCRIPTION, PAGE, SCRIPT, Page
         from serving.server.tfs_rest import TfsRest
 
         limits = self._options.limits
@@ -182,7 +199,7 @@ class Server:
         app = Starlette(
             routes=routes, exception_handlers={kind: on_error for kind in (ServingError, HTTPException, Exception)}
         )
-        return Guard(app, self._journal, self._options.token, frozenset({LIVE, READY, PAGE, SCRIPT}))
+        return Guard(app, self._journal, self._options.token, frozenset({LIVE, READY, PAGE, SCRIPT, DESCRIPTION}))
 
     async def _start_grpc(self) -> None:
         import grpc

@@ -18,7 +18,7 @@ from serving.server.core import Core
 from serving.server.journal import Journal, entry
 from serving.thresholds import Threshold, read_threshold
 
-PAGE, SCRIPT = "/", "/page.js"
+PAGE, SCRIPT, DESCRIPTION = "/", "/page.js", "/openapi.json"
 _TEMPLATES = resources.files(__package__) / "templates"
 _SECONDS = 10.0  # that a rate is over
 
@@ -35,7 +35,12 @@ class Page:
 
     def routes(self) -> list[Route]:
         """For Starlette."""
-        return [Route(PAGE, self.page), Route(SCRIPT, self.script), Route("/page.json", self.state)]
+        return [
+            Route(PAGE, self.page),
+            Route(SCRIPT, self.script),
+            Route(DESCRIPTION, self.description),
+            Route("/page.json", self.state),
+        ]
 
     async def page(self, request: Request) -> Response:
         """The page."""
@@ -47,6 +52,11 @@ class Page:
         """Its script."""
         entry().api = "Page"
         return Response((_TEMPLATES / "page.js").read_text("utf-8"), media_type="text/javascript")
+
+    async def description(self, request: Request) -> Response:
+        """OpenAPI's description of what REST offers."""
+        entry().api = "Page"
+        return Response((_TEMPLATES / "openapi.json").read_bytes(), media_type="application/json")
 
     async def state(self, request: Request) -> Response:
         """What it shows of the model."""

@@ -20,6 +20,13 @@ class Times(tf.Module):
         tf.debugging.assert_non_negative(x, "expected no negative number")
         return {"y": x * self.factor, "size": tf.fill([tf.shape(x)[0]], tf.shape(x)[0])}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="turns")])
+    def slow(self, turns):
+        state = tf.ones([200, 200])
+        for _ in tf.range(tf.reduce_max(turns)):
+            state = tf.linalg.l2_normalize(state @ state)
+        return {"y": tf.cast(turns, tf.float32) + tf.reduce_sum(state)}
+
     @tf.function(input_signature=[tf.TensorSpec([2], tf.int64, name="x")])
     def whole(self, x):
         return {"sum": tf.reduce_sum(x)}
@@ -36,6 +43,7 @@ def write_times(folder: Path, factor: float, version: int = 1) -> Path:
     model = Times(factor)
     signatures = {
         "serving_default": model.rows.get_concrete_function(),
+        "slow": model.slow.get_concrete_function(),
         "whole": model.whole.get_concrete_function(),
         "texts": model.texts.get_concrete_function(),
     }

@@ -168,7 +168,7 @@ def test_metadata_are_the_signatures(stub):
     answer = stub.GetModelMetadata(request, timeout=20)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert answer.metadata["signature_def"].Unpack(signatures)
-    assert set(signatures.signature_def) == {"serving_default", "whole", "texts"}
+    assert set(signatures.signature_def) == {"serving_default", "slow", "texts", "whole"}
     assert answer.model_spec.version.value == 7
     request.metadata_field.append("other")
     assert _refused(stub.GetModelMetadata, request) == (

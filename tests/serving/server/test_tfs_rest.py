@@ -161,7 +161,7 @@ def test_status_and_metadata(times):
     answer = ask(times.rest, "GET", "/v1/models/m/metadata")[2]
     assert answer["model_spec"] == {"name": "m", "signature_name": "", "version": "7"}
     signatures = answer["metadata"]["signature_def"]["signature_def"]
-    assert set(signatures) == {"serving_default", "whole", "texts"}
+    assert set(signatures) == {"serving_default", "slow", "texts", "whole"}
     assert signatures["serving_default"]["inputs"]["x"]["tensor_shape"]["dim"][1]["size"] == "2"
 
 
