@@ -6,10 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from arcface_common.arguments import Kind, is_real
 from arcface_common.errors import DataError
 from serving.thresholds import Threshold, given_threshold
 
 BATCH_SIZE = 64
+
+
+def _is_threshold(value: Any) -> bool:
+    return is_real(value.cosine if isinstance(value, Threshold) else value)
+
+
+THRESHOLD = Kind("a number of -1..1, or what `threshold` gave", _is_threshold)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -7,12 +7,13 @@ from typing import Any, Self
 import numpy as np
 
 from arcface_common import features
+from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TEXT, checked
 from arcface_common.artifacts import METADATA_FILE, MODEL_NAME, VERIFICATION_FILE
 from arcface_common.errors import DataError, argument
 from arcface_common.features import PixelFormat
 from arcface_common.image_pixels import to_png
 from arcface_common.model_metadata import ModelMetadata
-from serving.answers import BATCH_SIZE, Embeddings, Verdict, chosen_threshold, joined, verdict
+from serving.answers import BATCH_SIZE, THRESHOLD, Embeddings, Verdict, chosen_threshold, joined, verdict
 from serving.face_images import FaceImage, OnBad, batches, check_whole
 from serving.thresholds import Threshold, parse_threshold
 from serving.transports import RefusedInputError, Server
@@ -73,6 +74,7 @@ class RemoteModel:
         """Hangs up."""
         self._transport.close()
 
+    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
     def embed(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -86,6 +88,7 @@ class RemoteModel:
         given: dict[str, Any] = {"batch_size": batch_size, "align": align, "resize": resize, "on_bad": on_bad}
         return joined(list(self.embed_iter(images, **given)), self.metadata.embedding_dim)
 
+    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
     def embed_iter(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -113,6 +116,7 @@ class RemoteModel:
                     answer[features.EMBEDDING][usable], answer[features.NORM][usable], np.array(kept, np.int64)
                 )
 
+    @checked(set_name=TEXT.or_none(), far=NUMBER.or_none())
     def threshold(self, set_name: str | None = None, *, far: float | None = None) -> Threshold:
         """See `LocalModel.threshold`.
 
@@ -127,6 +131,15 @@ class RemoteModel:
             )
         return parse_threshold(told, f"{self._server.address}/{VERIFICATION_FILE}", set_name, far)
 
+    @checked(
+        a=ANYTHING,
+        b=ANYTHING,
+        threshold=THRESHOLD.or_none(),
+        far=NUMBER.or_none(),
+        set_name=TEXT.or_none(),
+        align=FLAG,
+        resize=FLAG,
+    )
     def verify(
         self,
         a: FaceImage,

@@ -2,26 +2,21 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from arcface_common import features
-from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TEXT, Kind, checked, is_real
+from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TEXT, checked
 from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
-from serving.answers import BATCH_SIZE, Embeddings, Verdict, chosen_threshold, joined, verdict
+from serving.answers import BATCH_SIZE, THRESHOLD, Embeddings, Verdict, chosen_threshold, joined, verdict
 from serving.face_images import FaceImage, OnBad, batches, check_decodes
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from serving.thresholds import Threshold, read_threshold
 from serving.versions import resolve
 from trainer_module.literal_paths import load_saved_model
-
-
-def _is_threshold(value: Any) -> bool:
-    return is_real(value.cosine if isinstance(value, Threshold) else value)
 
 
 class LocalModel:
@@ -144,7 +139,7 @@ class LocalModel:
     @checked(
         a=ANYTHING,
         b=ANYTHING,
-        threshold=Kind("a number of -1..1, or what `threshold` gave", _is_threshold).or_none(),
+        threshold=THRESHOLD.or_none(),
         far=NUMBER.or_none(),
         set_name=TEXT.or_none(),
         align=FLAG,
