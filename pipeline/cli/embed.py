@@ -74,7 +74,7 @@ def embed(
         from serving.versions import resolve
 
         model = resolve(converted(ModelFolder(), "model", model))
-    paths = _listed([converted(InputOrList(), "images", image) for image in images])
+    paths = _listed([converted(InputOrList(), "images...", image) for image in images])
     for line in _remarks(paths):
         say(line)
     with quiet():

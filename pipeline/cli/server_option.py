@@ -51,10 +51,15 @@ def opened(model: str, server: str | None, server_model: str, token_file: str | 
 
 
 def converted(kind: click.ParamType, name: str, value: str) -> str:
-    """An argument as its type takes it; which type that is depends on others."""
-    context = click.get_current_context()
-    parameter = next(one for one in context.command.params if one.name == name)
-    return str(kind.convert(value, parameter, context))
+    """An argument as its type takes it; which type that is depends on others.
+
+    Raises:
+      DataError: it doesn't.
+    """
+    try:
+        return str(kind.convert(value, None, None))
+    except DataError as error:
+        raise DataError(f"{name.upper()}: {error}") from error
 
 
 def check_alone(server: str | None, **given: Any) -> None:
