@@ -3,7 +3,6 @@
 import click
 
 from arcface_common.artifacts import MODEL_NAME
-from arcface_common.console import say
 from arcface_common.errors import DataError
 from pipeline.cli.paths import InputFile, ModelFolder
 from pipeline.cli.quiet import quiet
@@ -86,7 +85,9 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
     with quiet():
-        say(f"starting: {folder}")
+        from serving.server.words import tell
+
+        tell(f"starting: {folder}")
         from serving.server.launch import Options
         from serving.server.launch import serve as run
         from serving.server.limits import Limits, Token
@@ -97,7 +98,7 @@ def serve(
 
         resolve(folder)
         if host not in _LOOPBACK and token_file is None:
-            say(f"warning: {host} lets everybody in who reaches it; --token-file asks for a token")
+            tell(f"warning: {host} lets everybody in who reaches it; --token-file asks for a token")
         run(
             Options(
                 folder,

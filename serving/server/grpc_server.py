@@ -9,12 +9,12 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from arcface_common.console import say
 from arcface_common.errors import in_short
 from serving.server.described import described
 from serving.server.errors import Code, ServingError
 from serving.server.journal import Journal
 from serving.server.limits import Limits, Token, in_time, request_id
+from serving.server.words import tell
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _HEALTH = "/grpc.health.v1.Health/"
@@ -61,7 +61,7 @@ class Guard(grpc.aio.ServerInterceptor):
                     raise
                 except Exception as error:
                     entry.code, reason = Code.INTERNAL, "the server failed; its log says more"
-                    say(f"warning: request {entry.request_id}: {type(error).__name__}: {in_short(error)}")
+                    tell(f"warning: request {entry.request_id}: {type(error).__name__}: {in_short(error)}")
             await context.abort(_CODES[int(entry.code)], reason)
 
         return answer

@@ -14,11 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from arcface_common.console import say
 from arcface_common.errors import in_short
 from serving.server.errors import Code, ServingError
 from serving.server.journal import Entry, Journal, entry
 from serving.server.limits import Limits, Token, request_id
+from serving.server.words import tell
 
 _Result = TypeVar("_Result")
 _ID = "x-request-id"
@@ -68,7 +68,7 @@ class Guard:
                 entry.code = Code.CANCELLED
                 raise
             except Exception as error:  # Starlette raises it again when it has answered
-                say(f"warning: request {entry.request_id}: {type(error).__name__}: {in_short(error)}")
+                tell(f"warning: request {entry.request_id}: {type(error).__name__}: {in_short(error)}")
 
 
 def _failed(entry: Entry, error: ServingError) -> Response:

@@ -6,10 +6,10 @@ import dataclasses
 import time
 from collections.abc import Iterator
 
-from arcface_common.console import say
 from serving.server.batching import Tensors
 from serving.server.core import Answer, Core
 from serving.server.errors import Code
+from serving.server.words import tell
 
 _COMPUTED = {"Predict", "Classify", "Regress", "MultiInference", "ModelInfer"}  # what is counted, as TF Serving does
 _PROBES = {"ServerLive", "ServerReady", "Metrics", "Page"}  # come all the time, and have no line of their own
@@ -81,4 +81,4 @@ class Journal:
             told = {"version": entry.version, "signature": entry.signature or None, "rows": entry.rows}
             words = [f"{name}={value}" for name, value in told.items() if value is not None]
             took = f"{seconds * 1000:.1f}ms"
-            say(" ".join([entry.entrypoint, entry.api, entry.code.name, took, f"id={entry.request_id}", *words]))
+            tell(" ".join([entry.entrypoint, entry.api, entry.code.name, took, f"id={entry.request_id}", *words]))

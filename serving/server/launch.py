@@ -8,12 +8,12 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from arcface_common.console import say
 from arcface_common.errors import DataError
 from serving.server.batching import BatchingParameters
 from serving.server.core import Core
@@ -22,6 +22,7 @@ from serving.server.http_server import Guard, HttpServer, on_error
 from serving.server.journal import Journal
 from serving.server.limits import Limits, Token
 from serving.server.manager import Policy
+from serving.server.words import tell
 
 _GRACE = 2.0  # seconds for the answers to those that were not computed in time
 
@@ -78,8 +79,14 @@ def serve(options: Options) -> None:
     """Serves until SIGTERM or Ctrl-C.
 
     Raises:
-      DataError: an address is taken, or no version can be loaded.
+      DataError: an address is taken, a certificate is none, or no version can be loaded.
     """
+    if options.certificate is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*options.certificate)
+        except OSError as error:
+            names = " and ".join(options.certificate)
+            raise DataError(f"{names}: expected a certificate chain and its key in PEM. Received: {error}") from error
     bind(options.host, options.port).close()  # gRPC binds it later; a taken one is said now, before TensorFlow's 6 s
     if not asyncio.run(_serve(options, bind(options.host, options.rest_port))):
         os._exit(1)  # what still computes would be waited for
@@ -146,7 +153,7 @@ class Server:
         self._following = asyncio.create_task(self.core.manager.follow(self._options.poll_seconds))
         await self._grpc.tell(ready=True)
         scheme = "https" if self._options.certificate else "http"
-        say(
+        tell(
             f"serving {self.core.name}: gRPC on {self._options.host}:{self.ports[0]}, "
             f"{scheme}://{self._options.host}:{self.ports[1]}"
         )
@@ -165,7 +172,7 @@ class Server:
         if self._grpc is not None:
             await self._grpc.tell(ready=False)
         if self._journal.open:
-            say(f"draining: {self._journal.open} requests have {seconds:g} s for their answers")
+            tell(f"draining: {self._journal.open} requests have {seconds:g} s for their answers")
         for task in (self._following, starting):
             if task is not None:
                 task.cancel()
@@ -180,7 +187,7 @@ class Server:
         await asyncio.gather(*stopping)
         deadline.cancel()
         if any(abandoned):
-            say(f"warning: {sum(abandoned)} requests were not computed in {seconds:g} s, and told so")
+            tell(f"warning: {sum(abandoned)} requests were not computed in {seconds:g} s, and told so")
             return False
         await self.core.close()
         return True

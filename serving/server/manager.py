@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from arcface_common.console import say
 from serving.server.errors import Code, ServingError
 from serving.server.folder import Fingerprint, fingerprint, versions
+from serving.server.words import tell
 
 if TYPE_CHECKING:
     from serving.server.servable import Servable
@@ -104,8 +104,8 @@ class Manager:
             await asyncio.sleep(seconds)
             try:
                 await self.look()
-            except OSError as error:  # the folder itself is gone, or its file system doesn't answer
-                say(f"warning: {self.path}: {error.strerror or error}; served on as it is")
+            except Exception as error:  # the folder itself is gone, or its file system doesn't answer
+                tell(f"warning: {self.path}: {error}; served on as it is")
 
     async def look(self) -> None:
         """Loads what is new, and lets go of what has been replaced.
@@ -171,12 +171,13 @@ class Manager:
             if await asyncio.to_thread(fingerprint, path) != found:
                 await asyncio.get_running_loop().run_in_executor(self._thread, servable.close)
                 raise ServingError(Code.UNAVAILABLE, f"{path}: its files changed while it was loaded")
-        except ServingError as error:
-            version.state, version.error = State.END, error
-            say(f"warning: version {number} can't be served: {error}")
+        except Exception as error:  # of whatever kind: what is served goes on
+            known = isinstance(error, ServingError)
+            version.state, version.error = State.END, error if known else ServingError(Code.INTERNAL, repr(error))
+            tell(f"warning: version {number} can't be served: {error}")
             return None
         version.servable, version.state = servable, State.AVAILABLE
-        say(f"version {number} takes traffic")
+        tell(f"version {number} takes traffic")
         return version
 
     def _retire(self, version: Version) -> None:
@@ -193,7 +194,7 @@ class Manager:
     def _closed(self, version: Version, closing: "asyncio.Future[None]") -> None:
         self._closing.discard(closing)
         version.state = State.END
-        say(f"version {version.number} is unloaded")
+        tell(f"version {version.number} is unloaded")
 
     def _forget(self) -> None:
         """Drops the states of all but the last few versions that ended."""

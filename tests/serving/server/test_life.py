@@ -199,6 +199,7 @@ def test_what_is_wrong_is_said_at_once(folder, tmp_path):
         ("--label", "stable"): "expected NAME=VERSION",
         ("--model-name", "a/b"): "expected a name without / and :",
         ("--tls-cert", str(token)): "--tls-cert and --tls-key go together",
+        ("--tls-cert", str(token), "--tls-key", str(token)): "expected a certificate chain and its key in PEM",
     }
     for options, words in wrong.items():
         done = cli("serve", str(folder), *options)
@@ -226,3 +227,29 @@ def test_lines_of_requests_tell_no_content(folder):
     assert "id=mine version=1 signature=serving_default rows=1" in lines[0]
     assert lines[1].startswith("REST Predict INVALID_ARGUMENT ")
     assert not {"123.5", "370.5", "secret"} & set(done.stderr.split())
+
+
+def test_a_full_disk_costs_words_and_no_answer(folder):
+    port, rest_port = _free(), _free()
+    arguments = ["serve", str(folder), "--port", str(port), "--rest-port", str(rest_port), "--model-name", "m"]
+    code = (
+        "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
+        f"from pipeline.cli import main; main({[*arguments, '--log-requests', '--poll-seconds', '0.1']!r})"
+    )
+    with Started(["-c", code]) as process:
+        deadline = time.monotonic() + 60
+        status = None
+        while time.monotonic() < deadline and process.is_alive() and status != 200:
+            with contextlib.suppress(ConnectionRefusedError):
+                status = _predict(f"127.0.0.1:{rest_port}")
+            time.sleep(0.05)
+        assert status == 200
+        copy(folder / "1", 2)
+        while time.monotonic() < deadline:
+            states = ask(f"127.0.0.1:{rest_port}", "GET", "/v1/models/m")[2]["model_version_status"]
+            if (states[0]["version"], states[0]["state"]) == ("2", "AVAILABLE"):
+                break
+            time.sleep(0.05)
+        assert states[0]["version"] == "2"
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait().returncode == 0
