@@ -172,9 +172,9 @@ class Manager:
                 await asyncio.get_running_loop().run_in_executor(self._thread, servable.close)
                 raise ServingError(Code.UNAVAILABLE, f"{path}: its files changed while it was loaded")
         except Exception as error:  # of whatever kind: what is served goes on
-            known = isinstance(error, ServingError)
-            version.state, version.error = State.END, error if known else ServingError(Code.INTERNAL, repr(error))
-            tell(f"warning: version {number} can't be served: {error}")
+            reason = error if isinstance(error, ServingError) else ServingError(Code.INTERNAL, repr(error))
+            version.state, version.error = State.END, reason
+            tell(f"warning: version {number} can't be served: {version.error}")
             return None
         version.servable, version.state = servable, State.AVAILABLE
         tell(f"version {number} takes traffic")
