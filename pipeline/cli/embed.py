@@ -26,8 +26,8 @@ resize_option = click.option(
 
 
 @click.command(epilog="Example: arcface-tfx embed build/demo/serving/arcface faces/ --output embeddings.npz")
-@click.argument("model", metavar="[MODEL]")
-@click.argument("images", nargs=-1, metavar="IMAGES...")
+@click.argument("model", metavar="[MODEL]", shell_complete=ModelFolder().shell_complete)
+@click.argument("images", nargs=-1, metavar="IMAGES...", shell_complete=InputOrList().shell_complete)
 @click.option(
     "--output",
     type=OutputFile(_ENDINGS),
@@ -71,10 +71,12 @@ def embed(
     elif not images:
         raise click.UsageError("Missing argument 'IMAGES...'.")
     else:
+        converted(ModelFolder(), "model", model)
+    paths = _listed([converted(InputOrList(), "images...", image) for image in images])
+    if server is None:
         from serving.versions import resolve
 
-        model = resolve(converted(ModelFolder(), "model", model))
-    paths = _listed([converted(InputOrList(), "images...", image) for image in images])
+        model = resolve(model)
     for line in _remarks(paths):
         say(line)
     with quiet():

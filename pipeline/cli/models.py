@@ -79,9 +79,9 @@ def _write_import(source: str, read: Callable[[], Any], out: str) -> None:
 
 
 @click.command(epilog="Example: arcface-tfx verify build/demo/serving/arcface a.jpg b.jpg --far 1e-2")
-@click.argument("model", metavar="[MODEL]")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B", required=False)
+@click.argument("model", metavar="[MODEL]", shell_complete=ModelFolder().shell_complete)
+@click.argument("a", metavar="A", shell_complete=InputFile().shell_complete)
+@click.argument("b", metavar="B", required=False, shell_complete=InputFile().shell_complete)
 @click.option(
     "--threshold",
     type=Number(-1, 1),
@@ -136,14 +136,15 @@ def verify(
 
     found: Threshold | None = None if threshold is None else given_threshold(threshold)
     if b is None:
-        model, a, b = "", model, a
+        model, a, b = "", converted(InputFile(), "a", model), converted(InputFile(), "b", a)
     else:
         from serving.versions import resolve
 
-        model = resolve(converted(ModelFolder(), "model", model))
+        for kind, name, value in ((ModelFolder(), "model", model), (InputFile(), "a", a), (InputFile(), "b", b)):
+            converted(kind, name, value)
+        model = resolve(model)
         found = found or read_threshold(os.path.join(model, EXTRA, VERIFICATION_FILE), set_name, far)
         far = set_name = None
-    a, b = (converted(InputFile(), name, value) for name, value in (("a", a), ("b", b)))
     with quiet():
         loaded = opened(model, server, server_model, token_file, ca_cert)
         verdict = loaded.verify(a, b, found, far=far, set_name=set_name, align=align, resize=resize)

@@ -4,7 +4,7 @@ import click
 
 from arcface_common.artifacts import MODEL_NAME
 from arcface_common.errors import DataError
-from pipeline.cli.paths import InputFile, ModelFolder
+from pipeline.cli.paths import InputFile, ModelFolder, Number
 from pipeline.cli.quiet import quiet
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -30,7 +30,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--label", multiple=True, metavar="NAME=VERSION", help="Let clients ask for a version by a label.")
 @click.option(
     "--poll-seconds",
-    type=click.FloatRange(min=0.05),
+    type=Number(0.05),
     default=1.0,
     show_default=True,
     help="Look for versions so often.",
@@ -40,14 +40,14 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 @click.option(
     "--timeout-seconds",
-    type=click.FloatRange(min=0.01),
+    type=Number(0.01),
     default=30.0,
     show_default=True,
     help="Give up a request that is not answered by then.",
 )
 @click.option(
     "--drain-seconds",
-    type=click.FloatRange(min=0),
+    type=Number(0),
     default=30.0,
     show_default=True,
     help="At SIGTERM, wait so long for the answers of open requests.",

@@ -37,6 +37,7 @@ def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
         "evaluate",
         "embed",
         "verify",
+        "serve",
         "presets",
         "settings",
     ],

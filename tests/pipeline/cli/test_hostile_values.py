@@ -60,6 +60,7 @@ SOUND = {
     "compile": ["--output", "new.yaml", "--data", "gs://b/d", "--root", "gs://b/r", "--image", "i", "--preset", "demo"],
     "embed": ["folder", "face.jpg"],
     "verify": ["folder", "face.jpg", "face.jpg"],
+    "serve": ["folder"],
     "presets": [],
     "settings": [],
     "runs": ["--root", "folder"],
@@ -147,6 +148,11 @@ OF_A_PIPELINE = {
     "--beam-runner": ["", "nowhere", "flink"],
     "--beam-arg": NO_BEAM_ARG,
 }
+OF_A_SERVER = {
+    "--server": ["", "host", "host:65536", "ftp://host:1", "host:1/path"],
+    "--token-file": NO_FILE_TO_READ,
+    "--ca-cert": NO_FILE_TO_READ,
+}
 HOSTILE: dict[str, dict[str | int, list[str]]] = {
     "synth": {
         0: NO_FOLDER_TO_WRITE,
@@ -225,6 +231,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         1: NO_FILE_TO_READ,
         "--output": [*NO_FILE_TO_WRITE, "out.json", "out", "out.npyz", ".npy"],
         "--batch-size": [*NO_INTEGER, "0"],
+        **OF_A_SERVER,
     },
     "verify": {
         0: NO_FOLDER_TO_READ,
@@ -232,6 +239,25 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         2: NO_FILE_TO_READ,
         "--threshold": [value for value in NO_NUMBER if value != "-1"] + ["1.01", "-1.01", "4"],
         "--far": [*NO_NUMBER, "0", "1", "0.1", "0.002"],
+        **OF_A_SERVER,
+    },
+    "serve": {
+        0: NO_FOLDER_TO_READ,
+        "--host": ["", "nowhere.invalid", "1.2.3.4.5"],
+        "--port": [*NO_INTEGER, "65536"],
+        "--rest-port": [*NO_INTEGER, "65536"],
+        "--model-name": ["", "a/b", "a:b"],
+        "--batching-parameters-file": NO_FILE_TO_READ,
+        "--num-versions": [*NO_INTEGER, "0"],
+        "--version": NO_INTEGER,
+        "--label": ["", "stable", "=1", "stable=x"],
+        "--poll-seconds": [*NO_NUMBER, "0"],
+        "--max-body-mb": [*NO_INTEGER, "0", "2048"],
+        "--timeout-seconds": [*NO_NUMBER, "0"],
+        "--drain-seconds": NO_NUMBER,
+        "--token-file": NO_FILE_TO_READ,
+        "--tls-cert": NO_FILE_TO_READ,
+        "--tls-key": NO_FILE_TO_READ,
     },
     "presets": {},
     "settings": {},
@@ -247,7 +273,8 @@ ANY = {
     "evaluate search": {"--input", "--node", "--signature"},
     "import-mxnet": {"--node"},
     "compile": {"--image"},
-    "verify": {"--set-name"},
+    "embed": {"--server-model"},
+    "verify": {"--set-name", "--server-model"},
 }
 
 
