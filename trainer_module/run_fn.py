@@ -11,7 +11,7 @@ from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.training import loop, resumption
 from trainer_module.training.state import number_of_classes
-from trainer_module.workers import distribution
+from trainer_module.workers import supervisor
 from trainer_module.workers.cluster import given_task
 from trainer_module.workers.job import TrainingJob
 
@@ -52,7 +52,7 @@ def run_fn(fn_args: Any) -> None:
         work_dir="" if joined else fn_args.working_dir or "",
     )
     if settings.workers > 1:
-        distribution.run_workers(job, joined)
+        supervisor.run_workers(job, joined)
     else:
         loop.train(job)
     code_version = fn_args.custom_config.get("code_version", "")

@@ -20,6 +20,8 @@ _WITHOUT_RESULT = (
     "join_cluster",
     "check_memory",
     "start_timeout_s",
+    "stall_timeout_s",
+    "restarts",
     "log_every",
     "holdout_every",
     *_VERIFIES,
@@ -223,6 +225,18 @@ class TrainSettings:
         gt=0,
         le=604_800,
         description="Seconds that the workers may take to find each other before all are stopped.",
+    )
+    stall_timeout_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="Seconds that several workers may take for a step, a checkpoint or an evaluation. After them "
+        "all are killed, and begin again from the last checkpoint.",
+    )
+    restarts: Whole = Field(
+        default=3,
+        ge=0,
+        description="Times that all workers of this host begin again, without a new checkpoint between them, where one "
+        "was killed or hangs.",
     )
     shuffle_buffer: Whole = Field(
         default=4096,

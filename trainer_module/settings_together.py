@@ -36,11 +36,13 @@ def check_together(settings: "TrainSettings") -> None:
     if not settings.weight_decay:
         refuse_unused(settings, "l2_decay", "with train.weight_decay=0")
     if settings.workers == 1:
-        refuse_unused(settings, "join_cluster", "with train.workers=1")
-        refuse_unused(settings, "start_timeout_s", "with train.workers=1")
+        for name in ("join_cluster", "start_timeout_s", "stall_timeout_s", "restarts"):
+            refuse_unused(settings, name, "with train.workers=1")
     else:
         refuse_unused(settings, "strategy", f"with train.workers={settings.workers}")
         refuse_unused(settings, "sample_rate", f"with train.workers={settings.workers}")
+        if settings.join_cluster:
+            refuse_unused(settings, "restarts", "with train.join_cluster=true")
     if not settings.verify_every:
         refuse_unused(settings, "verify_sets", "with train.verify_every=0")
         require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")

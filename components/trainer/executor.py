@@ -63,14 +63,17 @@ def _pairs(examples: types.Artifact) -> dict[str, list[str]]:
 def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> str:
     """A name that goes by all that decides what training comes to, as TFX's cache key does.
 
-    Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again.
+    Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again. The number of workers is
+    left out: they share one state and one order of the data, so that a training goes on with any number of them.
     """
     inputs = [
         (artifact.id, artifact.get_string_custom_property("content_digest"), _sizes(artifact.uri))
         for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY, PAIRS_KEY)
         for artifact in input_dict.get(key, ())
     ]
-    parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY, CUSTOM_CONFIG_KEY))]
+    config = json.loads(exec_properties[CUSTOM_CONFIG_KEY])
+    config["settings"] = {name: value for name, value in config["settings"].items() if name != "workers"}
+    parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY)), config]
     return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
 

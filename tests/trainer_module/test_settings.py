@@ -133,6 +133,7 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             "train.accumulate must be 1 with train.loss=adaface and several workers",
         ),
         ({"start_timeout_s": 9}, "start_timeout_s must be left at 300.0 with train.workers=1"),
+        ({"restarts": 1}, "restarts must be left at 3 with train.workers=1"),
         ({"flip": 1}, "train.flip must be true or false "),
         (
             {"batch_size": True},

@@ -36,6 +36,7 @@ from trainer_module.training.step import make_train_step
 from trainer_module.training.stopping import stop_asked
 from trainer_module.training.verification import Verification
 from trainer_module.workers import distribution
+from trainer_module.workers.heartbeat import beat
 from trainer_module.workers.job import TrainingJob
 
 Call = Callable[[int, TrainState, Metrics], None]  # of a hook
@@ -94,8 +95,8 @@ def train(job: TrainingJob) -> None:
         for done in range(begun + 1, settings.steps + 1):
             with images_that_decode():
                 history.append(step(iterator))
+            beat(done)
             if done == begun + 1:
-                distribution.mark_started()
                 first_seconds = time.monotonic() - since
             bar.update(settings.batch_size)
             due: list[Call] = [hook for hook in hooks if is_due(hook, done, settings.steps)]
@@ -111,6 +112,7 @@ def train(job: TrainingJob) -> None:
                 metrics = Metrics(tuple(history), done - begun, paused - since - hooks_seconds, first_seconds)
                 for call in due:
                     call(done, state, metrics)
+                    beat(done)  # a deadline holds for each of them
                 hooks_seconds += time.monotonic() - paused
             if stop:
                 writer.wait()

@@ -5,7 +5,6 @@ folder "<step>" with `checkpoint/` and `curve.csv`; the newest two stay, since t
 """
 
 import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from arcface_common.filesystem import folders_in
 from trainer_module.literal_paths import literal_path
 from trainer_module.training import checkpoints
 from trainer_module.training.curve import CURVE_FILE, Curve, read_curve
+from trainer_module.training.kept_steps import kept_steps
 from trainer_module.training.state import TrainState
 
 _KEPT = 2
@@ -47,7 +47,7 @@ def save(state: TrainState, curve: str, work_dir: str, step: int) -> None:
         with folder_aside(Path(folder), replace=True) as aside:
             checkpoints.write(state.checkpoint(), str(aside), is_chief=True)
             (aside / CURVE_FILE).write_text(curve)
-        for old in _steps(work_dir)[:-_KEPT]:
+        for old in kept_steps(work_dir)[:-_KEPT]:
             shutil.rmtree(_folder(work_dir, old))
 
 
@@ -63,7 +63,7 @@ def resume(create: Callable[[], TrainState], work_dir: str) -> tuple[TrainState,
     """
     _remove_unfinished(work_dir)
     state = create()
-    for step in reversed(_steps(work_dir)):
+    for step in reversed(kept_steps(work_dir)):
         folder = _folder(work_dir, step)
         try:
             checkpoints.read_all(folder)
@@ -93,11 +93,6 @@ def finish(work_dir: str, run_dir: str) -> None:
 
 def _folder(work_dir: str, step: int) -> str:
     return os.path.join(work_dir, str(step))
-
-
-def _steps(work_dir: str) -> list[int]:
-    """The steps of the checkpoints, ascending."""
-    return sorted(int(name) for name in folders_in(work_dir) if re.fullmatch(r"[1-9]\d*", name))
 
 
 def _remove_unfinished(work_dir: str) -> None:

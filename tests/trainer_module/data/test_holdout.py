@@ -55,13 +55,13 @@ def job(tmp_path_factory):
 def _run(job, tmp_path, **settings):
     """Trains as `run_fn` does; returns what `holdout.json` says and what numpy counts."""
     from trainer_module.training import loop
-    from trainer_module.workers import distribution
+    from trainer_module.workers import supervisor
 
     job = dataclasses.replace(
         job, run_dir=str(tmp_path / "run"), settings=dataclasses.replace(job.settings, **settings)
     )
     if job.settings.workers > 1:
-        distribution.run_workers(job)
+        supervisor.run_workers(job)
     else:
         loop.train(job)
     with open(os.path.join(job.run_dir, "holdout.json")) as file:

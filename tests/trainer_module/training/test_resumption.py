@@ -17,7 +17,7 @@ from tests.trainer_module.training_data import write_pairs, write_shards, write_
 from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
-from trainer_module.workers import distribution
+from trainer_module.workers import supervisor
 from trainer_module.workers.job import TrainingJob
 
 pytestmark = pytest.mark.slow
@@ -217,12 +217,12 @@ def test_two_workers_go_on_together(job, tmp_path):
     settings = dataclasses.replace(job.settings, workers=2, norm="sync_batch", holdout_every=0)
     job = dataclasses.replace(_with_work(job, tmp_path), settings=settings)
     os.makedirs(job.run_dir)
-    distribution.run_workers(job)
+    supervisor.run_workers(job)
     whole = _results(job.run_dir)
     assert _kept(job) == ["9", "11"]
     shutil.rmtree(job.run_dir)
     os.makedirs(job.run_dir)
-    distribution.run_workers(job)
+    supervisor.run_workers(job)
     found = _results(job.run_dir)
     for name, value in whole["weights"].items():
         size = np.abs(value).max()

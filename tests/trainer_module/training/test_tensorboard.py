@@ -36,7 +36,7 @@ def _curves(tmp_path, workers, accumulate):
     from tensorflow import make_ndarray
 
     from trainer_module.training import loop
-    from trainer_module.workers import distribution
+    from trainer_module.workers import supervisor
 
     write_shards(tmp_path / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=2)
     job = TrainingJob(
@@ -45,7 +45,7 @@ def _curves(tmp_path, workers, accumulate):
         settings=dataclasses.replace(SETTINGS, workers=workers, accumulate=accumulate),
     )
     if workers > 1:
-        distribution.run_workers(job)
+        supervisor.run_workers(job)
     else:
         loop.train(job)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()

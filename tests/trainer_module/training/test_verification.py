@@ -90,7 +90,7 @@ def test_it_is_told_each_so_many_steps_and_changes_nothing(tmp_path, workers):
 
     from trainer_module import backbones
     from trainer_module.training import checkpoints, loop
-    from trainer_module.workers import distribution
+    from trainer_module.workers import supervisor
 
     write_shards(tmp_path / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=2)
     split = Split([str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, LABELS))
@@ -99,7 +99,7 @@ def test_it_is_told_each_so_many_steps_and_changes_nothing(tmp_path, workers):
     for name, of in (("with", pairs), ("without", None)):
         job = TrainingJob(split, str(tmp_path / name), dataclasses.replace(SETTINGS, workers=workers), pairs=of)
         (tmp_path / name).mkdir()
-        distribution.run_workers(job) if workers > 1 else loop.train(job)
+        supervisor.run_workers(job) if workers > 1 else loop.train(job)
         networks.append(backbones.build(SETTINGS.backbone, **SETTINGS.build_options()))
         checkpoints.read_backbone(networks[-1], job.run_dir)
     for one, two in zip(*(network.get_weights() for network in networks), strict=True):

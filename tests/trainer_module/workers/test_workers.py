@@ -15,7 +15,7 @@ from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
-from trainer_module.workers import distribution
+from trainer_module.workers import supervisor
 from trainer_module.workers.cluster import Task
 from trainer_module.workers.job import TrainingJob
 
@@ -56,7 +56,7 @@ def test_workers_on_one_host_find_each_other_past_a_proxy(job, tmp_path, monkeyp
     # Port 9 is "discard": what goes there is lost, and the first step never comes.
     for name in ("http_proxy", "https_proxy", "grpc_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    distribution.run_workers(dataclasses.replace(job, run_dir=str(tmp_path)))
+    supervisor.run_workers(dataclasses.replace(job, run_dir=str(tmp_path)))
     assert _weights(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "curve.csv", "tensorboard"]
 
@@ -81,7 +81,7 @@ def test_each_host_that_joins_a_cluster_keeps_the_same_model(job, tmp_path):
     runs = [tmp_path / "host-a", tmp_path / "host-b"]
     threads = [
         threading.Thread(
-            target=distribution.run_workers,
+            target=supervisor.run_workers,
             args=(dataclasses.replace(job, run_dir=str(run), settings=settings), task),
         )
         for run, task in zip(runs, Task.on_this_host(addresses), strict=True)

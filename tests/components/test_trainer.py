@@ -1,0 +1,27 @@
+"""The folder in which the Trainer finds a training that was stopped."""
+
+import json
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components.trainer.executor import _name
+from trainer_module.settings import TrainSettings
+
+
+def _name_of(tmp_path, **settings):
+    (tmp_path / "shard").write_bytes(b"records")
+    examples, graph = standard_artifacts.Examples(), standard_artifacts.TransformGraph()
+    examples.uri = graph.uri = str(tmp_path)
+    config = {"settings": TrainSettings(**settings).result_settings(), "any_size": False}
+    properties = {"train_args": "{}", "eval_args": "{}", "custom_config": json.dumps(config)}
+    return _name({"examples": [examples], "transform_graph": [graph]}, properties)
+
+
+def test_a_training_goes_on_with_another_number_of_workers(tmp_path):
+    assert _name_of(tmp_path, workers=2) == _name_of(tmp_path) == _name_of(tmp_path, workers=4, restarts=9)
+
+
+@pytest.mark.parametrize("other", [{"seed": 2}, {"batch_size": 32}, {"norm": "group"}])
+def test_and_with_nothing_else_changed(tmp_path, other):
+    assert _name_of(tmp_path, **other) != _name_of(tmp_path)

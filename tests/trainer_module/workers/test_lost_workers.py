@@ -1,0 +1,217 @@
+"""Workers that are killed or hang in the middle: all begin again from the last checkpoint, to the same model."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import jpeg
+from tests.processes import python
+from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.data.split import Split
+from trainer_module.settings import TrainSettings
+from trainer_module.training.kept_steps import newest_step
+from trainer_module.workers import supervisor
+from trainer_module.workers.heartbeat import last_beat
+from trainer_module.workers.job import TrainingJob
+
+pytestmark = pytest.mark.slow
+LABELS = [0, 1, 2, 3] * 5
+STEPS = 40
+_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lost-workers")
+    write_shards(folder / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=3)
+    settings = TrainSettings(
+        backbone="tests.trainer_module.tiny_network:tiny_network",
+        **{"embedding_dim": 6, "batch_size": 8, "steps": STEPS, "warmup_steps": 3, "learning_rate": 0.02},
+        **{"shuffle_buffer": 4, "log_every": 20, "checkpoint_every": 4, "scale": 8.0},
+        **{"workers": 2, "norm": "sync_batch"},
+    )
+    return TrainingJob(
+        Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS)), "", settings
+    )
+
+
+def _prepared(job, folder, monkeypatch, **settings):
+    """The job with folders of its own, and the place where the workers' heartbeats are."""
+    (folder / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    (folder / "run").mkdir()
+    settings = dataclasses.replace(job.settings, **settings)
+    return dataclasses.replace(job, run_dir=str(folder / "run"), work_dir=str(folder / "work"), settings=settings)
+
+
+def _worker(folder, index):
+    """Process number of a worker, by its environment; None where it isn't there."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            environment = Path("/proc", entry, "environ").read_bytes()
+            if re.search(rb"ARCFACE_TFX_HEARTBEAT=" + os.fsencode(folder) + rb"\S*worker-%d\0" % index, environment):
+                return int(entry)
+    return None
+
+
+def _at_step(folder, step, action):
+    """Starts a thread that does something once the first worker has done a step."""
+
+    def wait():
+        deadline = time.monotonic() + _SECONDS
+        while time.monotonic() < deadline:
+            for path in (folder / "tmp").glob("arcface-tfx-*/job.json-worker-0"):
+                beat = last_beat(str(path))
+                if beat is not None and beat.step >= step:
+                    return action()
+            time.sleep(0.002)
+        return None
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def _started(folder, *indices):
+    """Process numbers of workers, as soon as all are there: a step takes less time than to look for them."""
+    deadline = time.monotonic() + _SECONDS
+    while not all(found := [_worker(folder, index) for index in indices]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _signal(folder, number, *indices):
+    for index in indices:
+        os.kill(_worker(folder, index), number)
+
+
+def _weights(run_dir):
+    import tensorflow as tf
+
+    from trainer_module.training import checkpoints
+
+    prefix = checkpoints.path_in(run_dir)
+    return {name: tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if "ATTR" in name}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        job = _prepared(job, tmp_path_factory.mktemp("undisturbed"), monkeypatch)
+        supervisor.run_workers(job)
+    return _weights(job.run_dir)
+
+
+def _assert_close(run_dir, undisturbed):
+    found = _weights(run_dir)
+    assert found.keys() == undisturbed.keys()
+    for name, value in undisturbed.items():
+        size = np.abs(value).max()
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4 * size, err_msg=name)
+
+
+def test_killed_workers_begin_again_and_end_in_the_same_model(job, undisturbed, tmp_path, monkeypatch, capfd):
+    """The chief, another one, and both at once."""
+    job = _prepared(job, tmp_path, monkeypatch, restarts=1)  # each gets further than the one before
+    killed = {8: [0], 18: [1], 28: [0, 1]}
+    threads = [
+        _at_step(tmp_path, step, lambda indices=indices: _signal(tmp_path, signal.SIGKILL, *indices))
+        for step, indices in killed.items()
+    ]
+    supervisor.run_workers(job)
+    for thread in threads:
+        thread.join()
+    said = capfd.readouterr().err
+    lost = re.findall(r"worker ([01]) of 2 was killed after step (\d+) by SIGKILL", said)
+    again = re.findall(r"begin again from step (\d+) \(restart \d\)", said)
+    assert [int(index) in indices for (index, _), indices in zip(lost, killed.values(), strict=True)] == [True] * 3
+    for (_, step), first in zip(lost, again, strict=True):
+        assert int(step) - 4 <= int(first) <= int(step)
+    assert "training ended after 3 restarts\n" in said
+    _assert_close(job.run_dir, undisturbed)
+
+
+def test_a_frozen_worker_is_waited_for_and_then_replaced(job, undisturbed, tmp_path, monkeypatch, capfd):
+    job = _prepared(job, tmp_path, monkeypatch, stall_timeout_s=20.0)
+
+    def freeze_twice():
+        pids = _started(tmp_path, 1)
+        _at_step(tmp_path, 3, lambda: os.kill(pids[0], signal.SIGSTOP)).join()
+        time.sleep(5)
+        os.kill(pids[0], signal.SIGCONT)
+        time.sleep(0.01)  # a few steps
+        os.kill(pids[0], signal.SIGSTOP)
+
+    thread = threading.Thread(target=freeze_twice)
+    thread.start()
+    supervisor.run_workers(job)
+    thread.join()
+    said = capfd.readouterr().err
+    # TensorFlow notices after some 10 seconds; the deadline is for what it doesn't.
+    assert "worker 1 stopped by a signal" in said
+    assert "training ended after 1 restart\n" in said
+    _assert_close(job.run_dir, undisturbed)
+
+
+def test_a_training_goes_on_with_two_workers_one_and_three(job, tmp_path, monkeypatch, capfd):
+    """Each is killed in the middle of an epoch, of 20 images; an undisturbed one has one process."""
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, batch_size=12))
+    job = _prepared(job, tmp_path, monkeypatch, restarts=0)
+    thread = _at_step(tmp_path, 8, lambda: _signal(tmp_path, signal.SIGKILL, 1))
+    with pytest.raises(supervisor.WorkerLostError):
+        supervisor.run_workers(job)
+    thread.join()
+    first = newest_step(job.work_dir)
+    assert first
+    alone = dataclasses.replace(job.settings, workers=1, restarts=3)
+    (tmp_path / "job.json").write_text(dataclasses.replace(job, settings=alone).to_json())
+    stopped = "tests.trainer_module.training.stopped_training"
+    assert python(["-m", stopped, str(tmp_path / "job.json"), "SIGKILL", "9"]).returncode == -signal.SIGKILL
+    kept = newest_step(job.work_dir)
+    assert kept > first
+    supervisor.run_workers(dataclasses.replace(job, settings=dataclasses.replace(job.settings, workers=3)))
+    assert f"training goes on from step {kept} of {STEPS}" in capfd.readouterr().err
+
+    whole = dataclasses.replace(job, settings=alone, work_dir="", run_dir=str(tmp_path / "whole"))
+    (tmp_path / "job.json").write_text(whole.to_json())
+    done = python(["-m", stopped, str(tmp_path / "job.json")])
+    assert done.returncode == 0, done.stderr
+    _assert_close(job.run_dir, _weights(whole.run_dir))
+
+
+def test_workers_that_are_killed_each_time_end_the_run_after_so_many_restarts(job, tmp_path, monkeypatch, capfd):
+    job = _prepared(job, tmp_path, monkeypatch, restarts=1, checkpoint_every=STEPS + 1)
+    ended = threading.Event()
+
+    def kill_whoever_comes():
+        while not ended.is_set():
+            if pid := _worker(tmp_path, 1):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=kill_whoever_comes)
+    thread.start()
+    message = r"worker 1 of 2 was killed before its first step by SIGKILL; .*, after 1 restart$"
+    try:
+        with pytest.raises(supervisor.WorkerLostError, match=message):
+            supervisor.run_workers(job)
+    finally:
+        ended.set()
+        thread.join()
+    assert "all workers begin again from step 0 (restart 1) in 1 s" in capfd.readouterr().err
+
+
+def test_a_loss_that_is_no_number_is_tried_once(job, tmp_path, monkeypatch):
+    job = _prepared(job, tmp_path, monkeypatch, learning_rate=100.0, weight_decay=0.9, warmup_steps=0, log_every=1)
+    with pytest.raises(supervisor.WorkerError, match="Received: code 1 .*FloatingPointError") as error:
+        supervisor.run_workers(job)
+    assert type(error.value) is supervisor.WorkerError
