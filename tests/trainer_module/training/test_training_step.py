@@ -78,6 +78,8 @@ def test_micro_batches_equal_one_batch_where_no_layer_sees_the_batch(loss):
     )
     for found in parts:
         for name, value in whole.items():
+            if name.endswith("/input_seconds"):
+                continue
             np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=name)
 
 
