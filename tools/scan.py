@@ -17,7 +17,7 @@ from tools.relabel import lacking
 # The versions of the C and C++ run times, which come from the host. Other libraries come along inside the wheels.
 HOST_PREFIXES = ("GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_")
 # They come with a GPU's driver: an environment for GPUs can be made where there is none, such as in an image.
-OF_DRIVERS = ("libcuda.so.1",)
+OF_DRIVERS = ("libcuda.so.1", "libOpenCL.so.1")
 
 
 class HostTooOldError(RuntimeError):
