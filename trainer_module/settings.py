@@ -151,7 +151,7 @@ class TrainSettings:
         description="Further arguments of the loss: straight_through of arcface, m1 and m3 of combined, h and momentum "
         "of adaface, lower_margin, lower_norm, upper_norm and weight of magface, momentum of curricularface.",
     )
-    scale: Number = Field(default=64.0, gt=0, le=10_000, description="The loss's s, the radius of the hypersphere.")
+    scale: Number = Field(default=64.0, gt=0, le=1_000_000, description="The loss's s, the radius of the hypersphere.")
     margin: Number = Field(
         default=0.0,
         ge=0,

@@ -21,7 +21,7 @@ from serving.inference.steps import (
     Scale,
     Step,
 )
-from trainer_module.backbones.layers import GroupedConv2D
+from trainer_module.backbones.layers import GroupedConv2D, PReLU
 
 _layers = tf_keras.layers
 _NO_PADS: Pads = ((0, 0), (0, 0))
@@ -94,7 +94,7 @@ def _step(node: Any, name: str, inputs: tuple[str, ...], shapes: list[tuple[int,
         return Convolution(**common, weights={"kernel": kernel}, stride=1, pads=_NO_PADS, groups=layer.groups)
     if kind is _layers.Dense and _is_linear(layer) and len(shapes[0]) == 1:
         return Dense(**common, weights={"kernel": _array(layer.kernel), "bias": _bias(layer, layer.units)})
-    if kind is _layers.PReLU:
+    if kind in (_layers.PReLU, PReLU):
         slope = _array(layer.alpha)
         return Prelu(**common, weights={"slope": slope.reshape(slope.shape[-1]) if slope[..., 0].size == 1 else slope})
     if kind is _layers.Add and all(shape == shapes[0] for shape in shapes):

@@ -124,7 +124,7 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("train.milestones=[a]", r"train.milestones must be a list .* Received: milestones=\['a'\]"),
         ("train.milestones=1e20", r"train.milestones must be a list .*beyond 2,147,483,647"),
         ("ingest.seed=" + "9" * 4000, "ingest.seed must be a whole number, .*beyond 2,147,483,647"),
-        ("train.scale=1e39", r"train.scale must be above 0 and at most 10,000 .* Received: scale=1e\+39$"),
+        ("train.scale=1e39", r"train.scale must be above 0 and at most 1,000,000 .* Received: scale=1e\+39$"),
         ("train.scale=1e-46", r"train.scale must be a number, above 0 .* Received: scale=1e-46 \(beyond float32\)"),
         ("train.learning_rate=1e9", "train.learning_rate must be above 0 and at most 100 "),
         ("train.pixel_mean=-1e30", "train.pixel_mean must be at least -65,535 and at most 65,535 "),
