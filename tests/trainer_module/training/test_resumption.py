@@ -17,6 +17,8 @@ from tests.trainer_module.training_data import write_pairs, write_shards, write_
 from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
+from trainer_module.training import checkpoints
+from trainer_module.training.state import create_state
 from trainer_module.workers import supervisor
 from trainer_module.workers.job import TrainingJob
 
@@ -107,6 +109,19 @@ def test_a_head_that_draws_and_remembers_goes_on_too(job, tmp_path):
     (tmp_path / "whole").mkdir()
     whole = _train(dataclasses.replace(job, run_dir=str(tmp_path / "whole" / "run")), folder=tmp_path / "whole")
     assert any("/t/" in name for name in whole["weights"])
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGKILL", 5, code=-signal.SIGKILL, folder=tmp_path)
+    _assert_same(_train(job, folder=tmp_path), whole)
+
+
+def test_centres_that_began_at_the_data_go_on_where_they_were(job, tmp_path):
+    start = str(tmp_path / "start")
+    other = dataclasses.replace(job.settings, seed=5)
+    checkpoints.write(create_state(other, 2).checkpoint(), start, is_chief=True)
+    settings = {"init_from": start, "init_centres": "data", "frozen_statistics": True}
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, **settings))
+    (tmp_path / "whole").mkdir()
+    whole = _train(dataclasses.replace(job, run_dir=str(tmp_path / "whole" / "run")), folder=tmp_path / "whole")
     job = _with_work(job, tmp_path)
     _train(job, "SIGKILL", 5, code=-signal.SIGKILL, folder=tmp_path)
     _assert_same(_train(job, folder=tmp_path), whole)
