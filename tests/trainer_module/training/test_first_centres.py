@@ -17,7 +17,7 @@ from trainer_module.heads.full import FullCentres, HeadOptions
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints, loop
 from trainer_module.training.state import create_state
-from trainer_module.workers import distribution
+from trainer_module.workers import supervisor
 from trainer_module.workers.job import TrainingJob
 
 LABELS = [3, 3, 8, 8, 8, 5, 5] * 3 + [8]  # 22: the last batch of 8 isn't full
@@ -71,7 +71,7 @@ def test_centres_begin_at_the_means(job, tmp_path, settings):
     own = dataclasses.replace(
         job, run_dir=str(tmp_path / "run"), settings=dataclasses.replace(job.settings, **settings)
     )
-    (distribution.run_workers if own.settings.workers > 1 else loop.train)(own)
+    (supervisor.run_workers if own.settings.workers > 1 else loop.train)(own)
     name = "head/centres/.ATTRIBUTES/VARIABLE_VALUE"
     found = tf.train.load_variable(checkpoints.path_in(own.run_dir), name)
     assert_close(found[:, 0], _expected(own))
