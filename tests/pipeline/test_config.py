@@ -272,7 +272,7 @@ def test_warm_ups_are_shares_of_the_steps_unless_they_are_set(tmp_path):
     assert warm_ups() == (45, 540)
     assert warm_ups("train.steps=40") == (2, 24)
     assert warm_ups("train.margin_warmup_steps=7", "train.steps=40") == (2, 7)
-    assert warm_ups("train.steps=40", preset=None, init_from=_training_run(tmp_path / "run")) == (4, 12)
+    assert warm_ups("train.steps=40", preset=None, init_from=_training_run(tmp_path / "run")) == (4, 0)
     assert warm_ups("train.steps=1000", preset="r50") == (10, 0)
 
 
@@ -290,10 +290,10 @@ def test_what_starts_from_a_backbone_is_fine_tuned(tmp_path):
     by_flag = make_config("data", "root", None, (), run)
     assert by_flag == make_config("data", "root", None, [f"train.init_from={run}"])
     assert by_flag == make_config("data", "root", "finetune", (), run)
-    assert (by_flag.train.learning_rate, by_flag.train.steps) == (3e-4, 2000)
+    assert (by_flag.train.learning_rate, by_flag.train.steps) == (1e-4, 200)
     assert make_config("data", "root", "demo", (), run).train.learning_rate == 6e-3
     compiled = make_config("gs://b/d", "gs://b/r", None, ["train.init_from=/mnt/run"], here=False)
-    assert (compiled.train.learning_rate, compiled.train.init_from) == (3e-4, "/mnt/run")
+    assert (compiled.train.learning_rate, compiled.train.init_from) == (1e-4, "/mnt/run")
 
 
 def _training_run(folder, weights="one"):
