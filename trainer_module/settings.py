@@ -226,9 +226,10 @@ class TrainSettings:
         le=604_800,
         description="Seconds that the workers may take to find each other before all are stopped.",
     )
-    stall_timeout_s: float = Field(
+    stall_timeout_s: Number = Field(
         default=600.0,
         gt=0,
+        le=604_800,
         description="Seconds that several workers may take for a step, a checkpoint or an evaluation. After them "
         "all are killed, and begin again from the last checkpoint.",
     )

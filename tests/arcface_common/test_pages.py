@@ -53,6 +53,6 @@ def test_numbers_in_words():
 def test_every_template_goes_with_its_package():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
     templates = [path for folder in ROOT.glob("[a-z]*/**/templates") for path in folder.iterdir()]
-    assert {path.parent.parent.name for path in templates} == {"arcface_common", "report", "alignment"}
+    assert {path.parent.parent.name for path in templates} == {"arcface_common", "report", "alignment", "server"}
     for path in templates:
         assert any(path.relative_to(path.parent.parent).match(pattern) for pattern in patterns), path
