@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from arcface_common.artifacts import MODEL_NAME
-from arcface_common.errors import DataError
+from arcface_common.errors import DataError, is_number
 
 _PACKAGE = "arcface_tfx.tf_serving"
 _STRING, _FLOAT, _BOOL = 7, 1, 10  # tensorflow.DataType
+_LONGEST_S = 86_400
 _ADDRESS = re.compile(r"(?:(?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/:\[\]]+):(?P<port>\d{1,5})/?")
 _LARGEST = 1 << 30  # bytes of an answer
 _ATTEMPTS = 5
@@ -61,6 +62,13 @@ class Server:
     seconds: float = 30.0
     token: str | None = None
     certificate: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("address", "model"):
+            if not isinstance(getattr(self, name), str):
+                raise DataError(f"server: expected text as {name}. Received: {getattr(self, name)!r}")
+        if not is_number(self.seconds) or not 0 < self.seconds <= _LONGEST_S:
+            raise DataError(f"server: expected seconds above 0 and at most {_LONGEST_S:,}. Received: {self.seconds!r}")
 
     def transport(self) -> "Transport":
         """Opens the way there; nothing is asked yet.
@@ -184,6 +192,7 @@ class RestTransport:
         # Nothing is changed by asking, so that all may be asked again: where nobody listens, and where it is too much.
         self._retries = urllib3.Retry(
             _ATTEMPTS - 1,
+            read=0,  # a server that is silent has had all of the time
             backoff_factor=0.1,
             backoff_jitter=0.1,
             status_forcelist=(429, 503),
@@ -211,7 +220,9 @@ class RestTransport:
             answer = self._ask("GET", f"{self._model}/metadata?field={name}")
         except (RefusedInputError, _NotFoundError):
             return None
-        told = answer.get("metadata", {}).get(name, {}).get("value")
+        told = answer.get("metadata")
+        for key in (name, "value"):
+            told = told.get(key) if isinstance(told, dict) else None
         return told if isinstance(told, str) else None
 
     def close(self) -> None:
@@ -228,10 +239,12 @@ class RestTransport:
             raise ServerError(_refused(self._server, str(error))) from error
         except ValueError as error:
             raise ServerError(_refused(self._server, f"status {response.status} without JSON")) from error
+        if not isinstance(answer, dict):
+            raise ServerError(_refused(self._server, f"status {response.status} with JSON that is no object"))
         if response.status != 200:
             kind = {400: RefusedInputError, 404: _NotFoundError}.get(response.status, ServerError)
             raise kind(_refused(self._server, f"status {response.status}, {answer.get('error')}"))
-        return dict(answer)
+        return answer
 
 
 class _NotFoundError(ServerError):

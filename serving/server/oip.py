@@ -54,7 +54,8 @@ def count_of(name: str, shape: Any, dtype: np.dtype, most_bytes: int) -> int:
     if not whole or len(shape) > _MOST_DIMENSIONS:
         raise invalid(f"input {name!r}: expected a shape of whole numbers from 0. Received: {shape!r}")
     count = math.prod(shape)
-    if count * dtype.itemsize > most_bytes:
+    # A size of 0 lets the others be anything, and numpy counts them all the same.
+    if math.prod(size or 1 for size in shape) * dtype.itemsize > most_bytes:
         raise invalid(f"input {name!r}: expected at most {most_bytes} bytes. Received: a tensor of shape {list(shape)}")
     return count
 

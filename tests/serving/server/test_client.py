@@ -1,7 +1,9 @@
 """The client, against our server: the same answers as the local model's, by gRPC and REST, and by the commands."""
 
+import contextlib
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -117,6 +119,51 @@ def test_addresses_that_are_none(address):
     if " " in address or address in ("", "host", "host:99999") or "/" in address:
         with pytest.raises(DataError, match="server: expected HOST:PORT"):
             RemoteModel(address)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"address": 3}, "expected text as address. Received: 3"),
+        ({"address": b"127.0.0.1:9"}, "expected text as address"),
+        ({"address": "127.0.0.1:9", "model": None}, "expected text as model. Received: None"),
+        ({"address": "127.0.0.1:9", "seconds": "x"}, "expected seconds above 0"),
+        ({"address": "127.0.0.1:9", "seconds": -1}, "expected seconds above 0"),
+    ],
+)
+def test_arguments_of_another_kind(given, words):
+    with pytest.raises(DataError, match=words):
+        RemoteModel(**given)
+
+
+def test_a_server_that_is_silent_has_its_time_once():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        with pytest.raises(DataError, match="expected the model 'm' to answer"):
+            RemoteModel(f"http://127.0.0.1:{silent.getsockname()[1]}", "m", seconds=4)
+        assert time.monotonic() - begun < 12  # five times as much with a try after each
+
+
+@pytest.mark.parametrize("said", [b"[1]", b"3", b'{"metadata": [1]}', b'"x"'])
+def test_a_server_of_another_kind(said):
+    def answer(server):
+        while True:
+            with contextlib.suppress(OSError):
+                taken, _ = server.accept()
+                with taken:
+                    taken.recv(65536)
+                    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
+                    taken.sendall(head.encode() + said)
+                continue
+            return
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        thread = threading.Thread(target=answer, args=(other,), daemon=True)
+        thread.start()
+        with pytest.raises(DataError, match="expected the model 'm' to answer"):
+            RemoteModel(f"http://127.0.0.1:{other.getsockname()[1]}", "m", seconds=4).embed([b"x"])
+        other.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
 
 
 def test_a_full_queue_is_asked_again():

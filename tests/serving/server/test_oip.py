@@ -143,6 +143,7 @@ def test_plain_json(times, served, model):
         (_x(shape=[-1, 2]), "expected a shape of whole numbers"),
         (_x(shape="12"), "expected a shape of whole numbers"),
         (_x(shape=[1 << 40, 1 << 40]), "bytes. Received: a tensor of shape"),
+        (_x(shape=[1 << 40, 1 << 40, 0], data=[]), "bytes. Received: a tensor of shape"),
         (_x(data=[1]), "expected 2 elements"),
         (_x(data=None), "expected data, a list"),
         (_x(data=["a", "b"]), "expected float32 elements"),
