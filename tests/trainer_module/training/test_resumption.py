@@ -90,14 +90,18 @@ def _kept(job):
     return sorted(names, key=lambda name: (len(name), name))
 
 
-@pytest.mark.parametrize(("killed_at", "kept", "goes_on_at"), [(3, [], 0), (5, ["3"], 3), (11, ["6", "9"], 9)])
-def test_a_killed_training_comes_to_the_same_weights(job, whole, tmp_path, killed_at, kept, goes_on_at):
+# The newest may not have been written yet, and the oldest not removed.
+@pytest.mark.parametrize(
+    ("killed_at", "kept"), [(3, [""]), (5, ["", "3"]), (11, ["3 6", "3 6 9", "6 9"])], ids=["3", "5", "11"]
+)
+def test_a_killed_training_comes_to_the_same_weights(job, whole, tmp_path, killed_at, kept):
     job = _with_work(job, tmp_path)
     _train(job, "SIGKILL", killed_at, code=-signal.SIGKILL, folder=tmp_path)
-    assert _kept(job) == kept
+    left = [name for name in _kept(job) if name.isdigit()]
+    assert " ".join(left) in kept
     found = _train(job, folder=tmp_path)
     _assert_same(found, whole)
-    assert ("goes on from step" in found["said"]) == bool(goes_on_at)
+    assert ("goes on from step" in found["said"]) == bool(left)
     assert not os.path.exists(job.work_dir)
     events = os.listdir(os.path.join(job.run_dir, "tensorboard"))
     assert len(events) == 2  # before and after
