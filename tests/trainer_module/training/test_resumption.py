@@ -162,12 +162,13 @@ def test_the_best_checkpoint_is_known_after_a_kill(job, tmp_path):
 
 
 def test_a_bad_step_is_named_and_earlier_checkpoints_stay(job, tmp_path):
-    settings = dataclasses.replace(job.settings, learning_rate=1e30, warmup_steps=0, checkpoint_every=1, log_every=6)
+    harsh = {"learning_rate": 100.0, "weight_decay": 10.0, "l2_decay": 1.0, "warmup_steps": 0}
+    settings = dataclasses.replace(job.settings, **harsh, checkpoint_every=1, log_every=STEPS)
     job = _with_work(dataclasses.replace(job, settings=settings), tmp_path)
     said = _train(job, code=1, folder=tmp_path)
     found = re.search(r"at step (\d+), learning rate \S+, records ([\d, ]+)$", said, re.MULTILINE)
     step, keys = int(found[1]), [int(key) for key in found[2].split(",")]
-    assert 1 < step <= 6 and len(keys) == 8 and set(keys) <= set(range(1, len(LABELS) + 1))
+    assert 1 < step <= STEPS and len(keys) == 8 and set(keys) <= set(range(1, len(LABELS) + 1))
     assert _kept(job) == [str(of) for of in (step - 2, step - 1) if of]
 
 
@@ -193,7 +194,7 @@ def test_a_checkpoint_of_another_training_changes_nothing(job, whole, tmp_path):
     """Nor do files and folders that are none, and what a kill left of one."""
     other = dataclasses.replace(job.settings, embedding_dim=7)
     other = dataclasses.replace(_with_work(job, tmp_path), settings=other)
-    _train(other, "SIGKILL", 5, code=-signal.SIGKILL, folder=tmp_path)
+    _train(other, "SIGTERM", 5, code=-signal.SIGTERM, folder=tmp_path)
     work = Path(other.work_dir)
     (work / ".3.0123.partial").mkdir()
     (work / "007").mkdir()
@@ -215,8 +216,8 @@ def test_a_signal_that_is_ignored_stays_so(job, whole, tmp_path):
 @pytest.mark.parametrize("damage", ["truncated", "one byte", "no curve"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(job, whole, tmp_path, damage):
     job = _with_work(job, tmp_path)
-    _train(job, "SIGKILL", 8, code=-signal.SIGKILL, folder=tmp_path)
-    newest = Path(job.work_dir) / "6"
+    _train(job, "SIGTERM", 8, code=-signal.SIGTERM, folder=tmp_path)
+    newest = Path(job.work_dir) / "8"
     data = newest / "checkpoint" / "model.data-00000-of-00001"
     content = data.read_bytes()
     if damage == "truncated":
@@ -228,7 +229,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(job, whole, tmp_path, 
         (newest / "curve.csv").unlink()
     found = _train(job, folder=tmp_path)
     assert f"{newest}: expected a whole checkpoint; an earlier one is looked for" in found["said"]
-    assert "goes on from step 3 of 12" in found["said"]
+    assert "goes on from step 6 of 12" in found["said"]
     _assert_same(found, whole)
 
 
