@@ -9,12 +9,13 @@ from arcface_common.console import noise_to
 def import_tensorflow() -> None:
     """Imports it, if that is still to be done, and has it look for devices: it speaks then, too.
 
-    What it says elsewhere is heard, but for its kernels' information. What would have been written to standard error by
+    What it says elsewhere in Python is heard, its kernels are not. What would have been written to standard error by
     another thread meanwhile, 6 s, is lost.
     """
     if "tensorflow" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Not its errors either: on a processor without AVX-512, oneDNN calls it one that it lacks a kernel of uint8.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the caller has a GPU for more than this
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # see `pipeline.surroundings`
     with noise_to(os.devnull):

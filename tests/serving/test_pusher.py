@@ -118,16 +118,18 @@ def test_the_same_model_is_served_under_the_number_that_it_has(model, tmp_path):
 
 def _saved_model(folder: Path, text: str) -> str:
     """What `push` takes for a SavedModel: it looks at names and contents alone."""
-    for name in ("saved_model.pb", "variables/variables.index", "assets.extra/model.json"):
+    for name in ("saved_model.pb", "variables/variables.index"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"{text} {name}")
+    (folder / EXTRA).mkdir(exist_ok=True)
+    ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"text": text}).write(str(folder / EXTRA))
     return str(folder)
 
 
 @pytest.fixture
 def push(tmp_path):
     """Pushes a model that consists of a text."""
-    (tmp_path / "verification.json").write_text("{}")
+    (tmp_path / "verification.json").write_text(json.dumps({"sets": {}}))
 
     def of(text):
         model = _saved_model(tmp_path / f"of {text}", text)
