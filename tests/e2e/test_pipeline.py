@@ -211,8 +211,8 @@ def test_two_workers_end_in_a_pushed_model_and_what_the_last_run_does_not_need_i
     assert ran(summary) == TRAINING
     assert summary["pushed"]
     log = Path(summary["noise"])
-    workers = [f"{log.stem}-worker-{number}.log" for number in range(2)]
-    assert sorted(path.name for path in log.parent.glob(f"{log.stem}-worker-*.log")) == workers
+    said = (log.parent / f"{log.stem}-workers.log").read_text().splitlines()
+    assert {line.partition(" | ")[0] for line in said} == {"worker 0", "worker 1"}
     metadata = json.loads((Path(summary["pushed"]) / "assets.extra" / "model.json").read_text())
     assert metadata["training"]["workers"] == 2
     assert metadata["classes"] == 12
