@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arcface_common.console import noise_to
 from tests.helpers import jpeg
+from tests.processes import python
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
+from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers import supervisor
 from trainer_module.workers.heartbeat import last_beat
 from trainer_module.workers.job import TrainingJob
@@ -158,6 +161,34 @@ def test_a_frozen_worker_is_waited_for_and_then_replaced(job, undisturbed, tmp_p
     assert "worker 1 stopped by a signal" in said
     assert "training ended after 1 restart\n" in said
     _assert_close(job.run_dir, undisturbed)
+
+
+def test_a_training_goes_on_with_two_workers_one_and_three(job, tmp_path, monkeypatch, capfd):
+    """Each is killed in the middle of an epoch, of 20 images; an undisturbed one has one process."""
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, batch_size=12))
+    job = _prepared(job, tmp_path, monkeypatch, restarts=0)
+    thread = _at_step(tmp_path, 8, lambda: _signal(tmp_path, signal.SIGKILL, 1))
+    with pytest.raises(supervisor.WorkerLostError):
+        supervisor.run_workers(job)
+    thread.join()
+    first = newest_step(job.work_dir)
+    assert first
+    alone = dataclasses.replace(job.settings, workers=1, restarts=3)
+    (tmp_path / "job.json").write_text(dataclasses.replace(job, settings=alone).to_json())
+    stopped = "tests.trainer_module.training.stopped_training"
+    assert python(["-m", stopped, str(tmp_path / "job.json"), "SIGKILL", "9"]).returncode == -signal.SIGKILL
+    kept = newest_step(job.work_dir)
+    assert kept > first
+    (tmp_path / "logs").mkdir()
+    with noise_to(str(tmp_path / "logs" / "run.log")):  # a command's: workers speak to its console
+        supervisor.run_workers(dataclasses.replace(job, settings=dataclasses.replace(job.settings, workers=3)))
+    assert f"training goes on from step {kept} of {STEPS}" in capfd.readouterr().err
+
+    whole = dataclasses.replace(job, settings=alone, work_dir="", run_dir=str(tmp_path / "whole"))
+    (tmp_path / "job.json").write_text(whole.to_json())
+    done = python(["-m", stopped, str(tmp_path / "job.json")])
+    assert done.returncode == 0, done.stderr
+    _assert_close(job.run_dir, _weights(whole.run_dir))
 
 
 def test_workers_that_are_killed_each_time_end_the_run_after_so_many_restarts(job, tmp_path, monkeypatch, capfd):
