@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arcface_common.arguments import Kind, is_real
+from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TEXT, Kind, is_real
 from arcface_common.errors import DataError
 from serving.thresholds import Threshold, given_threshold
 
@@ -17,7 +17,12 @@ def _is_threshold(value: Any) -> bool:
     return is_real(value.cosine if isinstance(value, Threshold) else value)
 
 
-THRESHOLD = Kind("a number of -1..1, or what `threshold` gave", _is_threshold)
+_THRESHOLD = Kind("a number of -1..1, or what `threshold` gave", _is_threshold)
+_PREPARED = {"align": FLAG, "resize": FLAG}
+# Kinds of the arguments of a model's calls, wherever it computes.
+EMBED = {"images": ANYTHING, "batch_size": COUNT, "on_bad": CALLABLE.or_none(), **_PREPARED}
+CHOOSE = {"set_name": TEXT.or_none(), "far": NUMBER.or_none()}
+VERIFY = {"a": ANYTHING, "b": ANYTHING, "threshold": _THRESHOLD.or_none(), **CHOOSE, **_PREPARED}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -2,18 +2,28 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from arcface_common import features
-from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TEXT, checked
+from arcface_common.arguments import checked
 from arcface_common.artifacts import METADATA_FILE, MODEL_NAME, VERIFICATION_FILE
 from arcface_common.errors import DataError, argument
 from arcface_common.features import PixelFormat
 from arcface_common.image_pixels import to_png
 from arcface_common.model_metadata import ModelMetadata
-from serving.answers import BATCH_SIZE, THRESHOLD, Embeddings, Verdict, chosen_threshold, joined, verdict
+from serving.answers import (
+    BATCH_SIZE,
+    CHOOSE,
+    EMBED,
+    VERIFY,
+    Embeddings,
+    Verdict,
+    chosen_threshold,
+    joined,
+    verdict,
+)
 from serving.face_images import FaceImage, OnBad, batches, check_whole
 from serving.thresholds import Threshold, parse_threshold
 from serving.transports import RefusedInputError, Server
@@ -74,7 +84,7 @@ class RemoteModel:
         """Hangs up."""
         self._transport.close()
 
-    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
+    @checked(**EMBED)
     def embed(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -85,10 +95,10 @@ class RemoteModel:
         on_bad: OnBad | None = None,
     ) -> Embeddings:
         """See `LocalModel.embed`; `align` finds faces in this process, with TensorFlow."""
-        given: dict[str, Any] = {"batch_size": batch_size, "align": align, "resize": resize, "on_bad": on_bad}
-        return joined(list(self.embed_iter(images, **given)), self.metadata.embedding_dim)
+        parts = list(self.embed_iter(images, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad))
+        return joined(parts, self.metadata.embedding_dim)
 
-    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
+    @checked(**EMBED)
     def embed_iter(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -99,14 +109,10 @@ class RemoteModel:
         on_bad: OnBad | None = None,
     ) -> Iterator[Embeddings]:
         """See `LocalModel.embed_iter`. A request holds at most 32 MB of images, whatever `batch_size` says."""
-        given: dict[str, Any] = {
-            "batch_size": batch_size,
-            "align": align,
-            "resize": resize,
-            "on_bad": on_bad,
-            "check": check_whole,
-        }
-        for positions, contents in batches(images, self.metadata, **given):
+        given = batches(
+            images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad, check=check_whole
+        )
+        for positions, contents in given:
             for places, part in _small_enough(contents):
                 answer, usable = self._embedded(part)
                 kept = [positions[places[i]] for i in np.flatnonzero(usable)]
@@ -116,7 +122,7 @@ class RemoteModel:
                     answer[features.EMBEDDING][usable], answer[features.NORM][usable], np.array(kept, np.int64)
                 )
 
-    @checked(set_name=TEXT.or_none(), far=NUMBER.or_none())
+    @checked(**CHOOSE)
     def threshold(self, set_name: str | None = None, *, far: float | None = None) -> Threshold:
         """See `LocalModel.threshold`.
 
@@ -131,15 +137,7 @@ class RemoteModel:
             )
         return parse_threshold(told, f"{self._server.address}/{VERIFICATION_FILE}", set_name, far)
 
-    @checked(
-        a=ANYTHING,
-        b=ANYTHING,
-        threshold=THRESHOLD.or_none(),
-        far=NUMBER.or_none(),
-        set_name=TEXT.or_none(),
-        align=FLAG,
-        resize=FLAG,
-    )
+    @checked(**VERIFY)
     def verify(
         self,
         a: FaceImage,

@@ -7,11 +7,21 @@ import numpy as np
 import tensorflow as tf
 
 from arcface_common import features
-from arcface_common.arguments import ANYTHING, CALLABLE, COUNT, FLAG, NUMBER, TEXT, checked
+from arcface_common.arguments import checked
 from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
-from serving.answers import BATCH_SIZE, THRESHOLD, Embeddings, Verdict, chosen_threshold, joined, verdict
+from serving.answers import (
+    BATCH_SIZE,
+    CHOOSE,
+    EMBED,
+    VERIFY,
+    Embeddings,
+    Verdict,
+    chosen_threshold,
+    joined,
+    verdict,
+)
 from serving.face_images import FaceImage, OnBad, batches, check_decodes
 from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from serving.thresholds import Threshold, read_threshold
@@ -51,7 +61,7 @@ class LocalModel:
     def __repr__(self) -> str:
         return f"<{self.metadata.backbone}, {self.metadata.embedding_dim} values, {self.path}>"
 
-    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
+    @checked(**EMBED)
     def embed(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -87,7 +97,7 @@ class LocalModel:
         parts = list(self.embed_iter(images, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad))
         return joined(parts, self.metadata.embedding_dim)
 
-    @checked(images=ANYTHING, batch_size=COUNT, align=FLAG, resize=FLAG, on_bad=CALLABLE.or_none())
+    @checked(**EMBED)
     def embed_iter(
         self,
         images: Iterable[FaceImage] | FaceImage,
@@ -120,7 +130,7 @@ class LocalModel:
                 raise DataError(f"{self.path}: expected finite embeddings. Received: another of image {bad}")
             yield Embeddings(embeddings, norms, np.array(positions, np.int64))
 
-    @checked(set_name=TEXT.or_none(), far=NUMBER.or_none())
+    @checked(**CHOOSE)
     def threshold(self, set_name: str | None = None, *, far: float | None = None) -> Threshold:
         """The cosine that the model's evaluation chose.
 
@@ -136,15 +146,7 @@ class LocalModel:
         """
         return read_threshold(os.path.join(self.path, EXTRA, VERIFICATION_FILE), set_name, far)
 
-    @checked(
-        a=ANYTHING,
-        b=ANYTHING,
-        threshold=THRESHOLD.or_none(),
-        far=NUMBER.or_none(),
-        set_name=TEXT.or_none(),
-        align=FLAG,
-        resize=FLAG,
-    )
+    @checked(**VERIFY)
     def verify(
         self,
         a: FaceImage,

@@ -1,5 +1,7 @@
 """One server of an exported network, and one of a small model, for all tests of this folder."""
 
+import shutil
+
 import pytest
 
 from tests.serving.server.models import write_times
@@ -24,3 +26,16 @@ def times(tmp_path_factory):
     limits = Limits(body_bytes=1 << 20, body_seconds=1.0)
     with running(folder, policy=Policy(labels={"stable": 7}), limits=limits) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """The folder of a version of `Times` by 3."""
+    return write_times(tmp_path_factory.mktemp("times"), 3.0)
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A folder of versions of its own, with that as version 1."""
+    shutil.copytree(written, tmp_path / "m" / "1")
+    return tmp_path / "m"

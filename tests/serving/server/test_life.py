@@ -20,23 +20,12 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.server.batching import BatchingParameters
 from tests.processes import Started, cli
-from tests.serving.server.models import copy, write_times
+from tests.serving.server.models import copy
 from tests.serving.server.running import running
 from tests.serving.server.test_tfs_rest import ask
 
 pytestmark = pytest.mark.slow
 BODY = json.dumps({"inputs": [[1, 2]]})
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return write_times(tmp_path_factory.mktemp("times"), 3.0)
-
-
-@pytest.fixture
-def folder(written, tmp_path):
-    shutil.copytree(written, tmp_path / "m" / "1")
-    return tmp_path / "m"
 
 
 def _free():

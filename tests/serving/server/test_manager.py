@@ -16,17 +16,6 @@ pytestmark = pytest.mark.slow
 TARGET = Target("m")
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return write_times(tmp_path_factory.mktemp("times"), 3.0)
-
-
-@pytest.fixture
-def folder(written, tmp_path):
-    shutil.copytree(written, tmp_path / "m" / "1")
-    return tmp_path / "m"
-
-
 def _within(folder, test, policy=None):
     async def run():
         core = Core("m", str(folder), BatchingParameters(4, 0, allowed_batch_sizes=(1, 4)), policy)
