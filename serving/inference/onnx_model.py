@@ -39,7 +39,7 @@ def to_onnx(network: steps.Network, pixel_format: PixelFormat, facts: dict[str, 
         raise DataError(f"expected layers of this project's own, which ONNX has words for. Received: {foreign[0]}")
     writer = _Writer()
     height, width, channels = network.steps[steps.INPUT].shape
-    writer.node("Sub", [PIXELS, writer.array("mean", np.array(pixel_format.mean))], "Sub_mean")
+    writer.node("Sub", [PIXELS, writer.array("mean", np.array(pixel_format.mean, np.float32))], "Sub_mean")
     scaled = steps.INPUT if pixel_format.colour == "rgb" else "scaled"
     writer.node("Mul", ["Sub_mean", writer.array("scale", np.array(1 / pixel_format.scale))], "Mul_scale", scaled)
     if pixel_format.colour == "bgr":
