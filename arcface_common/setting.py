@@ -17,7 +17,7 @@ from arcface_common.errors import ConfigError, did_you_mean
 
 _Section = TypeVar("_Section", bound=type)
 _GREATEST = 2**31 - 1  # TFX's protos hold int32
-_LEAST_FLOAT, _GREATEST_FLOAT = 1.18e-38, 3.4e38  # of float32
+_LEAST_FLOAT, _GREATEST_FLOAT = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32, to the bit
 _ENDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _LONGEST = 200  # characters of a value in an error
 

@@ -126,6 +126,7 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("ingest.seed=" + "9" * 4000, "ingest.seed must be a whole number, .*beyond 2,147,483,647"),
         ("train.scale=1e39", r"train.scale must be above 0 and at most 1,000,000 .* Received: scale=1e\+39$"),
         ("train.scale=1e-46", r"train.scale must be a number, above 0 .* Received: scale=1e-46 \(beyond float32\)"),
+        ("ingest.holdout=1.1754942e-38", r"Received: holdout=1.1754942e-38 \(beyond float32\)"),
         ("train.learning_rate=1e9", "train.learning_rate must be above 0 and at most 100 "),
         ("train.pixel_mean=-1e30", "train.pixel_mean must be at least -65,535 and at most 65,535 "),
         ("train.workers=99999", "train.workers must be at least 1 and at most 4,096 "),
@@ -176,6 +177,7 @@ def test_text_is_taken_as_it_is_written():
 
 def test_numbers_are_read_as_people_write_them():
     assert make_config("data", "root", "demo", ["train.steps=010"]).train.steps == 10
+    assert make_config("data", "root", "demo", [f"ingest.holdout={2.0**-126}"]).ingest.holdout == 2.0**-126
     config = make_config("data", "root", "demo", ["train.steps=2_000", "train.learning_rate=1e-3", "train.scale=32"])
     assert (config.train.steps, config.train.learning_rate, config.train.scale) == (2000, 1e-3, 32.0)
     for text, steps in (("[300, 5e2]", (300, 500)), ("300, 5_00", (300, 500)), ("300", (300,))):
