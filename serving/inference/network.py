@@ -72,6 +72,9 @@ def _convolve(step: steps.Convolution, inputs: _Inputs, weights: _Weights) -> tf
         each = filters // step.groups
         apart = tf.reshape(kernel, (size, size, group, step.groups, each))
         apart = tf.reshape(tf.transpose(apart, (0, 1, 3, 2, 4)), (size, size, group * step.groups, each))
+        if not isinstance(pads, str):
+            # TensorFlow 2.21 loses a depthwise convolution's explicit pads where oneDNN takes its bias in: SIGABRT.
+            x, pads = tf.pad(x, pads), "VALID"
         y = tf.nn.depthwise_conv2d(x, apart, (1, step.stride, step.stride, 1), pads)
         if group > 1:
             y = tf.reshape(y, (-1, *step.shape[:2], step.groups, group, each))
