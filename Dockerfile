@@ -36,7 +36,8 @@ COPY --from=build /opt/arcface /opt/arcface
 # First on PATH: Beam starts its workers, and Kubeflow its steps, as plain `python`.
 ENV PATH=/opt/arcface/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    TF_FORCE_GPU_ALLOW_GROWTH=true
+    TF_FORCE_GPU_ALLOW_GROWTH=true \
+    TF_ENABLE_ONEDNN_OPTS=1
 USER arcface
 WORKDIR /work
 # Kubeflow gives `command` and `args` in full, which replaces both lines; `docker run IMAGE run ...` replaces the second.

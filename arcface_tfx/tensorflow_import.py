@@ -14,9 +14,10 @@ def import_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
-    # Not their errors either: on a processor without AVX-512, oneDNN calls it one that it lacks a kernel of uint8.
+    # Not its errors either: on a processor without AVX-512, oneDNN calls it one that it lacks a kernel of uint8.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the caller has a GPU for more than this
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # see `pipeline.surroundings`
     with noise_to(os.devnull):
         import tensorflow as tf
 

@@ -129,7 +129,7 @@ if __name__ == "__main__":
     parser.add_argument("--pytorch", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument("--step", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}  # without AVX-512 it is off by itself
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}  # the latter as the commands do
     if arguments.step:
         from benchmarks import steps
 

@@ -52,3 +52,17 @@ cli(["work"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     said = done.stderr.strip().splitlines()[-1]
     assert (done.returncode, said) == ((130, "interrupted") if "Key" in raised else (2, "error: bad input"))
+
+
+def test_tensorflow_computes_with_onednn_unless_told_otherwise():
+    """Left to itself it does so only where the processor has AVX-512."""
+    code = (
+        "from pipeline.surroundings import settle; settle()\n"
+        "from tensorflow.python.util._pywrap_util_port import IsMklEnabled; print(IsMklEnabled())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    said = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=of).stdout.strip()
+        for of in (environment, {**environment, "TF_ENABLE_ONEDNN_OPTS": "0"})
+    ]
+    assert said == ["True", "False"]
