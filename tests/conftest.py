@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_FACES_VARIABLE = "ARCFACE_TFX_REAL_FACES"
 # Reason -> number of tests that did not run for it, in this process.
 _left_out: collections.Counter[str] = collections.Counter()
+# As the product does: the processor must not choose which kernels are tested.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,9 +1,5 @@
 """Folding, against the network that Keras runs: weights are drawn, since fresh ones would hide half of it."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,15 +53,6 @@ def test_a_folded_backbone_gives_the_same_without_a_batch_norm(name, options):
     assert_close(received, expected, 1e-5)
     kinds = {type(step) for step in network.network.steps.values()}
     assert kinds == {steps.Input, steps.Convolution, steps.Prelu, steps.Add, steps.Flatten, steps.Dense}
-
-
-@pytest.mark.slow
-def test_one_dnn_takes_the_bias_of_a_padded_depthwise_convolution_in():
-    # It ended the process: TensorFlow 2.21 lost the pads on the way. By itself it is on with AVX-512 alone.
-    case = f"{__file__}::{test_a_folded_backbone_gives_the_same_without_a_batch_norm.__name__}[mobilefacenet-options2]"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", case]
-    ran = subprocess.run(command, env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"}, capture_output=True, text=True)
-    assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_group_norm_stays():
