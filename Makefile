@@ -15,7 +15,7 @@ COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --py
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-numeric readme docs lint format typecheck lock clean
+.PHONY: help setup setup-dev demo test test-fast test-numeric readme docs lint format typecheck lock sbom image-test clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,13 +47,14 @@ readme: setup-dev ## Run every command of README.md and docs/ in an environment 
 docs: setup-dev ## Build the site of README.md and docs/: build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-lint: setup-dev ## Check style, formatting, who imports whom, undeclared imports, dead links
+lint: setup-dev ## Check style, formatting, who imports whom, undeclared imports, dead links, the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry --no-ansi $(PRODUCT)
 	$(BIN)/deptry --no-ansi --config requirements/dev-imports.toml tests tools benchmarks docs
 	$(BIN)/python -m docs.links
+	$(BIN)/hadolint Dockerfile
 
 format: setup-dev ## Reformat
 	$(BIN)/ruff check --fix .
@@ -67,8 +68,18 @@ lock: ## Bring the locks to their .in files; UPGRADE=1 renews every version, too
 	cd requirements && ../$(COMPILE) --python-version 3.9 tools.in -o tools.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in runtime.in -o runtime.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in gpu.in -o gpu.lock
+	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides serve-overrides.in serve.in -o serve.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in dev.in -o dev.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 mxnet.in -o mxnet.lock
+
+sbom: setup-dev ## List what each image holds, as CycloneDX: build/sbom
+	mkdir -p build/sbom
+	for lock in runtime gpu serve; do \
+		PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml -o build/sbom/$$lock.json requirements/$$lock.lock; \
+	done
+
+image-test: setup-dev ## Build the images' files without an engine, and run the demo and `serve` in them (root, debootstrap)
+	ARCFACE_TFX_IMAGES=build/image $(PYTEST) tests/tools/test_image_for_real.py
 
 clean: ## Remove what commands wrote; environments stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -203,7 +203,7 @@ def test_command_line_says_why_it_failed(monkeypatch, capsys):
     assert capsys.readouterr().err == "set-up failed: expected Python 3.11. Received: none\n"
 
 
-def test_lock_of_development_holds_the_runtimes_versions():
+def test_the_other_locks_hold_the_runtimes_versions():
     def pins(lock):
         lines = (HERE.parent / "requirements" / lock).read_text().splitlines()
         return {line.split(" ")[0] for line in lines if "==" in line}
@@ -212,6 +212,8 @@ def test_lock_of_development_holds_the_runtimes_versions():
     added = pins("gpu.lock") - pins("runtime.lock")
     assert pins("runtime.lock") <= pins("gpu.lock")
     assert added and all(pin.startswith("nvidia-") for pin in added)
+    (tensorflow,) = pins("serve.lock") - pins("runtime.lock")
+    assert tensorflow.replace("-cpu", "") in pins("runtime.lock")
 
 
 def test_the_project_declares_what_the_runtimes_lock_is_made_from():
@@ -229,7 +231,7 @@ def test_the_extra_for_gpus_is_what_its_lock_is_made_from():
     assert "-c runtime.lock" in asked
 
 
-@pytest.mark.parametrize("lock", ["tools.lock", "runtime.lock", "gpu.lock", "dev.lock", "mxnet.lock"])
+@pytest.mark.parametrize("lock", ["tools.lock", "runtime.lock", "gpu.lock", "serve.lock", "dev.lock", "mxnet.lock"])
 def test_locks_pin_exactly_with_hashes_and_name_no_host(lock):
     text = (HERE.parent / "requirements" / lock).read_text()
     assert "://" not in text

@@ -1,0 +1,78 @@
+"""The Dockerfile: what it copies is there, what each target is made of, and what `serve` needs is in its lock."""
+
+import importlib.metadata
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import image
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ARGUMENTS, STAGES = image.read((ROOT / "Dockerfile").read_text())
+BY_NAME = {stage.name: stage for stage in STAGES}
+TARGETS = ("serve", "pipeline-gpu", "pipeline")
+
+
+def _copied():
+    """What stages copy from the working tree."""
+    copies = [step.rest.split() for stage in STAGES for step in stage.steps if step.word == "COPY"]
+    return {source for words in copies if not words[0].startswith("--from=") for source in words[:-1]}
+
+
+def test_what_it_copies_is_there_and_goes_to_the_builder():
+    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert all((ROOT / source).exists() for source in _copied())
+    assert _copied() == taken
+
+
+def test_a_target_is_made_of_its_own_packages_alone():
+    made_of = {target: {stage.name for stage in image.needed(STAGES, target)} for target in TARGETS}
+    shared = {"tools", "wheel", "base"}
+    assert made_of == {
+        "serve": shared | {"serve-packages", "serve"},
+        "pipeline-gpu": shared | {"gpu-packages", "pipeline-gpu"},
+        "pipeline": shared | {"pipeline-packages", "pipeline"},
+    }
+    assert STAGES[-1].name == "pipeline"  # what `docker build` makes without a target
+
+
+def test_no_image_holds_a_tool_of_the_build_and_the_user_is_a_number():
+    for target in TARGETS:
+        copies = [step.rest for step in BY_NAME[target].steps if step.word == "COPY"]
+        assert len(copies) == 1 and copies[0].endswith(" /opt/arcface /opt/arcface")
+        assert BY_NAME[target].begins_with == "base"
+    (user,) = [step.rest for step in BY_NAME["base"].steps if step.word == "USER"]
+    assert user.isdecimal() and user != "0"
+
+
+def test_steps_of_another_kind_are_refused():
+    with pytest.raises(image.DockerfileError, match="expected a target of tools, .* Received: 'trainer'"):
+        image.needed(STAGES, "trainer")
+    with pytest.raises(image.DockerfileError, match="expected ARG or FROM first. Received: 'RUN true'"):
+        image.read("RUN true\n")
+
+
+def _absent_from(lock):
+    """Top-level modules of what is installed here and isn't in a lock."""
+    pinned = {line.split("==")[0] for line in (ROOT / "requirements" / lock).read_text().splitlines() if "==" in line}
+    pinned = {name.removesuffix("-cpu") for name in pinned} | {"arcface-tfx"}
+    owners = importlib.metadata.packages_distributions()
+    return [m for m, names in owners.items() if not {n.lower().replace("_", "-") for n in names} & pinned]
+
+
+@pytest.mark.slow
+def test_serve_needs_nothing_that_its_lock_lacks(tmp_path):
+    absent = _absent_from("serve.lock")
+    assert {"tfx", "apache_beam", "scipy", "tf_keras", "sklearn"} <= set(absent)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    call = [sys.executable, Path(__file__).with_name("serve_alone.py"), str(port), *absent]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model_version_status"][0]["state"] == "AVAILABLE"

@@ -1,0 +1,82 @@
+"""The images' files, built by the Dockerfile's own steps without an engine, and what runs in them.
+
+They are some 6 GB and take minutes, so that `make image-test` alone builds them. Each command runs as a number without
+a name, on a read-only root: what isn't /work can't be written.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def images():
+    """The folder that they are built in; what is written at /work lies in its `work`."""
+    named = os.environ.get("ARCFACE_TFX_IMAGES")
+    if not named:
+        pytest.skip("the images' files: `make image-test` builds them")
+    folder = Path(named).resolve()
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    (folder / "work").mkdir(parents=True)
+    (folder / "work").chmod(0o777)
+    for target in ("pipeline", "serve"):
+        subprocess.run([sys.executable, "-m", "tools.image", "build", target, folder], cwd=ROOT, check=True)
+        packages = subprocess.run(["du", "-sm", folder / target / "opt"], check=True, capture_output=True, text=True)
+        print(f"{target}: packages of {packages.stdout.split()[0]} MB")
+    return folder
+
+
+def command(images, target, *words):
+    begin = [sys.executable, "-m", "tools.image", "run", "--user", "12345", "--writable", images / "work"]
+    return [*begin, images / target, *words]
+
+
+def run(images, target, *words):
+    return subprocess.run(command(images, target, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_root_is_read_only_and_the_user_a_number(images):
+    said = run(images, "pipeline", "sh", "-c", "id -u; touch /opt/x /tmp/x; touch /work/x && echo written; whoami")
+    assert said.stdout.split() == ["12345", "written"]
+    assert said.stderr.count("Read-only file system") == 2
+
+
+def test_no_tool_of_the_build_is_left(images):
+    said = run(images, "pipeline", "sh", "-c", "ls -d /tools /src /dist; command -v uv gcc; python -m pip --version")
+    assert said.stdout == "" and said.stderr.count("No such file or directory") == 3
+
+
+def test_the_demo_ends_in_a_model_that_the_other_image_serves(images):
+    done = run(images, "pipeline", "arcface-tfx", "synth", "data", "--samples", "faces")
+    assert done.returncode == 0, done.stderr
+    done = run(images, "pipeline", "arcface-tfx", "run", "--preset", "demo", "--data", "data", "--root", "out")
+    assert done.returncode == 0 and "pushed" in done.stdout, done.stdout + done.stderr
+    print(done.stdout)
+
+    words = ("arcface-tfx", "serve", "out/serving/arcface", "--port", "28500", "--rest-port", "28501")
+    with subprocess.Popen(command(images, "serve", *words), cwd=ROOT) as server:
+        try:
+            for _ in range(600):
+                try:
+                    state = urllib.request.urlopen("http://127.0.0.1:28501/v1/models/arcface").read().decode()
+                except OSError:
+                    state = ""
+                if "AVAILABLE" in state:
+                    break
+                time.sleep(0.2)
+            else:
+                pytest.fail(f"expected the model to be served within 2 minutes. Received: {state}")
+            face = next((images / "work" / "faces").rglob("*.jpg"))
+            done = run(images, "serve", "arcface-tfx", "embed", f"faces/{face.name}", "--server", "127.0.0.1:28501")
+        finally:
+            server.terminate()
+    assert done.returncode == 0, done.stderr
