@@ -86,9 +86,8 @@ class Policy:
         served = self.specific or sorted(there)[-self.latest :]
         for label, number in self.labels.items():
             if number not in served:
-                raise DataError(
-                    f"--label {label}={number}: expected a version that is served. Received: {_listed(served)} is served"
-                )
+                received = f"{_listed(served)} is served"
+                raise DataError(f"--label {label}={number}: expected a version that is served. Received: {received}")
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -122,6 +122,10 @@ def test_a_single_output_loses_its_name_and_a_scalar_has_columns_alone(times):
         ({"inputs": {"a_bytes": [3], "b": ["x"]}, "signature_name": "texts"}, "is not of expected type: string"),
         ({"inputs": {"a_bytes": ["a", ["b"]], "b": ["x"]}, "signature_name": "texts"}, "unexpected size"),
         ({"inputs": {"a_bytes": ["a"], "b": ["x", "y"]}, "signature_name": "texts"}, "equally many rows"),
+        (
+            {"inputs": {"a_bytes": [], "b": []}, "signature_name": "texts"},
+            "expected inputs of equally many rows, at least one. Received: a_bytes [0], b [0]",
+        ),
     ],
 )
 def test_broken_bodies_are_refused(times, body, words):
