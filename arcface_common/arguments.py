@@ -33,7 +33,7 @@ class Kind:
 
     def or_none(self) -> "Kind":
         """The same, or None."""
-        return Kind(f"{self.words}, or None", lambda value: value is None or self.holds(value))
+        return Kind(f"{self.words}, or None", lambda value: value is None or self.holds(value), self.shown)
 
 
 def one_of(*words: str) -> Kind:

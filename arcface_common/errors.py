@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # What TensorFlow writes around the one sentence that says what went wrong: where Python made the node, and node names.
@@ -29,14 +29,13 @@ class ConfigError(DataError):
     """A setting that doesn't exist or whose value is not allowed.
 
     Attributes:
-      setting: its name, "section.field"; "" where the error is about another thing.
-      instead: a value that would be allowed, as it is written; "" where there is none to name.
+      instead: setting, "section.field" -> a value that would be allowed, as it is written, or "" where there is none to
+        name; empty where the error is about another thing.
     """
 
-    def __init__(self, message: str, setting: str = "", instead: str = "") -> None:
+    def __init__(self, message: str, instead: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.setting = setting
-        self.instead = instead
+        self.instead = instead or {}
 
 
 def argument(name: str, value: str = "") -> str:

@@ -6,7 +6,7 @@ Errors, `arcface-tfx settings` and whoever else explains a setting read them fro
 import dataclasses
 import json
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
@@ -140,10 +140,10 @@ def _error(kind: Any, name: str, expected: str, value: Any, reason: str = "", in
     text = repr(value)
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     setting = f"{kind.section_name}.{name}"
-    return ConfigError(f"{setting} must be {expected} ({about}). Received: {name}={shown}{reason}", setting, instead)
+    return ConfigError(f"{setting} must be {expected} ({about}). Received: {name}={shown}{reason}", {setting: instead})
 
 
-def require(settings: Any, name: str, holds: bool, expected: str, instead: str = "") -> None:
+def require(settings: Any, name: str, holds: bool, expected: str) -> None:
     """Refuses a setting's value unless something holds, and says what the setting means.
 
     Args:
@@ -151,29 +151,34 @@ def require(settings: Any, name: str, holds: bool, expected: str, instead: str =
       name: of its field.
       holds: the value is allowed.
       expected: what it must be, in words.
-      instead: a value that would be allowed, as it is written.
 
     Raises:
       ConfigError: it doesn't hold.
     """
     if not holds:
-        raise _error(type(settings), name, expected, getattr(settings, name), instead=instead)
+        raise _error(type(settings), name, expected, getattr(settings, name))
 
 
-def refuse_unused(settings: Any, name: str, why: str) -> None:
-    """Refuses a setting that would be ignored; its default is no wish.
+def refuse_unused(unused: Iterable[tuple[Any, str, str]]) -> None:
+    """Refuses settings that would be ignored, all in one error; a default is no wish.
 
     Args:
-      settings: a section.
-      name: of its field.
-      why: it would be ignored, such as "with train.workers=1".
+      unused: of each the section, the name of its field, and why it would be ignored, such as "with train.workers=1".
 
     Raises:
-      ConfigError: it isn't the default.
+      ConfigError: some are not at their defaults.
     """
-    default = type(settings).__pydantic_fields__[name].default
-    written = default if isinstance(default, str) else json.dumps(default)
-    require(settings, name, getattr(settings, name) == default, f"left at {default!r} {why}, which ignores it", written)
+    errors = dict[tuple[str, str], ConfigError]()
+    for settings, name, why in unused:
+        kind, value = type(settings), getattr(settings, name)
+        default = kind.__pydantic_fields__[name].default
+        if value != default:
+            expected = f"left at {default!r} {why}, which ignores it"
+            written = default if isinstance(default, str) else json.dumps(default)
+            errors.setdefault((kind.section_name, name), _error(kind, name, expected, value, instead=written))
+    if errors:
+        instead = {setting: value for error in errors.values() for setting, value in error.instead.items()}
+        raise ConfigError("; ".join(map(str, errors.values())), instead)
 
 
 @dataclasses.dataclass(frozen=True)

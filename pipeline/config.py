@@ -63,17 +63,23 @@ class PipelineConfig:
     beam_args: tuple[str, ...] = beam_args()
 
     def __post_init__(self) -> None:
-        if not self.ingest.holdout:
-            refuse_unused(self.train, "holdout_every", "with ingest.holdout=0")
+        why, others = "with ingest.holdout=0", "with ingest.verify_identities=0"
+        refuse_unused(
+            [
+                *([] if self.ingest.holdout else [(self.train, "holdout_every", why)]),
+                *(
+                    (self.evaluation, name, others)
+                    for name in ("verify_pairs", "verify_hard")
+                    if not self.ingest.verify_identities
+                ),
+            ]
+        )
         strange = [name for name in self.train.verify_sets if name not in self.evaluated_sets]
         if strange:
             raise ConfigError(
                 f"train.verify_sets must name sets that are evaluated, {', '.join(self.evaluated_sets)}; "
                 f"evaluation.sets names others. Received: {strange[0]!r}"
             )
-        if not self.ingest.verify_identities:
-            for name in ("verify_pairs", "verify_hard"):
-                refuse_unused(self.evaluation, name, "with ingest.verify_identities=0")
 
     @property
     def drawn(self) -> "KeepOut | None":

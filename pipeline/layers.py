@@ -70,18 +70,31 @@ def _share(steps: Any, of: float) -> Any:
 
 
 def with_origin(error: ConfigError, layers: Sequence[Layer]) -> ConfigError:
-    """An error about a setting, with the place that it comes from and what to write; as it is if it came by hand.
+    """An error about settings, with the place that each comes from and what to write; as it is if all came by hand.
 
     Args:
       error: of a section.
       layers: the lowest first.
     """
-    section, _, field = error.setting.partition(".")
-    setters = [layer for layer in layers if field in layer.values().get(section, {})]
-    if not setters or not setters[-1].origin:
+    values = [(layer.origin, layer.values()) for layer in layers]
+    by_origin = dict[str, list[str]]()  # place -> settings that it sets
+    for setting in error.instead:
+        section, _, field = setting.partition(".")
+        setters = [origin for origin, given in values if field in given.get(section, {})]
+        if setters and setters[-1]:
+            by_origin.setdefault(setters[-1], []).append(setting)
+    if not by_origin:
         return error
-    what = setting_argument(f"{error.setting}={error.instead or '…'}")
-    return ConfigError(f"{error}, which {setters[-1].origin} sets; write {what}", error.setting, error.instead)
+    alone = len(error.instead) == 1
+    said = [
+        f"{origin} sets" if alone else f"{origin} sets {' and '.join(names)}" for origin, names in by_origin.items()
+    ]
+    written = [
+        setting_argument(f"{name}={error.instead[name] or '…'}") for names in by_origin.values() for name in names
+    ]
+    return ConfigError(
+        f"{error}{', which ' if alone else '; '}{', '.join(said)}; write {' '.join(written)}", error.instead
+    )
 
 
 def assigned(layers: Sequence[Layer], initial: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

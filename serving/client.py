@@ -65,8 +65,7 @@ class RemoteModel:
         Raises:
           DataError: no such address, or a server that doesn't answer.
         """
-        trusted = None if certificate is None else os.fspath(certificate)
-        self._server = Server(address, model, seconds, token, trusted)
+        self._server = Server(address, model, seconds, token, certificate)
         self._transport = self._server.transport()
         told = self._transport.file(METADATA_FILE)
         self.metadata = self._guessed() if told is None else ModelMetadata.parse(told, f"{address}/{METADATA_FILE}")

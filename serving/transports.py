@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from arcface_common.arguments import PATH, TEXT, Kind, check, is_real
 from arcface_common.artifacts import MODEL_NAME
-from arcface_common.errors import DataError, is_number
+from arcface_common.errors import DataError
 
 _PACKAGE = "arcface_tfx.tf_serving"
 _STRING, _FLOAT, _BOOL = 7, 1, 10  # tensorflow.DataType
@@ -34,6 +36,19 @@ _SERVICE_CONFIG = {
         }
     ]
 }
+_SECONDS = Kind(f"seconds above 0 and at most {_LONGEST_S:,}", lambda value: is_real(value) and 0 < value <= _LONGEST_S)
+_TOKEN = Kind(
+    "a token in ASCII without spaces",
+    lambda value: isinstance(value, str) and value.isascii() and value.isprintable() and value.split() == [value],
+    shown=False,
+)
+_KINDS = {
+    "address": Kind("text, such as '127.0.0.1:8500'", lambda value: isinstance(value, str)),
+    "model": TEXT,
+    "seconds": _SECONDS,
+    "token": _TOKEN.or_none(),
+    "certificate": PATH.or_none(),
+}
 Images = Sequence[bytes]
 
 
@@ -55,20 +70,24 @@ class Server:
       seconds: that a request may take, all tries together.
       token: bearer token; None: none.
       certificate: file of the certificate authority (PEM) that TLS trusts; None: the system's.
+
+    Raises:
+      DataError: one of another kind.
+      OSError: no certificate that can be read.
     """
 
     address: str
     model: str = MODEL_NAME
     seconds: float = 30.0
     token: str | None = None
-    certificate: str | None = None
+    certificate: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("address", "model"):
-            if not isinstance(getattr(self, name), str):
-                raise DataError(f"server: expected text as {name}. Received: {getattr(self, name)!r}")
-        if not is_number(self.seconds) or not 0 < self.seconds <= _LONGEST_S:
-            raise DataError(f"server: expected seconds above 0 and at most {_LONGEST_S:,}. Received: {self.seconds!r}")
+        for name, kind in _KINDS.items():
+            check(name, getattr(self, name), kind)
+        if self.certificate is not None:
+            with open(self.certificate, "rb"):  # a missing one is said by its name, not by TLS
+                pass
 
     def transport(self) -> "Transport":
         """Opens the way there; nothing is asked yet.
@@ -200,7 +219,8 @@ class RestTransport:
             raise_on_status=False,
             backoff_max=3,
         )
-        self._pool = urllib3.PoolManager(ca_certs=server.certificate, retries=self._retries)
+        trusted = None if server.certificate is None else os.fspath(server.certificate)
+        self._pool = urllib3.PoolManager(ca_certs=trusted, retries=self._retries)
         self._server = server
         self._model = f"{base}/v1/models/{server.model}"
         self._headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}

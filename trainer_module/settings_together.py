@@ -1,6 +1,7 @@
 """Which settings of a training go together. `settings` has the fields."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from arcface_common.errors import did_you_mean, is_number
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 # Settings that one schedule alone reads.
 _OF_SCHEDULE = {"milestones": "step", "decay_factor": "step", "power": "polynomial"}
+_NOT_OF_LOSS = {
+    "normface": ("margin", "margin_warmup_steps"),
+    "softmax": ("margin", "margin_warmup_steps", "scale", "ignored_from"),
+}
 
 
 def check_together(settings: "TrainSettings") -> None:
@@ -20,10 +25,8 @@ def check_together(settings: "TrainSettings") -> None:
     Raises:
       ConfigError: settings that can't go together, or one that would be ignored.
     """
+    refuse_unused(_unused(settings))
     require(settings, "steps", settings.steps > 0 or bool(settings.init_from), "positive, or train.init_from be given")
-    if not settings.init_from:
-        refuse_unused(settings, "init_centres", "without train.init_from")
-        refuse_unused(settings, "frozen_statistics", "without train.init_from")
     for name in ("warmup_steps", "margin_warmup_steps") if settings.steps else ():
         require(settings, name, getattr(settings, name) <= settings.steps, f"at most train.steps={settings.steps}")
     _check_loss(settings)
@@ -31,20 +34,7 @@ def check_together(settings: "TrainSettings") -> None:
     # Adam's moments would have to be updated by rows, too.
     by_rows = settings.sample_rate == 1.0 or settings.optimizer == "sgd"
     require(settings, "sample_rate", by_rows, "1 unless train.optimizer=sgd")
-    for name in ("momentum", "l2_decay") if settings.optimizer == "adamw" else ():
-        refuse_unused(settings, name, "with train.optimizer=adamw")
-    if not settings.weight_decay:
-        refuse_unused(settings, "l2_decay", "with train.weight_decay=0")
-    if settings.workers == 1:
-        for name in ("join_cluster", "start_timeout_s", "stall_timeout_s", "restarts"):
-            refuse_unused(settings, name, "with train.workers=1")
-    else:
-        refuse_unused(settings, "strategy", f"with train.workers={settings.workers}")
-        refuse_unused(settings, "sample_rate", f"with train.workers={settings.workers}")
-        if settings.join_cluster:
-            refuse_unused(settings, "restarts", "with train.join_cluster=true")
     if not settings.verify_every:
-        refuse_unused(settings, "verify_sets", "with train.verify_every=0")
         require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")
     _check_parts(settings)
     if settings.precision == "mixed_float16":  # neither is in what scales the loss
@@ -52,10 +42,26 @@ def check_together(settings: "TrainSettings") -> None:
         require(settings, "precision", settings.sample_rate == 1.0, "another with train.sample_rate below 1")
 
 
+def _unused(settings: "TrainSettings") -> Iterator[tuple["TrainSettings", str, str]]:
+    """The settings that are ignored, and why."""
+    alone = ("join_cluster", "start_timeout_s", "stall_timeout_s", "restarts")
+    of_others = tuple(name for name, schedule in _OF_SCHEDULE.items() if settings.schedule != schedule)
+    for why, ignores, names in (
+        ("without train.init_from", not settings.init_from, ("init_centres", "frozen_statistics")),
+        (f"with train.loss={settings.loss}", True, _NOT_OF_LOSS.get(settings.loss, ())),
+        (f"with train.schedule={settings.schedule}", True, of_others),
+        ("with train.optimizer=adamw", settings.optimizer == "adamw", ("momentum", "l2_decay")),
+        ("with train.weight_decay=0", not settings.weight_decay, ("l2_decay",)),
+        ("with train.workers=1", settings.workers == 1, alone),
+        (f"with train.workers={settings.workers}", settings.workers > 1, ("strategy", "sample_rate")),
+        ("with train.join_cluster=true", settings.join_cluster, ("restarts",)),
+        ("with train.verify_every=0", not settings.verify_every, ("verify_sets",)),
+    ):
+        if ignores:
+            yield from ((settings, name, why) for name in names)
+
+
 def _check_schedule(settings: "TrainSettings") -> None:
-    for name, schedule in _OF_SCHEDULE.items():
-        if settings.schedule != schedule:
-            refuse_unused(settings, name, f"with train.schedule={settings.schedule}")
     if settings.schedule == "step" and settings.steps:
         falls = settings.milestones
         ascending = bool(falls) and list(falls) == sorted({settings.warmup_steps, *falls, settings.steps})[1:-1]
@@ -96,7 +102,3 @@ def _check_loss(settings: "TrainSettings") -> None:
         chosen = facts.chosen(given)
         rises = chosen["lower_norm"] < chosen["upper_norm"]
         require(settings, "loss_options", rises, "a lower_norm below the upper_norm")
-    unused: dict[str, tuple[str, ...]] = {"normface": ("margin", "margin_warmup_steps")}
-    unused["softmax"] = (*unused["normface"], "scale", "ignored_from")
-    for name in unused.get(settings.loss, ()):
-        refuse_unused(settings, name, f"with train.loss={settings.loss}")

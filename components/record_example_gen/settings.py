@@ -75,10 +75,11 @@ class IngestSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.shards:
-            refuse_unused(self, "shard_mb", f"with ingest.shards={self.shards}")
-        if self.on_bad_record == "fail":
-            refuse_unused(self, "max_bad_share", "with ingest.on_bad_record=fail")
+        unused = {
+            "shard_mb": f"with ingest.shards={self.shards}" if self.shards else "",
+            "max_bad_share": "with ingest.on_bad_record=fail" if self.on_bad_record == "fail" else "",
+        }
+        refuse_unused((self, name, why) for name, why in unused.items() if why)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""

@@ -22,6 +22,7 @@ from pipeline.cli.align_option import ALIGN, faces_in
 from pipeline.cli.echo import echo_json
 from pipeline.cli.paths import InputFolder, Model, Number, OneOf, OutputFile
 from pipeline.cli.quiet import quiet
+from serving.versions import find_network
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,6 +147,8 @@ def evaluate_sets(
     from components.content_digest import content_digest
     from pipeline.evaluation.set_files import find_sets
 
+    if compare and os.path.samefile(find_network(model), find_network(compare)):
+        raise DataError(f"--compare: expected another model than {model!r}. Received: the same, {compare!r}")
     _check_places(report, output, [model, *([compare] if compare else [])])
     paths = find_sets(data, sets)
     with quiet():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -169,11 +168,11 @@ def print_summary(summary: Any, folder: str, log: str) -> None:
       folder: of the run.
       log: its file.
     """
-    from pipeline.runs.tables import summary_lines
+    from pipeline.runs.tables import as_typed, summary_lines
 
     for line in ["", *summary_lines(summary, folder, log)]:
         click.echo(tinted(line, sys.stdout))
-    place = os.path.abspath(summary.pushed or summary.model)
+    place = as_typed(summary.pushed or summary.model)
     click.echo(f"\nask it:      {own_command()} embed {shlex.quote(place)} IMAGE.jpg")
 
 

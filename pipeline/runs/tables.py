@@ -4,9 +4,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from arcface_common.errors import setting_argument
 from arcface_common.features import VERIFY_SPLIT
 from arcface_common.protocol.support import reason_lines
 from arcface_common.protocol.verdict_warnings import verdict_warnings
@@ -42,6 +43,8 @@ def summary_lines(summary: "RunSummary", folder: str, log: str) -> list[str]:
         lines.append(f"held out     {share} of {summary.holdout['images']:,} images recognised")
     model = as_typed(summary.pushed or summary.model or "")
     lines.append(f"model        {model if summary.pushed else f'not pushed; exported to {model}'}")
+    if not summary.pushed and summary.verification:
+        lines += [f"             {line}" for line in _gate_lines(summary.verification["conditions"])]
     if summary.already_served and summary.pushed:
         lines.append(f"             already served as version {os.path.basename(summary.pushed)}")
     if summary.report:
@@ -51,16 +54,25 @@ def summary_lines(summary: "RunSummary", folder: str, log: str) -> list[str]:
     return [*lines, f"run          {as_typed(folder)}", f"log          {as_typed(log)}"]
 
 
+def _gate_lines(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which conditions kept a model from being pushed, and how to set others."""
+    failing = [condition["text"] for condition in conditions if not condition["holds"]]
+    if not failing:
+        return []
+    gate = f"evaluation.conditions=[{', '.join(condition['text'] for condition in conditions)}]"
+    return [f"blocked by {' and by '.join(failing)}", f"to change the gate: {setting_argument(shlex.quote(gate))}"]
+
+
 def tensorboard_command(folder: str) -> str:
-    """The command that shows a training run's curves, for a shell in any folder."""
+    """The command that shows a training run's curves, for a shell in this folder."""
     beside = os.path.join(os.path.dirname(sys.executable), "tensorboard")
     program = beside if os.path.exists(beside) and shutil.which("tensorboard") != beside else "tensorboard"
-    return shlex.join([program, "--logdir", os.path.abspath(folder)])
+    return shlex.join([as_typed(program), "--logdir", as_typed(folder)])
 
 
 def as_typed(path: str) -> str:
     """A path as a person would type it: relative where it lies below the working directory."""
-    relative = os.path.relpath(path) if path else path
+    relative = os.path.relpath(path) if os.path.isabs(path) else path
     return path if relative.startswith(os.pardir) else relative
 
 
@@ -78,7 +90,7 @@ def ingest_lines(ingest: dict[str, Any]) -> list[str]:
         small = f"{ingest['left_out_identities']:,} identities with too few images"
         lines.append(f"{small} ({ingest['left_out_images']:,} images) left out")
     if ingest["quarantined"]:
-        lines.append(f"WARNING {ingest['quarantined']:,} bad records quarantined: {ingest['quarantine']}")
+        lines.append(f"WARNING {ingest['quarantined']:,} bad records quarantined: {as_typed(ingest['quarantine'])}")
     return lines
 
 
@@ -113,7 +125,7 @@ def verdict_lines(verification: dict[str, Any]) -> list[str]:
         best = verification["best"]
         for model in dict.fromkeys(values["model"] for values in best.values()):
             own = {name: values for name, values in best.items() if values["model"] == model}
-            lines.append(f"  best so far: {_accuracies(own)} by {model}")
+            lines.append(f"  best so far: {_accuracies(own)} by {as_typed(model)}")
     return lines
 
 

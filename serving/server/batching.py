@@ -100,7 +100,7 @@ class Batcher:
           key: requests of one key may be computed together: same version, signature, types and shapes of a row.
           compute: inputs of a batch -> its outputs, with as many rows; is called in a thread.
           inputs: the request's arrays.
-          rows: in each of them; None: what can't be batched, and is computed as it is, as none are.
+          rows: in each of them, at least one; None: what can't be batched, and is computed as it is.
 
         Returns:
           The request's outputs. One of more than `max_batch_size` rows is computed in parts.
@@ -110,7 +110,7 @@ class Batcher:
         """
         queue = self._queues.setdefault(key, _Queue(compute))
         last = queue.batches[-1] if queue.batches else None
-        fits = last is not None and rows is not None and 0 < rows <= last.room
+        fits = last is not None and rows is not None and rows <= last.room
         if not fits and len(queue.batches) >= self.parameters.max_enqueued_batches:
             raise ServingError(
                 Code.UNAVAILABLE,
@@ -152,7 +152,7 @@ class Batcher:
     def _enqueued(self, queue: _Queue, inputs: Tensors, rows: int | None) -> Iterator[_Part]:
         """Puts a request's rows into the last batch, as far as there is room, and into new ones."""
         loop, now = asyncio.get_running_loop(), time.monotonic()
-        if not rows:
+        if rows is None:
             part = _Part(inputs, 1, now, loop.create_future())
             queue.batches.append(_Batch([part], padded=False))
             yield part

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from serving.server.batching import Batcher, BatchingParameters, Tensors
 from serving.server.errors import Code, ServingError, invalid
 from serving.server.manager import Manager, Policy, Version, not_found
@@ -120,7 +118,7 @@ class Core:
             signature.inputs[name].check(name, array)
         rows = _rows(inputs) if signature.has_rows else None
         self._note_examples(rows or 1)
-        shapes = tuple((name, inputs[name].shape[1:] if rows else None) for name in sorted(inputs))
+        shapes = tuple((name, None if rows is None else inputs[name].shape[1:]) for name in sorted(inputs))
         key = (version, signature.name, shapes)
         servable = version.servable
         outputs = await self.batcher.run(key, lambda batch: self._timed(servable, signature.name, batch), inputs, rows)
@@ -216,8 +214,13 @@ def _check_names(signature: Any, inputs: Tensors, only: Sequence[str]) -> None:
 
 
 def _rows(inputs: Tensors) -> int:
+    """How many rows each input has; TF Serving, too, refuses a batch of none.
+
+    Raises:
+      ServingError: none, or not equally many.
+    """
     sizes = {len(array) for array in inputs.values()}
-    if len(sizes) != 1:
-        shapes = {name: np.shape(array) for name, array in sorted(inputs.items())}
-        raise invalid(f"expected inputs of equally many rows. Received: {shapes}")
+    if len(sizes) != 1 or 0 in sizes:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in sorted(inputs.items()))
+        raise invalid(f"expected inputs of equally many rows, at least one. Received: {shapes}")
     return sizes.pop()

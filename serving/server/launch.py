@@ -18,6 +18,7 @@ from arcface_common.errors import DataError
 from serving.server.batching import BatchingParameters
 from serving.server.core import Core
 from serving.server.errors import ServingError
+from serving.server.folder import versions
 from serving.server.http_server import Guard, HttpServer, on_error
 from serving.server.journal import Journal
 from serving.server.limits import Limits, Token
@@ -79,8 +80,11 @@ def serve(options: Options) -> None:
     """Serves until SIGTERM or Ctrl-C.
 
     Raises:
-      DataError: an address is taken, a certificate is none, or no version can be loaded.
+      DataError: an address is taken, a certificate is none, a version isn't there, or none can be loaded.
     """
+    options.policy.check(options.path, versions(options.path))
+    if options.port and options.port == options.rest_port:
+        raise DataError(f"--port and --rest-port: expected two ports. Received: {options.port} for both")
     if options.certificate is not None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*options.certificate)
@@ -101,13 +105,15 @@ async def _serve(options: Options, bound: socket.socket) -> bool:
     starting = asyncio.create_task(server.start())
     ending = asyncio.create_task(ended.wait())
     await asyncio.wait([starting, ending], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # no request was taken yet; threads that import and load would be waited for, 11 s
+        tell("ended before a version took traffic")
+        os._exit(0)
     try:
-        if starting.done():
-            starting.result()
-            await ending
+        starting.result()
+        await ending
     finally:
         ending.cancel()
-        in_time = await server.stop(starting)
+        in_time = await server.stop()
     return in_time
 
 
@@ -158,11 +164,8 @@ class Server:
             f"{scheme}://{self._options.host}:{self.ports[1]}"
         )
 
-    async def stop(self, starting: "asyncio.Task[None] | None" = None) -> bool:
+    async def stop(self) -> bool:
         """Takes no more requests, and ends when all have been answered; by UNAVAILABLE when the time is over.
-
-        Args:
-          starting: what may still be on its way.
 
         Returns:
           Whether the time sufficed.
@@ -173,11 +176,10 @@ class Server:
             await self._grpc.tell(ready=False)
         if self._journal.open:
             tell(f"draining: {self._journal.open} requests have {seconds:g} s for their answers")
-        for task in (self._following, starting):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
         self.core.batcher.hurry()
         abandoned: list[int] = []
         deadline = asyncio.get_running_loop().call_later(seconds, lambda: abandoned.append(self.core.batcher.abandon()))

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import dataclasses
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from arcface_common.errors import DataError
 from serving.server.errors import Code, ServingError
 from serving.server.folder import Fingerprint, fingerprint, versions
 from serving.server.words import tell
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from serving.server.servable import Servable
 
 _ENDED_KEPT = 8  # versions that were unloaded, of which the state is still told
+_LISTED = 8  # versions that an error names
 
 
 class State(enum.IntEnum):
@@ -62,6 +64,37 @@ class Policy:
     latest: int = 1
     specific: frozenset[int] = frozenset()
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def check(self, path: str, there: Collection[int]) -> None:
+        """Checks that what is asked for is there, before anything is loaded.
+
+        Of several versions some may come later, and are waited for; that is said.
+
+        Args:
+          path: folder of versions.
+          there: the versions in it.
+
+        Raises:
+          DataError: none of the versions is there, or a label is of a version that is not served.
+        """
+        missing = sorted(self.specific - set(there))
+        received = f"Received: {_listed(there) or 'no version'}"
+        if missing and len(missing) == len(self.specific):
+            raise DataError(f"{path}: expected version {_listed(missing)}, as --version says. {received}")
+        if missing:
+            tell(f"warning: {path}: version {_listed(missing)} is not there, and is served when it comes")
+        served = self.specific or sorted(there)[-self.latest :]
+        for label, number in self.labels.items():
+            if number not in served:
+                received = f"{_listed(served)} is served"
+                raise DataError(f"--label {label}={number}: expected a version that is served. Received: {received}")
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    """Version numbers for an error, the highest first; of many, the highest few."""
+    highest = sorted(numbers, reverse=True)
+    more = f" and {len(highest) - _LISTED} lower ones" if len(highest) > _LISTED else ""
+    return ", ".join(map(str, highest[:_LISTED])) + more
 
 
 class Manager:

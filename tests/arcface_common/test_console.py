@@ -50,6 +50,24 @@ for _ in console.progress(range(4), description="work", unit="img"):
     assert all(line.startswith("work:") and "img" in line for line in lines)
 
 
+def test_a_bar_foretells_nothing_by_the_time_of_its_first_units():
+    result = _run("""
+import time
+from arcface_common import console
+console._SECONDS_BETWEEN_LINES = 0.3
+bar = console.progress(total=1000, description="work", unit="img")
+time.sleep(2)
+console.begun_anew(bar, 10)
+for _ in range(5):
+    time.sleep(0.1)
+    bar.update(10)
+bar.close()
+""")
+    first = result.stderr.splitlines()[0]
+    assert re.search(r"\| (40|50)/1000 \[", first), first
+    assert 80 < float(re.search(r"([\d.]+) img/s", first)[1]) < 101  # 15 to 24 with the 2 seconds
+
+
 def test_what_cannot_be_counted_says_that_it_goes_on():
     result = _run("""
 import time

@@ -59,8 +59,9 @@ def test_shares_of_a_file_s_steps_are_taken_of_others(tmp_path, capfd):
 
 def test_a_refused_setting_of_a_file_or_preset_says_where_it_is_from(tmp_path):
     softmax = "train.loss=softmax"
+    both = "train.margin_warmup_steps and train.scale; write train.margin_warmup_steps=0 train.scale=64.0"
     with pytest.raises(
-        ConfigError, match=r"Received: margin_warmup_steps=540, which the preset demo sets; write train"
+        ConfigError, match=rf"Received: margin_warmup_steps=540; .* Received: scale=16.0; the preset demo sets {both}$"
     ):
         make_config("/faces", "/root", "demo", (softmax,))
     with pytest.raises(ConfigError, match=r"scale=16.0, which the preset demo sets; write train.scale=64.0$"):
@@ -74,10 +75,16 @@ def test_a_refused_setting_of_a_file_or_preset_says_where_it_is_from(tmp_path):
     ):
         make_config("/faces", "/root", "r50_casia", ("train.schedule=cosine",))
     file = _read(tmp_path, "train: {margin_warmup_steps: 40}")
+    given = (softmax, "train.scale=64")
     with pytest.raises(ConfigError, match=rf"=40, which {file.path} sets; write train.margin_warmup_steps=0$"):
+        make_config("/faces", "/root", "demo", given, file=file)
+    each = (
+        rf"{file.path} sets train.margin_warmup_steps, the preset demo sets train.scale; write .*=0 train.scale=64.0$"
+    )
+    with pytest.raises(ConfigError, match=each):
         make_config("/faces", "/root", "demo", (softmax,), file=file)
     with pytest.raises(ConfigError, match=r"Received: margin_warmup_steps=3$") as raised:
-        make_config("/faces", "/root", "demo", (softmax, "train.margin_warmup_steps=3"))
+        make_config("/faces", "/root", "demo", (*given, "train.margin_warmup_steps=3"))
     assert raised.value.__cause__ is not raised.value  # who looks for what is behind it would never end
 
 

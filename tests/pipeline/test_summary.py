@@ -88,7 +88,8 @@ def test_the_printed_summary_says_what_ran_how_good_it_is_and_where_it_lies(prin
         "",
     ]
     assert ask.startswith("ask it:      ")
-    assert ask.endswith(f" embed {printed.folder}/serving/arcface/100 IMAGE.jpg")
+    assert ask.endswith(" embed serving/arcface/100 IMAGE.jpg")
+    assert str(printed.folder) not in "".join([*lines, ask])
 
 
 def test_a_model_that_is_not_pushed_is_said_not_to_be(printed):
@@ -96,7 +97,37 @@ def test_a_model_that_is_not_pushed_is_said_not_to_be(printed):
     assert "NOT blessed" in lines
     assert "model        not pushed; exported to model" in lines
     assert not [line for line in lines if line.startswith(("report", "tensorboard"))]
-    assert lines[-1].endswith(f" embed {printed.folder}/model IMAGE.jpg")
+    assert lines[-1].endswith(" embed model IMAGE.jpg")
+
+
+def test_a_model_that_is_blocked_says_by_what_and_how_to_change_it(printed):
+    failing = {"text": "lfw.tar >= 0.95", "kind": "absolute", "value": 0.8933, "holds": False, "reason": ""}
+    conditions = [*VERIFICATION["conditions"], failing]
+    lines = printed(pushed=None, verification={**VERIFICATION, "blessed": False, "conditions": conditions})
+    place = lines.index("model        not pushed; exported to model")
+    assert lines[place + 1 : place + 3] == [
+        "             blocked by lfw.tar >= 0.95",
+        "             to change the gate: 'evaluation.conditions=[lfw.accuracy >= 0.95, lfw.tar >= 0.95]'",
+    ]
+
+
+def test_all_paths_of_a_summary_have_one_form(printed, tmp_path, monkeypatch):
+    best = {"lfw": {"accuracy": 0.99, "model": f"{tmp_path}/pipeline/Exporter/model/9"}}
+    verification = {**VERIFICATION, "baseline": VERIFICATION["sets"], "best": best}
+    ingest = {**INGEST, "quarantined": 2, "quarantine": f"{tmp_path}/pipeline/quarantine/list.csv"}
+    assert str(tmp_path) not in "\n".join(printed(verification=verification, ingest=ingest))
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    lines = "\n".join(printed(verification=verification, ingest=ingest))
+    for name in (
+        "serving/arcface/100",
+        "report.html",
+        "tensorboard",
+        "runs/1",
+        "run.log",
+        "pipeline/quarantine/list.csv",
+    ):
+        assert f" {tmp_path}/{name}" in lines
 
 
 def test_a_model_that_was_served_before_and_held_out_images(printed):
@@ -108,7 +139,7 @@ def test_a_model_that_was_served_before_and_held_out_images(printed):
 
 def test_the_command_to_ask_can_be_pasted(printed, tmp_path):
     (*_, ask) = printed(pushed=str(tmp_path / "it's mine" / "100"))
-    assert shlex.split(ask)[-2:] == [f"{tmp_path}/it's mine/100", "IMAGE.jpg"]
+    assert shlex.split(ask)[-2:] == ["it's mine/100", "IMAGE.jpg"]
 
 
 class _Runs:

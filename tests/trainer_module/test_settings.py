@@ -77,6 +77,12 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"loss": "adaface", "loss_options": {"h": -1}}, "train.loss_options must be a number of 0 to 1 at h "),
         ({"loss": "magface", "loss_options": {"lower_norm": 200}}, "must be a lower_norm below the upper_norm "),
         ({"loss": "softmax", "scale": 30.0}, "train.scale must be left at 64.0 with train.loss=softmax"),
+        (
+            {"loss": "softmax", "scale": 30.0, "margin": 0.2, "l2_decay": 0.8, "weight_decay": 0.0},
+            "train.margin must be left at 0.0 with train.loss=softmax.* Received: margin=0.2; train.scale must be left "
+            "at 64.0 with train.loss=softmax.* Received: scale=30.0; train.l2_decay must be left at 1.0 with "
+            "train.weight_decay=0.* Received: l2_decay=0.8$",
+        ),
         ({"loss": "normface", "margin": 0.2}, "train.margin must be left at 0.0 with train.loss=normface"),
         (
             {"sample_rate": 0.1, "optimizer": "adamw"},

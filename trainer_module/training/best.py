@@ -7,6 +7,7 @@ import re
 import tensorflow as tf
 
 from arcface_common.console import say
+from arcface_common.errors import DataError, in_short
 from trainer_module.gfile_aside import gfile_aside
 from trainer_module.training import checkpoints
 from trainer_module.training.background import BackgroundWriter
@@ -37,9 +38,11 @@ class BestCheckpoint:
             try:
                 with tf.io.gfile.GFile(os.path.join(kept, VERIFIED_FILE)) as file:
                     accuracy = float(json.load(file)["accuracy"])
-                checkpoints.read_all(kept)
-            except (OSError, ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
-                say(f"{kept}: expected a whole checkpoint; the best starts anew. Received: {type(error).__name__}")
+                checkpoints.check_whole(kept)
+            except (OSError, ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+                figures = f"{os.path.join(kept, VERIFIED_FILE)}: expected the figures of the best checkpoint"
+                reason = error if isinstance(error, DataError) else f"{figures}. Received: {in_short(error)}"
+                say(f"WARNING {reason}; the best starts anew")
                 tf.io.gfile.rmtree(kept)
             else:
                 self._accuracy = max(self._accuracy, accuracy)

@@ -14,6 +14,8 @@ from trainer_module.literal_paths import literal_path
 
 _FOLDER = "checkpoint"
 _NAME = "model"
+_DATA = f"{_NAME}.data-"
+_DAMAGE = (ValueError, IndexError, tf.errors.OpError)  # IndexError: a file that is cut short
 
 
 def path_in(run_dir: str) -> str:
@@ -53,23 +55,52 @@ def named_in_errors(folder: str) -> Iterator[None]:
         raise DataError(f"{folder}: expected to write a checkpoint. Received: {in_short(error)}") from error
 
 
-def read_all(run_dir: str) -> None:
-    """Reads every variable of a checkpoint, whose checksums TensorFlow compares; it raises what it finds."""
+def check_whole(run_dir: str) -> None:
+    """Reads every variable of a checkpoint, whose checksums TensorFlow compares.
+
+    Raises:
+      DataError: names the file that is missing or damaged.
+    """
+    index = f"{path_in(run_dir)}.index"
     with literal_path(run_dir) as folder:
-        reader = tf.train.load_checkpoint(path_in(folder))
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
+        try:
+            reader = tf.train.load_checkpoint(path_in(folder))
+        except _DAMAGE as error:
+            raise DataError(f"{index}: {_damage(folder, os.path.basename(index))}") from error
+        try:
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
+        except _DAMAGE as error:
+            files = tf.io.gfile.listdir(os.path.join(folder, _FOLDER))
+            shards = {name.rpartition("-of-")[2] for name in files if name.startswith(_DATA)} or {"00001"}
+            expected = [f"{_DATA}{shard:05}-of-{count}" for count in sorted(shards) for shard in range(int(count))]
+            # TensorFlow doesn't tell which: one that isn't there, or else the smallest.
+            name = min(expected, key=lambda one: (one in files, _size(folder, one) or 0))
+            raise DataError(f"{os.path.join(run_dir, _FOLDER, name)}: {_damage(folder, name)}") from error
 
 
 def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:
     """Fills a backbone from a training run's checkpoint.
 
     Raises:
-      DataError: there is no whole checkpoint, it lacks a variable of the backbone, or has one of another shape.
+      DataError: a file of it is missing or damaged, it lacks a variable of the backbone, or has one of another shape.
     """
     try:
         with literal_path(run_dir) as folder:
             status = tf.train.Checkpoint(backbone=backbone).read(path_in(folder))
             status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:  # IndexError: a file cut off
+    except (AssertionError, *_DAMAGE) as error:
+        check_whole(run_dir)
         raise DataError(f"{path_in(run_dir)}: expected a checkpoint of {backbone.name}. Received: {error}") from error
+
+
+def _damage(folder: str, name: str) -> str:
+    """What is wrong with a checkpoint's file."""
+    size = _size(folder, name)
+    received = "no such file" if size is None else "a damaged one" if size else "an empty one"
+    return f"expected a whole file of a checkpoint. Received: {received}"
+
+
+def _size(folder: str, name: str) -> int | None:
+    path = os.path.join(folder, _FOLDER, name)
+    return tf.io.gfile.stat(path).length if tf.io.gfile.exists(path) else None

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 import tqdm
 
-from arcface_common.console import progress, say
+from arcface_common.console import begun_anew, progress, say
 from arcface_common.gpus import find_gpus
 from trainer_module.backbones.summary import summarize
 from trainer_module.data.holdout import HoldoutEvaluation
@@ -98,7 +98,9 @@ def train(job: TrainingJob) -> None:
             beat(done)
             if done == begun + 1:
                 first_seconds = time.monotonic() - since
-            bar.update(settings.batch_size)
+                begun_anew(bar, settings.batch_size)
+            else:
+                bar.update(settings.batch_size)
             due: list[Call] = [hook for hook in hooks if is_due(hook, done, settings.steps)]
             stop = stops() and done < settings.steps
             # What follows the last step may take minutes: who is stopped in it takes that step again.

@@ -9,10 +9,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import tensorflow as tf
-
 from arcface_common.aside import folder_aside
 from arcface_common.console import say
+from arcface_common.errors import DataError
 from arcface_common.filesystem import folders_in
 from trainer_module.literal_paths import literal_path
 from trainer_module.training import checkpoints
@@ -63,21 +62,21 @@ def resume(create: Callable[[], TrainState], work_dir: str) -> tuple[TrainState,
     """
     _remove_unfinished(work_dir)
     state = create()
-    for step in reversed(kept_steps(work_dir)):
+    steps = kept_steps(work_dir)
+    for place, step in reversed(list(enumerate(steps))):
         folder = _folder(work_dir, step)
+        then = f"the checkpoint of step {steps[place - 1]:,} is looked at" if place else "training begins anew"
         try:
-            checkpoints.read_all(folder)
-            with open(os.path.join(folder, CURVE_FILE)) as file:
-                curve = Curve(read_curve(file.read()))
-        except (OSError, ValueError, IndexError, tf.errors.OpError) as error:
-            reason = type(error).__name__
-            say(f"{folder}: expected a whole checkpoint; an earlier one is looked for. Received: {reason}")
+            checkpoints.check_whole(folder)
+            curve = _read_curve(os.path.join(folder, CURVE_FILE))
+        except DataError as error:
+            say(f"WARNING {error}; {then}")
             continue
         try:
             with literal_path(folder) as path:
                 state.checkpoint().read(checkpoints.path_in(path)).assert_consumed()
         except (AssertionError, ValueError) as error:
-            say(f"{folder}: expected a checkpoint of this training; an earlier one is looked for. Received: {error}")
+            say(f"WARNING {folder}: expected a checkpoint of this training. Received: another, {error}; {then}")
             state = create()  # some of the variables are another training's now
             continue
         return state, step, curve
@@ -89,6 +88,21 @@ def finish(work_dir: str, run_dir: str) -> None:
     if work_dir:
         shutil.move(tensorboard_folder(work_dir, run_dir), os.path.join(run_dir, _TENSORBOARD))
         shutil.rmtree(work_dir)
+
+
+def _read_curve(path: str) -> Curve:
+    """The curve until a checkpoint.
+
+    Raises:
+      DataError: it is missing or damaged.
+    """
+    try:
+        with open(path) as file:
+            return Curve(read_curve(file.read()))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: expected a whole file of a checkpoint. Received: no such file") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a whole file of a checkpoint. Received: a damaged one, {error}") from error
 
 
 def _folder(work_dir: str, step: int) -> str:

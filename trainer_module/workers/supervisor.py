@@ -19,13 +19,15 @@ from typing import IO
 
 from arcface_common.aside import private_folder
 from arcface_common.console import CONSOLE_FD, log_file, say
+from arcface_common.errors import DataError
 from arcface_common.gpus import find_gpus
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers.cluster import LOOPBACK, TF_CONFIG, Task, past_proxies
 from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
 from trainer_module.workers.job import TrainingJob
 
-OTHERS_LOST = 75  # exit code of a worker that others left alone: EX_TEMPFAIL of sysexits.h
+# Exit codes of workers, of sysexits.h: EX_TEMPFAIL of one that others left alone, EX_DATAERR at a DataError.
+OTHERS_LOST, BAD_INPUT = 75, 65
 _POLL_S = 0.2
 # A worker that is lost takes others with it within a second or two: who was first is looked for among all of them.
 _SETTLE_S = 1.0
@@ -69,7 +71,7 @@ class _Worker:
             return False
 
     def last_line(self) -> str:
-        """What it said last."""
+        """What it said last: why it ended, in a line."""
         self.reader.join(_SETTLE_S)
         return next((line for line in reversed(self.lines) if line.strip()), "")
 
@@ -89,6 +91,7 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
       joined: the task of another's cluster that this host takes on; None makes a cluster of this host's own.
 
     Raises:
+      DataError: a worker met bad input.
       WorkerError: with the name of the worker, what became of it, at which step, and the log.
     """
     kept = log_file()
@@ -105,6 +108,10 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
                 with _gang(job, job_path, joined, log) as workers:
                     _supervise(workers, job, path)
                 break
+            except DataError:
+                if kept is None:
+                    _copy_to_stderr(path)
+                raise
             except WorkerError as error:
                 reached = newest_step(job.work_dir)
                 in_vain = 0 if reached > began_at else in_vain
@@ -207,6 +214,7 @@ def _supervise(workers: list[_Worker], job: TrainingJob, log: str) -> None:
     """Waits until all have ended well.
 
     Raises:
+      DataError: one has met bad input.
       WorkerError: one has failed.
       WorkerLostError: one was lost, or none takes a step any more.
     """
@@ -222,7 +230,7 @@ def _supervise(workers: list[_Worker], job: TrainingJob, log: str) -> None:
         time.sleep(_POLL_S)
 
 
-def _cause(workers: list[_Worker], log: str) -> WorkerError:
+def _cause(workers: list[_Worker], log: str) -> WorkerError | DataError:
     """The error of the worker whose end ended the others: one of its own before a signal, and what others left last."""
     ended = [(worker, worker.process.poll()) for worker in workers]
     kinds = {OTHERS_LOST: 3, -signal.SIGABRT: 2}  # TensorFlow aborts where it can't talk to the others
@@ -237,11 +245,10 @@ def _cause(workers: list[_Worker], log: str) -> WorkerError:
         return WorkerLostError(
             f"{worker.name} of {len(workers)} was killed {where} by {_signal(-code)}; its log is {log}"
         )
-    kind = WorkerLostError if code == OTHERS_LOST else WorkerError
-    return kind(
-        f"{worker.name} of {len(workers)} was expected to end with code 0; the workers' log is {log}. "
-        f"Received: code {code} {where}, {worker.last_line()!r}"
-    )
+    told = f"{worker.last_line()}; {worker.name} of {len(workers)} ended by it {where}; the workers' log is {log}"
+    if code == BAD_INPUT:
+        return DataError(told)
+    return WorkerLostError(told) if code == OTHERS_LOST else WorkerError(told)
 
 
 def _stopped(workers: list[_Worker]) -> str:

@@ -10,30 +10,36 @@ from arcface_common.processes import die_with_parent
 def main() -> None:
     """Trains the job that the file describes, as the worker that TF_CONFIG says this is.
 
-    Ends with the code OTHERS_LOST where another worker is gone, and with 1 where it fails by itself.
+    Its last line says in plain words why it failed. It ends with the code OTHERS_LOST where another worker is gone,
+    with BAD_INPUT at a DataError, and with 1 at anything else.
     """
     die_with_parent()  # else the workers of a killed supervisor would wait for each other for ever
 
     import tensorflow as tf
 
+    from arcface_common.errors import DataError, in_short
     from trainer_module.training.loop import train
     from trainer_module.workers.job import TrainingJob
-    from trainer_module.workers.supervisor import OTHERS_LOST
+    from trainer_module.workers.supervisor import BAD_INPUT, OTHERS_LOST
 
-    with open(sys.argv[1]) as f:
-        job = TrainingJob.from_json(f.read())
-    try:
-        train(job)
-    except (
+    others_lost = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
-    ):
+    )
+    with open(sys.argv[1]) as f:
+        job = TrainingJob.from_json(f.read())
+    try:
+        train(job)
+    except Exception as error:
         traceback.print_exc()
+        kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
+        print(f"{kind}{' '.join(in_short(error).split())}")
         sys.stdout.flush()
+        sys.stderr.flush()
         # Without TensorFlow's goodbye to the others, which waits for them.
-        os._exit(OTHERS_LOST)
+        os._exit(OTHERS_LOST if isinstance(error, others_lost) else BAD_INPUT if isinstance(error, DataError) else 1)
 
 
 if __name__ == "__main__":

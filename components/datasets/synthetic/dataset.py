@@ -52,7 +52,7 @@ class SyntheticSpec:
       identities: people in the training set.
       images_per_identity: pictures of each.
       pairs: pairs in each verification set, half of them of one person; a multiple of 20, so that each of the 10
-        folds is balanced.
+        folds is balanced, and at least 40.
       seed: another seed, other people.
 
     Raises:
@@ -65,12 +65,14 @@ class SyntheticSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("identities", 2), ("images_per_identity", 2), ("pairs", 4 * FOLDS), ("seed", 0)):
+        for name, least in (("identities", 2), ("images_per_identity", 2), ("pairs", 1), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}. Received: {name}={value!r}")
-        if self.pairs % (2 * FOLDS):
-            raise ValueError(f"pairs must be a multiple of {2 * FOLDS}. Received: pairs={self.pairs}")
+        if self.pairs % (2 * FOLDS) or self.pairs < 4 * FOLDS:
+            raise ValueError(
+                f"pairs must be a multiple of {2 * FOLDS}, at least {4 * FOLDS}. Received: pairs={self.pairs}"
+            )
         if self.num_images + self.identities >= _MAX_KEY:
             raise ValueError(
                 "identities * (images_per_identity + 1) must be below 2**24, which the labels of a .rec can hold. "

@@ -141,8 +141,8 @@ def test_a_failure_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     [
         ({"identities": 1}, "identities must be an integer of at least 2. Received: identities=1"),
         ({"images_per_identity": 2.5}, "images_per_identity=2.5"),
-        ({"pairs": 50}, "pairs must be a multiple of 20. Received: pairs=50"),
-        ({"pairs": 20}, "pairs must be an integer of at least 40"),
+        ({"pairs": 50}, "pairs must be a multiple of 20, at least 40. Received: pairs=50"),
+        ({"pairs": 20}, "pairs must be a multiple of 20, at least 40. Received: pairs=20"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": True}, "seed=True"),
         ({"identities": 2**20, "images_per_identity": 16}, "below 2"),

@@ -240,6 +240,16 @@ def test_few_pairs_end_with_the_files_name_before_a_network_is_loaded(run, world
     assert f"{data}/lfw.bin: too few for the protocol: expected at least 10 pairs. Received: 8" in output
 
 
+def test_a_model_is_not_compared_with_itself(run, world, tmp_path):
+    (tmp_path / "link").symlink_to(world / "ours")
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "3").symlink_to(world / "ours")
+    for other in (world / "ours", tmp_path / "link", tmp_path / "versions"):
+        code, output = run("ours", "--compare", other)
+        expected = f"--compare: expected another model than '{world / 'ours'}'. Received: the same, '{other}'"
+        assert (code, expected in output) == (2, True), output
+
+
 def test_pairs_of_one_kind_are_dashes_with_their_reason(run, world, tmp_path):
     data = _data(tmp_path / "data", lfw=[True] * 20)
     figures, page = tmp_path / "figures.json", tmp_path / "page.html"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -124,16 +125,30 @@ def test_addresses_that_are_none(address):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"address": 3}, "expected text as address. Received: 3"),
-        ({"address": b"127.0.0.1:9"}, "expected text as address"),
-        ({"address": "127.0.0.1:9", "model": None}, "expected text as model. Received: None"),
-        ({"address": "127.0.0.1:9", "seconds": "x"}, "expected seconds above 0"),
-        ({"address": "127.0.0.1:9", "seconds": -1}, "expected seconds above 0"),
+        ({"address": 3}, "address: expected text, such as '127.0.0.1:8500'. Received: 3"),
+        ({"address": b"127.0.0.1:9"}, "address: expected text"),
+        ({"model": None}, "model: expected a name. Received: None"),
+        ({"seconds": "x"}, "seconds: expected seconds above 0 and at most 86,400. Received: 'x'"),
+        ({"seconds": -1}, "seconds: expected seconds above 0"),
+        ({"token": b"0123456789abcdef"}, "token: expected a token in ASCII without spaces, or None. Received: bytes"),
+        ({"token": "0123456789abcdef\n"}, "token: expected a token in ASCII without spaces, or None. Received: str"),
+        ({"token": ""}, "token: expected a token"),
+        ({"certificate": 3}, "certificate: expected a path, or None. Received: 3"),
+        ({"certificate": "a\0b"}, "certificate: expected a path"),
     ],
 )
 def test_arguments_of_another_kind(given, words):
-    with pytest.raises(DataError, match=words):
-        RemoteModel(**given)
+    with pytest.raises(DataError, match=f"^{re.escape(words)}"):
+        RemoteModel(**{"address": "127.0.0.1:9", **given})
+
+
+@pytest.mark.parametrize("address", ["grpcs://127.0.0.1:9", "https://127.0.0.1:9"])
+def test_a_certificate_that_is_not_there_is_named_at_once(address, tmp_path):
+    begun = time.monotonic()
+    with pytest.raises(FileNotFoundError) as error:
+        RemoteModel(address, certificate=tmp_path / "none.pem")
+    assert error.value.filename == str(tmp_path / "none.pem")
+    assert time.monotonic() - begun < 1
 
 
 def test_a_server_that_is_silent_has_its_time_once():

@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -196,6 +198,46 @@ def test_what_is_wrong_is_said_at_once(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     done = cli("serve", str(tmp_path / "empty"))
     assert (done.returncode, "expected a SavedModel or a folder of numbered versions" in done.stderr) == (2, True)
+
+
+def test_versions_and_ports_that_cannot_be_are_said_before_tensorflow_is_loaded(folder):
+    copy(folder / "1", 3)
+    ports = ("--port", str(_free()), "--rest-port", str(_free()))
+    wrong = {
+        (*ports, "--version", "5"): f"{folder}: expected version 5, as --version says. Received: 3, 1",
+        (*ports, "--label", "stable=2"): "--label stable=2: expected a version that is served. Received: 3 is served",
+        (*ports, "--label", "old=1"): "--label old=1: expected a version that is served. Received: 3 is served",
+        ("--port", ports[1], "--rest-port", ports[1]): f"--port and --rest-port: expected two ports. "
+        f"Received: {ports[1]} for both",
+    }
+    for options, words in wrong.items():
+        code = (
+            "import atexit, sys; atexit.register(lambda: print('tensorflow' in sys.modules))\n"
+            f"from pipeline.cli import main; main({['serve', str(folder), *options]!r})"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, words in done.stderr) == (2, "False\n", True), done.stderr
+
+
+def test_a_version_that_comes_later_is_said(folder):
+    with _Process(folder, "--version", "1", "--version", "5").until_ready() as server:
+        assert "version 5 is not there, and is served when it comes" in server.end().stderr
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.0, 3.0, 5.0])
+def test_sigterm_ends_a_server_that_starts_within_two_seconds(folder, delay):
+    command = [sys.executable, "-m", "pipeline", "serve", str(folder), "--port", str(_free()), "--rest-port"]
+    with subprocess.Popen([*command, str(_free())], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr.readline().startswith("starting: ")
+            time.sleep(1 + delay)  # until it hears the signal, and then amid imports, loading or warm-up
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(60)
+            assert time.monotonic() - begun < 2
+            assert code in (0, -signal.SIGTERM)
+        finally:
+            process.kill()
 
 
 def test_nothing_that_can_be_loaded_is_an_error(folder):

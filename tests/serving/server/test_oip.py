@@ -97,10 +97,13 @@ def test_without_binary_tensors(times):
         ({"model_version": "3"}, "Servable not found for request: Specific(m, 3)"),
         ({"model_version": "x"}, "expected a version that is a number"),
         ({"parameters": {"signature_name": "nope"}}, 'Serving signature key "nope" not found.'),
+        ({"rows": 0}, "expected inputs of equally many rows, at least one. Received: x [0, 2]"),
     ],
 )
 def test_refusals(times, library, arguments, words):
-    given = {"model_name": "m", "inputs": _inputs(library, x=np.ones((1, 2), np.float32)), **arguments}
+    arguments = {"rows": 1, "model_name": "m", **arguments}
+    x = np.ones((arguments.pop("rows"), 2), np.float32)
+    given = {"inputs": _inputs(library, x=x), **arguments}
     with _client(library, times) as client, pytest.raises(InferenceServerException) as error:
         client.infer(**given)
     assert words in str(error.value)

@@ -102,6 +102,7 @@ def test_chosen_outputs_strings_and_scalars(stub):
         (_request(x=_x(), z=_x()), "INVALID_ARGUMENT", "Sent extra: {z}"),
         (_request(x=_x(), only=["q"]), "INVALID_ARGUMENT", "output tensor alias not found in signature: q"),
         (_request(x=_x(), only=["y", "y"]), "INVALID_ARGUMENT", "duplicate output tensor alias"),
+        (_request(x=_x(0)), "INVALID_ARGUMENT", "equally many rows, at least one. Received: x [0, 2]"),
         (_request(x=np.zeros((1, 3), np.float32)), "INVALID_ARGUMENT", "expected float32 [-1, 2]"),
         (_request(x=-_x() - 1), "INVALID_ARGUMENT", "expected no negative number"),
     ],

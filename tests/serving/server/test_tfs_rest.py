@@ -5,7 +5,10 @@ import gzip
 import http.client
 import json
 import math
+import pathlib
+import re
 import socket
+import subprocess
 import time
 
 import numpy as np
@@ -62,6 +65,21 @@ def test_embeddings_are_those_of_the_local_model(served, model):
 )
 def test_ways_to_name_a_version(times, path):
     assert predict(times, {"inputs": [[1, 2]]}, path) == (200, {"outputs": {"y": [[3.0, 6.0]], "size": [1]}})
+
+
+def test_the_command_of_the_page_runs_as_it_is_written(served, tmp_path):
+    image = tmp_path / "a.jpg"
+    image.write_bytes(probe_images(1)[0])
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "how-to" / "serve.md").read_text()
+    [command] = re.findall(r"^```\n(printf .*? curl .*?)^```", page, re.DOTALL | re.MULTILINE)
+    for theirs, ours in {
+        "build/demo/faces/person1-a.jpg": str(image),
+        "http://127.0.0.1:8501/v1/models/arcface": f"http://{served.rest}/v1/models/m",
+    }.items():
+        assert theirs in command
+        command = command.replace(theirs, ours)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "embedding" in json.loads(done.stdout)["predictions"][0], done
 
 
 def test_floats_are_as_short_as_they_can_be_and_may_be_no_numbers(times):
@@ -122,6 +140,10 @@ def test_a_single_output_loses_its_name_and_a_scalar_has_columns_alone(times):
         ({"inputs": {"a_bytes": [3], "b": ["x"]}, "signature_name": "texts"}, "is not of expected type: string"),
         ({"inputs": {"a_bytes": ["a", ["b"]], "b": ["x"]}, "signature_name": "texts"}, "unexpected size"),
         ({"inputs": {"a_bytes": ["a"], "b": ["x", "y"]}, "signature_name": "texts"}, "equally many rows"),
+        (
+            {"inputs": {"a_bytes": [], "b": []}, "signature_name": "texts"},
+            "expected inputs of equally many rows, at least one. Received: a_bytes [0], b [0]",
+        ),
     ],
 )
 def test_broken_bodies_are_refused(times, body, words):

@@ -169,6 +169,9 @@ def test_a_damaged_best_is_said_and_starts_anew(tmp_path, capsys):
         data = tmp_path / "best-10" / "checkpoint" / "model.data-00000-of-00001"
         data.write_bytes(data.read_bytes()[:-9])
         found = BestCheckpoint(tf.distribute.get_strategy(), writer, str(tmp_path), is_chief=True)
-        assert f"{tmp_path}/best-10: expected a whole checkpoint; the best starts anew" in capsys.readouterr().err
+        expected = (
+            f"WARNING {data}: expected a whole file of a checkpoint. Received: a damaged one; the best starts anew"
+        )
+        assert expected in capsys.readouterr().err
         found.offer(20, _state(), _results(0.5))
         assert found.hand_over(str(tmp_path / "run"))

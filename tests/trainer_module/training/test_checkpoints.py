@@ -43,12 +43,37 @@ def test_a_variable_of_another_shape_is_named(run_dir):
 
 
 def test_no_checkpoint_is_named(tmp_path):
-    with pytest.raises(DataError, match="checkpoint/model: expected a checkpoint of network. Received: "):
+    with pytest.raises(
+        DataError, match=r"checkpoint/model.index: expected a whole file of a checkpoint. Received: no such file$"
+    ):
         checkpoints.read_backbone(_network(), str(tmp_path))
 
 
-def test_a_cut_checkpoint_is_named(run_dir):
-    (data,) = (run_dir / "checkpoint").glob("*.data-*")
-    data.write_bytes(data.read_bytes()[:20])
-    with pytest.raises(DataError, match="checkpoint/model: expected a checkpoint of network. Received: "):
+def _overwritten(content, at):
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "received"),
+    [
+        (lambda content: None, "no such file"),
+        (lambda content: b"", "an empty one"),
+        (lambda content: content[:20], "a damaged one"),
+        (lambda content: content[:-1], "a damaged one"),
+        (lambda content: _overwritten(content, 10), "a damaged one"),
+        (lambda content: bytes(len(content)), "a damaged one"),
+    ],
+    ids=["missing", "empty", "cut", "cut by a byte", "overwritten", "zeros"],
+)
+@pytest.mark.parametrize("name", ["model.index", "model.data-00000-of-00001"])
+def test_a_damaged_file_of_a_checkpoint_is_named(run_dir, name, damage, received):
+    path = run_dir / "checkpoint" / name
+    content = damage(path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    message = f"^{path}: expected a whole file of a checkpoint. Received: {received}$"
+    with pytest.raises(DataError, match=message):
+        checkpoints.check_whole(str(run_dir))
+    with pytest.raises(DataError, match=message):
         checkpoints.read_backbone(_network(), str(run_dir))

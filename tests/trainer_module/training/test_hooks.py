@@ -72,4 +72,8 @@ def test_the_end_is_foretold_once_by_the_steps_after_the_first(capsys):
         tell(step, None, Metrics([values] * 3, step, 10.0 + 2.0 * (step - 1), 10.0))
     said = capsys.readouterr().err
     assert said.count("images/s") == 1
+    Tell(dataclasses.replace(SETTINGS, batch_size=8), Curve(), lambda name, value: None)(
+        71, None, Metrics([values] * 3, 71, 10.0 + 2.0 * 70, 10.0)
+    )
+    assert "images/s" not in capsys.readouterr().err  # 58 s more
     assert "  4 images/s: about 2 min 38 s for 79 more steps, until " in said

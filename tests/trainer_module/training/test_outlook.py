@@ -21,3 +21,8 @@ def test_what_ms1m_takes(images, expected):
     line = outlook(settings, NETWORK, 85_742, images)
     assert "iresnet50, 43.6 M parameters, 6,330 M multiply-accumulates an image" in line
     assert expected in line
+
+
+def test_small_parts_are_no_zeros():
+    settings = TrainSettings(backbone="iresnet_tiny", batch_size=64, steps=900)
+    assert "about 111 MB without a GPU, 5 MB of them a copy for checkpoints" in outlook(settings, NETWORK, 500, 8000)

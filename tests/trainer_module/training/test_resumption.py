@@ -201,7 +201,8 @@ def test_a_checkpoint_of_another_training_changes_nothing(job, whole, tmp_path):
     (work / "999").touch()
     job = _with_work(job, tmp_path)
     found = _train(job, folder=tmp_path)
-    assert f"{work / '3'}: expected a checkpoint of this training; an earlier one is looked for" in found["said"]
+    assert f"{work / '3'}: expected a checkpoint of this training. Received: another, " in found["said"]
+    assert "; training begins anew" in found["said"]
     _assert_same(found, whole)
 
 
@@ -228,7 +229,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(job, whole, tmp_path, 
     else:
         (newest / "curve.csv").unlink()
     found = _train(job, folder=tmp_path)
-    assert f"{newest}: expected a whole checkpoint; an earlier one is looked for" in found["said"]
+    file = newest / "curve.csv" if damage == "no curve" else data
+    received = "no such file" if damage == "no curve" else "a damaged one"
+    expected = f"WARNING {file}: expected a whole file of a checkpoint. Received: {received}; the checkpoint of step 6"
+    assert f"{expected} is looked at" in found["said"]
     assert "goes on from step 6 of 12" in found["said"]
     _assert_same(found, whole)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from arcface_common.console import noise_to
+from arcface_common.errors import DataError
+from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers import supervisor
@@ -34,10 +36,10 @@ def test_a_job_travels_as_json(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_fails_ends_the_run_and_names_the_log(tmp_path):
-    # The last line of the worker's log says why.
+    # Why comes first, in a sentence.
     message = (
-        r"worker \d of 2 was expected to end with code 0; the workers' log is .*/logs/run-workers\.log.* "
-        "Received: code 1 before its first step, .*vocabulary"
+        r"^(?!Traceback)\w+: [^\n\[{]*vocabulary[^\n\[{]*; worker \d of 2 ended by it before its first step; "
+        r"the workers' log is .*/logs/run-workers\.log$"
     )
     (tmp_path / "logs").mkdir()
     with noise_to(str(tmp_path / "logs" / "run.log")), pytest.raises(supervisor.WorkerError, match=message):
@@ -51,8 +53,21 @@ def test_a_worker_that_fails_ends_the_run_and_names_the_log(tmp_path):
 
 
 @pytest.mark.slow
+def test_bad_input_of_a_worker_is_bad_input(tmp_path):
+    images, labels = tmp_path / "train", [0, 1] * 4
+    write_shards(images, [(b"no image", label) for label in labels], shards=2)
+    job = _job(tmp_path, backbone="tests.trainer_module.tiny_network:tiny_network", embedding_dim=6)
+    split = Split([str(images / "*.tfrecord")], write_transform_graph(tmp_path, labels))
+    with (
+        noise_to(str(tmp_path / "run.log")),
+        pytest.raises(DataError, match="ingest.decode=true.*; worker . of 2 ended"),
+    ):
+        supervisor.run_workers(dataclasses.replace(job, train=split))
+
+
+@pytest.mark.slow
 def test_without_a_log_of_the_command_a_failure_shows_the_workers_logs(tmp_path, capfd):
-    with pytest.raises(supervisor.WorkerError, match="code 1"):
+    with pytest.raises(supervisor.WorkerError, match="worker . of 2 ended by it"):
         supervisor.run_workers(_job(tmp_path))
     assert "Traceback" in capfd.readouterr().err
 

@@ -18,6 +18,7 @@ from trainer_module.training.state import TrainState
 
 _SECONDS_BETWEEN_NOTES = 10.0
 _STEPS_TO_FORETELL = 20  # after the first, which makes the graph
+_SECONDS_TO_FORETELL = 60.0  # what ends sooner is seen to end
 
 Show = Callable[[str, str], None]  # a figure's name and value, on the progress bar
 
@@ -59,12 +60,14 @@ class Tell:
             note(f"    {of}: loss {loss:.4g}, top-1 {top_1:.4f}, {rate:,.0f} images/s")
 
     def _foretell(self, step: int, metrics: Metrics) -> None:
-        """Says once when the training will end, as far as its first steps tell."""
+        """Says once when a training of a minute or more will end, as far as its first steps tell."""
         rest = self._settings.steps - step
         if self._foretold or not rest or metrics.steps <= _STEPS_TO_FORETELL:
             return
         self._foretold = True
         seconds = (metrics.seconds - metrics.first_seconds) / (metrics.steps - 1)
+        if rest * seconds < _SECONDS_TO_FORETELL:
+            return
         ends = datetime.datetime.now() + datetime.timedelta(seconds=rest * seconds)
         rate = self._settings.batch_size / seconds
         say(
