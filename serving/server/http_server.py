@@ -32,7 +32,9 @@ _INFLATED_BY = {"gzip": 31, "deflate": 15}  # zlib's window bits
 class Guard:
     """ASGI: lets those in who may, and gives each request its line in the journal."""
 
-    def __init__(self, app: Any, journal: Journal, token: Token, open_paths: frozenset[str]) -> None:
+    def __init__(
+        self, app: Any, journal: Journal, token: Token, open_paths: frozenset[str], ready: asyncio.Event
+    ) -> None:
         """Keeps them.
 
         Args:
@@ -40,11 +42,13 @@ class Guard:
           journal: of requests.
           token: that they must carry.
           open_paths: for which no token is asked, such as probes.
+          ready: set once the other paths can be answered; until then they are UNAVAILABLE.
         """
         self._app = app
         self._journal = journal
         self._token = token
         self._open_paths = open_paths
+        self._ready = ready
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answers a request."""
@@ -59,8 +63,11 @@ class Guard:
                 await send(message)
 
             try:
-                if scope["path"] not in self._open_paths and not self._token.admits(headers.get("authorization")):
-                    raise ServingError(Code.UNAUTHENTICATED, "expected a bearer token that is known")
+                if scope["path"] not in self._open_paths:
+                    if not self._token.admits(headers.get("authorization")):
+                        raise ServingError(Code.UNAUTHENTICATED, "expected a bearer token that is known")
+                    if not self._ready.is_set():
+                        raise ServingError(Code.UNAVAILABLE, "The server is starting")
                 await self._app(scope, receive, sending)
             except ServingError as error:
                 await _failed(entry, error)(scope, receive, sending)

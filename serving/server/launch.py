@@ -136,6 +136,7 @@ class Server:
         self.ports = (options.port, bound.getsockname()[1])
         self._options = options
         self._bound = bound
+        self._ready = asyncio.Event()
         self._journal = Journal(self.core, options.log_requests)
         self._grpc: Any = None
         self._following: asyncio.Task[None] | None = None
@@ -155,6 +156,7 @@ class Server:
             reasons = [str(version.error) for version in self.core.manager.versions.values() if version.error]
             received = "; ".join(reasons) or "none"
             raise DataError(f"{self._options.path}: expected a version that can be loaded. Received: {received}")
+        self._ready.set()
         gc.freeze()  # what was imported stays: a collection when a version goes needn't look at it
         self._following = asyncio.create_task(self.core.manager.follow(self._options.poll_seconds))
         await self._grpc.tell(ready=True)
@@ -208,7 +210,8 @@ class Server:
         app = Starlette(
             routes=routes, exception_handlers={kind: on_error for kind in (ServingError, HTTPException, Exception)}
         )
-        return Guard(app, self._journal, self._options.token, frozenset({LIVE, READY, PAGE, SCRIPT, DESCRIPTION}))
+        probes = frozenset({LIVE, READY, PAGE, SCRIPT, DESCRIPTION})
+        return Guard(app, self._journal, self._options.token, probes, self._ready)
 
     async def _start_grpc(self) -> None:
         import grpc
@@ -235,7 +238,7 @@ class Server:
 
 
 def _import_tensorflow() -> None:
-    """In a thread: meanwhile probes are answered."""
+    """In a thread: meanwhile probes are answered, and nothing else, which would import parts of it at the same time."""
     import serving.server.servable
     import serving.server.tfs_grpc
     import serving.server.warmup  # noqa: F401

@@ -1,11 +1,5 @@
-"""The Dockerfile: what it copies is there, what each target is made of, and what `serve` needs is in its lock."""
+"""The Dockerfile: what it copies is there, and what each target is made of."""
 
-import importlib.metadata
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,24 +49,3 @@ def test_steps_of_another_kind_are_refused():
         image.needed(STAGES, "trainer")
     with pytest.raises(image.DockerfileError, match="expected ARG or FROM first. Received: 'RUN true'"):
         image.read("RUN true\n")
-
-
-def _absent_from(lock):
-    """Top-level modules of what is installed here and isn't in a lock."""
-    pinned = {line.split("==")[0] for line in (ROOT / "requirements" / lock).read_text().splitlines() if "==" in line}
-    pinned = {name.removesuffix("-cpu") for name in pinned} | {"arcface-tfx"}
-    owners = importlib.metadata.packages_distributions()
-    return [m for m, names in owners.items() if not {n.lower().replace("_", "-") for n in names} & pinned]
-
-
-@pytest.mark.slow
-def test_serve_needs_nothing_that_its_lock_lacks(tmp_path):
-    absent = _absent_from("serve.lock")
-    assert {"tfx", "apache_beam", "scipy", "tf_keras", "sklearn"} <= set(absent)
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port = bound.getsockname()[1]
-    call = [sys.executable, Path(__file__).with_name("serve_alone.py"), str(port), *absent]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["model_version_status"][0]["state"] == "AVAILABLE"

@@ -1,0 +1,53 @@
+"""`serve` in a process where some modules can't be imported: `python alone.py FOLDER PORT ABSENT...`.
+
+From its first moment another thread asks for the model's state. Once that is available it prints each answer's status,
+and ends the server as SIGTERM does.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+
+class Absent:
+    """Refuses modules by the names of their packages, as if they weren't installed."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = frozenset(names)
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def ask(url: str) -> None:
+    """Prints the statuses of the answers, and ends the server."""
+    statuses: list[int] = []
+    said = ""
+    while "AVAILABLE" not in said:
+        time.sleep(0.05)
+        try:
+            with urllib.request.urlopen(url) as answer:
+                statuses.append(answer.status)
+                said = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            statuses.append(error.code)
+        except OSError:
+            continue
+    print(*sorted(set(statuses)))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _, folder, port, *absent = sys.argv
+    sys.meta_path.insert(0, Absent(absent))
+    threading.Thread(target=ask, args=(f"http://127.0.0.1:{port}/v1/models/m",), daemon=True).start()
+
+    from pipeline.cli import main
+
+    sys.argv = ["arcface-tfx", "serve", folder, "--model-name", "m", "--port", "0", "--rest-port", port]
+    main()

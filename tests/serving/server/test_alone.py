@@ -1,0 +1,33 @@
+"""A server with nothing but what the image's target `serve` installs, asked from its first moment on."""
+
+import importlib.metadata
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _absent_from(lock):
+    """Top-level modules of what is installed here and isn't in a lock."""
+    pinned = {line.split("==")[0] for line in (ROOT / "requirements" / lock).read_text().splitlines() if "==" in line}
+    pinned = {name.removesuffix("-cpu") for name in pinned} | {"arcface-tfx"}
+    owners = importlib.metadata.packages_distributions()
+    return [m for m, names in owners.items() if not {n.lower().replace("_", "-") for n in names} & pinned]
+
+
+@pytest.mark.slow
+def test_it_needs_nothing_else_and_says_that_it_starts(folder):
+    absent = _absent_from("serve.lock")
+    assert {"tfx", "apache_beam", "scipy", "tf_keras", "sklearn"} <= set(absent)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    call = [sys.executable, Path(__file__).with_name("alone.py"), str(folder), str(port), *absent]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["200", "503"]  # it was asked while TensorFlow was imported
