@@ -12,6 +12,7 @@ import click
 from arcface_common.aside import temporary_files_aside
 from arcface_common.console import say, tinted, waiting
 from pipeline.beam import RUNNERS, beam_args, check_with_beam
+from pipeline.checks.files import as_typed
 from pipeline.cli.completion import DEFAULT_ROOT, settings_named
 from pipeline.cli.echo import echo_json
 from pipeline.cli.endings import ends_in_words
@@ -168,7 +169,7 @@ def print_summary(summary: Any, folder: str, log: str) -> None:
       folder: of the run.
       log: its file.
     """
-    from pipeline.runs.tables import as_typed, summary_lines
+    from pipeline.runs.tables import summary_lines
 
     for line in ["", *summary_lines(summary, folder, log)]:
         click.echo(tinted(line, sys.stdout))

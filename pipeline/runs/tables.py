@@ -11,6 +11,7 @@ from arcface_common.errors import setting_argument
 from arcface_common.features import VERIFY_SPLIT
 from arcface_common.protocol.support import reason_lines
 from arcface_common.protocol.verdict_warnings import verdict_warnings
+from pipeline.checks.files import as_typed
 
 if TYPE_CHECKING:  # it imports ML Metadata, which `evaluate` needs nothing of
     from pipeline.summary import RunSummary
@@ -68,12 +69,6 @@ def tensorboard_command(folder: str) -> str:
     beside = os.path.join(os.path.dirname(sys.executable), "tensorboard")
     program = beside if os.path.exists(beside) and shutil.which("tensorboard") != beside else "tensorboard"
     return shlex.join([as_typed(program), "--logdir", as_typed(folder)])
-
-
-def as_typed(path: str) -> str:
-    """A path as a person would type it: relative where it lies below the working directory."""
-    relative = os.path.relpath(path) if os.path.isabs(path) else path
-    return path if relative.startswith(os.pardir) else relative
 
 
 def ingest_lines(ingest: dict[str, Any]) -> list[str]:
