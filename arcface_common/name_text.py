@@ -5,7 +5,6 @@ they are written as `\xNN`, the same in every file of names.
 """
 
 import codecs
-import os
 
 ESCAPES = "arcface-tfx-escapes"  # for `open(..., errors=ESCAPES)`
 
@@ -32,9 +31,3 @@ def in_one_line(text: object) -> str:
 def _escaped(character: str) -> str:
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
-
-
-def as_typed(path: str) -> str:
-    """A path as a person would type it: relative where it lies below the working directory."""
-    relative = os.path.relpath(path) if os.path.isabs(path) else path
-    return path if relative.startswith(os.pardir) else relative

@@ -113,3 +113,9 @@ def make_private(folder: str) -> None:
 def shown(path: str) -> str:
     """A path as it stands, or quoted where it is empty or holds what a terminal doesn't show."""
     return path if path and path.isprintable() else repr(path)
+
+
+def as_typed(path: str) -> str:
+    """A path as a person would type it: relative where it lies below the working directory."""
+    relative = os.path.relpath(path) if os.path.isabs(path) else path
+    return path if relative.startswith(os.pardir) else relative

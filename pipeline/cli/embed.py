@@ -14,7 +14,7 @@ from arcface_common.errors import DataError
 from arcface_common.name_text import as_utf8
 from components.datasets.identity_folders import images_below, left_out_line
 from pipeline.cli.align_option import ALIGN, check_align
-from pipeline.cli.paths import InputOrList, ModelFolder, OutputFile
+from pipeline.cli.paths import InputOrList, ModelFolder, OutputFile, check_outside
 from pipeline.cli.quiet import quiet
 from pipeline.cli.server_option import check_alone, converted, opened, server_options
 
@@ -72,6 +72,8 @@ def embed(
         raise click.UsageError("Missing argument 'IMAGES...'.")
     else:
         converted(ModelFolder(), "model", model)
+        if output:
+            check_outside("--output", output, [model])
     paths = _listed([converted(InputOrList(), "images...", image) for image in images])
     if server is None:
         from serving.versions import resolve

@@ -24,6 +24,7 @@ _MACHINES_FAULTS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 )
+_INTERRUPTED = 130
 _interrupted = threading.Event()
 
 
@@ -34,8 +35,13 @@ class Commands(click.Group):
         """Parses and runs, in settled surroundings."""
         settle()
         _note_interrupts()
-        with typed_arguments():
-            return super().main(*args, **kwargs)
+        try:
+            with typed_arguments():
+                return super().main(*args, **kwargs)
+        except SystemExit as ended:
+            if ended.code == _INTERRUPTED:
+                _leave_threads()
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Parses a command's own arguments and runs it."""
@@ -82,13 +88,24 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.default_int_handler(number, frame)
 
 
+def _leave_threads() -> None:
+    """Ends the process: Beam's threads would be waited for, until their part of the images is computed, 10 s and more.
+
+    All that a command cleans up is done by now, and what threads write lies aside, as after a kill.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(_INTERRUPTED)
+
+
 def _said(error: BaseException, log: str | None) -> int:
     """Says how a command ended; the exit code."""
     if log is not None:
         traceback.print_exc()  # among the libraries' words, which explain it
     if _is_interrupt(error) or (_interrupted.is_set() and not isinstance(error, DataError)):
         say("interrupted")
-        return 130
+        return _INTERRUPTED
     if isinstance(error, DataError):
         say(f"error: {error}")
         return 2

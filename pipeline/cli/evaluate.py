@@ -20,7 +20,7 @@ from arcface_common.protocol.conditions import CUTS, Cut
 from evaluator_custom.report.files import plots_folder
 from pipeline.cli.align_option import ALIGN, faces_in
 from pipeline.cli.echo import echo_json
-from pipeline.cli.paths import InputFolder, Model, Number, OneOf, OutputFile
+from pipeline.cli.paths import InputFolder, Model, Number, OneOf, OutputFile, check_outside
 from pipeline.cli.quiet import quiet
 from serving.versions import find_network
 
@@ -267,9 +267,8 @@ def _check_places(report: str | None, output: str | None, folders: Sequence[str]
       DataError: one would be.
     """
     for name, path in (("--report", report), ("--output", output)):
-        for folder in folders:
-            if path and Path(folder).resolve() in Path(path).resolve().parents:
-                raise DataError(f"{name}: expected a file outside of {folder!r}, which is read. Received: {path!r}")
+        if path:
+            check_outside(name, path, folders)
     if report:
         plots_folder(Path(report))
 

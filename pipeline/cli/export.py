@@ -5,7 +5,7 @@ import os
 import click
 
 from arcface_common.console import waiting
-from pipeline.cli.paths import ModelFolder, OneOf, OutputFile
+from pipeline.cli.paths import ModelFolder, OneOf, OutputFile, check_outside
 from pipeline.cli.quiet import quiet
 
 
@@ -24,6 +24,7 @@ def export(model: str, format_: str, output: str) -> None:
     from serving.versions import resolve
 
     found = resolve(model)
+    check_outside("--output", output, [model])
     with quiet():
         with waiting(f"loading TensorFlow and {found}"):
             from serving.onnx_export import export_onnx

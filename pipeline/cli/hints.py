@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 
-from arcface_common.name_text import as_typed
+from pipeline.checks.files import as_typed
 
 _SCRIPT = "arcface-tfx"
 

@@ -3,6 +3,7 @@
 import abc
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -145,6 +146,22 @@ class OutputFolder(_Path):
         if not path:
             raise DataError("expected a folder. Received: an empty name")
         check_writable(path)
+
+
+def check_outside(option: str, path: str, folders: Sequence[str]) -> None:
+    """Checks that a file isn't written among what is read: a model's own files, which a server watches, or faces.
+
+    Args:
+      option: that names the file.
+      path: of the file.
+      folders: that are read.
+
+    Raises:
+      DataError: it would be.
+    """
+    for folder in folders:
+        if Path(folder).resolve() in Path(path).resolve().parents:
+            raise DataError(f"{option}: expected a file outside of {folder!r}, which is read. Received: {path!r}")
 
 
 class OneOf(click.Choice[str]):

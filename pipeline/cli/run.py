@@ -11,8 +11,8 @@ import click
 
 from arcface_common.aside import temporary_files_aside
 from arcface_common.console import say, tinted, waiting
-from arcface_common.name_text import as_typed
 from pipeline.beam import RUNNERS, beam_args, check_with_beam
+from pipeline.checks.files import as_typed
 from pipeline.cli.completion import DEFAULT_ROOT, settings_named
 from pipeline.cli.echo import echo_json
 from pipeline.cli.endings import ends_in_words

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from arcface_common.errors import setting_argument
 from arcface_common.features import VERIFY_SPLIT
-from arcface_common.name_text import as_typed
 from arcface_common.protocol.support import reason_lines
 from arcface_common.protocol.verdict_warnings import verdict_warnings
+from pipeline.checks.files import as_typed
 
 if TYPE_CHECKING:  # it imports ML Metadata, which `evaluate` needs nothing of
     from pipeline.summary import RunSummary

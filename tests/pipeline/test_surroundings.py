@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -52,6 +53,35 @@ cli(["work"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     said = done.stderr.strip().splitlines()[-1]
     assert (done.returncode, said) == ((130, "interrupted") if "Key" in raised else (2, "error: bad input"))
+
+
+def test_an_interrupted_command_waits_for_no_thread_and_cleans_up_before(tmp_path):
+    """Beam computes in threads, which Python waits for."""
+    code = f"""
+import os, signal, threading, time, click
+from arcface_common.aside import folder_aside
+from pathlib import Path
+from pipeline.cli.endings import Commands
+
+@click.group(cls=Commands)
+def cli(): pass
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+@cli.command()
+def work():
+    with folder_aside(Path({str(tmp_path)!r}) / "out") as folder:
+        (folder / "half").touch()
+        threading.Thread(target=time.sleep, args=(30,)).start()
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+
+cli(["work"])
+"""
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert time.monotonic() - begun < 20
+    assert not list(tmp_path.iterdir())
 
 
 def test_tensorflow_computes_with_onednn_unless_told_otherwise():

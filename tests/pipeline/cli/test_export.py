@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import onnxruntime
 import pytest
 
@@ -29,3 +32,26 @@ def test_a_folder_without_a_model_is_named_and_nothing_written(tmp_path):
     assert result.returncode == 2
     assert "expected a SavedModel or a folder of numbered versions" in result.stderr
     assert not (tmp_path / "a.onnx").exists()
+
+
+@pytest.mark.parametrize("command", ["export", "embed"])
+def test_nothing_is_written_among_a_models_files(versions, tmp_path, command):
+    place = versions / "7" / ("a.onnx" if command == "export" else "a.npz")
+    photo = tmp_path / "a.jpg"
+    photo.touch()
+    result = cli(command, str(versions), *([str(photo)] * (command == "embed")), "--output", str(place))
+    expected = f"--output: expected a file outside of '{versions}', which is read. Received: '{place}'"
+    assert (result.returncode, expected in result.stderr) == (2, True), result.stderr
+    assert not place.exists()
+
+
+def test_a_place_that_cannot_be_written_is_said_before_tensorflow_is_loaded(versions, tmp_path):
+    (tmp_path / "file").touch()
+    for place in ("/proc/a.onnx", "/proc/none/a.onnx", str(tmp_path / "file" / "a.onnx")):
+        code = (
+            "import atexit, sys; atexit.register(lambda: print('tensorflow' in sys.modules))\n"
+            f"from pipeline.cli import main; main(['export', {str(versions)!r}, '--output', {place!r}])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "False\n"), done.stderr
+        assert "error: --output: " in done.stderr
