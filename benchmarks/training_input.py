@@ -98,6 +98,17 @@ def loops(jpegs: list[bytes], patterns: list[str]) -> dict[str, Side]:
     return {**sides, "OpenCV from shards": opencv_from_shards}
 
 
+def side(dataset: Any) -> Side:
+    """A function that takes JPEGS images of a dataset of batches, made on one thread."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    options.threading.max_intra_op_parallelism = 1
+    iterator = iter(dataset.with_options(options))
+    return lambda: [next(iterator) for _ in range(JPEGS // BATCH)]
+
+
 def datasets(jpegs: list[bytes], patterns: list[str], graph: str) -> dict[str, Side]:
     """What tf.data makes; each call takes as many images as a loop decodes."""
     import tensorflow as tf
@@ -108,13 +119,6 @@ def datasets(jpegs: list[bytes], patterns: list[str], graph: str) -> dict[str, S
 
     def default_dct(image_bytes: tf.Tensor) -> tf.Tensor:
         return tf.stack([tf.io.decode_jpeg(one, channels=3) for one in tf.unstack(image_bytes, BATCH)])
-
-    def side(dataset: tf.data.Dataset) -> Side:
-        options = tf.data.Options()
-        options.threading.private_threadpool_size = 1
-        options.threading.max_intra_op_parallelism = 1
-        iterator = iter(dataset.with_options(options))
-        return lambda: [next(iterator) for _ in range(JPEGS // BATCH)]
 
     in_memory = tf.data.Dataset.from_tensor_slices(jpegs).cache().repeat().batch(BATCH, drop_remainder=True)
     return {

@@ -10,13 +10,13 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from arcface_common.artifacts import METADATA_FILE
+from arcface_common.artifacts import IDENTITIES_FILE, METADATA_FILE
 from arcface_common.console import say
 from arcface_common.errors import ConfigError, DataError, argument
 from arcface_common.features import VERIFY_SPLIT
 from arcface_common.filesystem import exists, files_below
 from arcface_common.model_metadata import ModelMetadata
-from arcface_common.setting import refuse_unused
+from arcface_common.setting import refuse_unused, require
 from components.record_example_gen.settings import IngestSettings
 from pipeline.beam import beam_args
 from pipeline.checks.places import check_places
@@ -184,7 +184,8 @@ def make_config(
     )
     usual = ConfigFile.read(preset_file(chosen)).overrides if chosen else ()
     layers = [Layer(f"the preset {chosen}", _parsed(usual)), *above]
-    values = assigned(layers, initial_settings(start) if start and here else {})
+    initial = initial_settings(start) if start and here else {}
+    values = assigned(layers, initial)
     for field, (value, origin) in rescaled(layers, values["train"].get("steps")).items():
         values["train"][field] = value
         if file and origin == file.path:
@@ -203,6 +204,8 @@ def make_config(
         if (told := with_origin(error, layers)) is error:
             raise
         raise told from error
+    if initial:
+        _check_start(config.train, initial["embedding_dim"])
     said = any(name.startswith(("evaluation.conditions", "evaluation.sets")) for name in named)
     return config if said or not here else _judged_by_what_is_there(config)
 
@@ -262,6 +265,25 @@ def initial_settings(folder: str) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError(f"{folder}: expected the model.json of a training run: {error}") from error
     return decided
+
+
+def _check_start(train: TrainSettings, embedding_dim: int) -> None:
+    """Checks what only a look into the folder of `train.init_from` tells.
+
+    Args:
+      train: the settings of the training.
+      embedding_dim: of what it starts from.
+
+    Raises:
+      ConfigError: there are no class centres that could be kept, or another embedding is asked for and nothing trained.
+    """
+    same = train.embedding_dim == embedding_dim
+    require(train, "embedding_dim", same or bool(train.steps), f"{embedding_dim}, as trained, with train.steps=0")
+    require(train, "frozen_statistics", same or not train.frozen_statistics, "false with a new output layer")
+    if train.init_centres == "kept":
+        labelled = os.path.isfile(os.path.join(train.init_from, IDENTITIES_FILE))
+        require(train, "init_centres", same, f"another with other dimensions than its {embedding_dim}")
+        require(train, "init_centres", labelled, f"another, since {train.init_from} has no {IDENTITIES_FILE}")
 
 
 def _checkpoint_digest(folder: str) -> str:

@@ -8,7 +8,7 @@ from arcface_common.errors import ConfigError, argument, is_number, setting_argu
 from pipeline.overrides import assign
 from pipeline.sections import SECTIONS
 
-_SHARES = ("warmup_steps", "margin_warmup_steps", "milestones")  # of train.steps
+_SHARES = ("warmup_steps", "margin_warmup_steps", "freeze_steps", "milestones")  # of train.steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,8 @@ def assigned(layers: Sequence[Layer], initial: Mapping[str, Any]) -> dict[str, d
 
     Args:
       layers: the lowest first, which is a preset's.
-      initial: fields of `train` that stand above the preset, and that no higher layer may change.
+      initial: fields of `train` that stand above the preset, and that no higher layer may change, but for the
+        embedding's dimensions.
 
     Raises:
       ConfigError: no such setting, no YAML, or a changed one of `initial`.
@@ -114,6 +115,6 @@ def assigned(layers: Sequence[Layer], initial: Mapping[str, Any]) -> dict[str, d
         if not number:
             values["train"] |= initial
     for field, value in initial.items():
-        if values["train"][field] != value:
+        if field != "embedding_dim" and values["train"][field] != value:
             raise ConfigError(f"expected no setting that {argument('init_from')} decides. Received: train.{field}")
     return values

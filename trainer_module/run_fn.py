@@ -10,6 +10,7 @@ from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.training import loop, resumption
+from trainer_module.training.start import write_identities
 from trainer_module.training.state import number_of_classes
 from trainer_module.workers import supervisor
 from trainer_module.workers.cluster import given_task
@@ -17,7 +18,7 @@ from trainer_module.workers.job import TrainingJob
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains on one worker or many; leaves a checkpoint with the `model.json` that says what it is of.
+    """Trains on one worker or many; leaves a checkpoint, `identities.txt` and the `model.json` that says what it is of.
 
     Args:
       fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings (in a local run those that
@@ -55,6 +56,7 @@ def run_fn(fn_args: Any) -> None:
         supervisor.run_workers(job, joined)
     else:
         loop.train(job)
+    write_identities(fn_args.transform_graph_path, job.run_dir)
     code_version = fn_args.custom_config.get("code_version", "")
     _metadata(settings, classes, data_digest=fn_args.data_digest, code_version=code_version).write(job.run_dir)
     resumption.finish(job.work_dir, job.run_dir)

@@ -62,10 +62,11 @@ class TrainSettings:
         description="Folder of a training run or an import, whose backbone training starts from (the head is new), "
         "as --init-from names it; empty for random weights.",
     )
-    init_centres: Literal["random", "data"] = Field(
+    init_centres: Literal["random", "data", "kept"] = Field(
         default="random",
         description="Where the class centres begin. Data: at the mean of what the backbone of train.init_from makes of "
-        "each identity's images, which takes one pass over them.",
+        "each identity's images, which takes one pass over them. Kept: at those of train.init_from for identities of "
+        "the same label, where its data and these name the same people alike; others are random.",
     )
     frozen_statistics: bool = Field(
         default=False,
@@ -100,6 +101,19 @@ class TrainSettings:
     )
     learning_rate: Number = Field(
         default=0.1, gt=0, le=100, description="The peak: warmed up linearly from 0, then as train.schedule says."
+    )
+    backbone_rate: Number = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="What the learning rate is multiplied by for the backbone. The class centres, and a new output "
+        "layer, have the whole rate.",
+    )
+    freeze_steps: Whole = Field(
+        default=0,
+        ge=0,
+        description="Steps from the first one on in which the backbone of train.init_from stays as it is, its moving "
+        "statistics too, and computes as it is served. The class centres, and a new output layer, are trained alone.",
     )
     schedule: Literal["cosine", "step", "polynomial"] = Field(
         default="cosine",
@@ -188,6 +202,11 @@ class TrainSettings:
         "once.",
     )
     flip: bool = Field(default=True, description="Mirror half of the images.")
+    augment: Options = Field(
+        default_factory=dict,
+        description="How likely each augmentation of an image is: crop, zoom, low_resolution, photometric, jpeg, e.g. "
+        "{crop: 0.2}; none is used without.",
+    )
     colour: Literal["rgb", "bgr"] = Field(default="rgb", description="Channel order that the network is trained with.")
     pixel_mean: Number = Field(
         default=127.5, ge=-65_535, le=65_535, description="Subtracted from each pixel of 0..255."
@@ -275,7 +294,7 @@ class TrainSettings:
         description="Steps between two checkpoints of a local run, from the last of which a training that was stopped "
         "goes on. 0 takes one every ten minutes.",
     )
-    seed: Whole = Field(default=1, ge=0, description="Seed of weights, data order and flips.")
+    seed: Whole = Field(default=1, ge=0, description="Seed of weights, data order, flips and augmentation.")
 
     def __post_init__(self) -> None:
         check_together(self)

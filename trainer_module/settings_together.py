@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from arcface_common.errors import did_you_mean, is_number
 from arcface_common.setting import refuse_unused, require
+from trainer_module.augmentation_facts import AUGMENTATIONS
 from trainer_module.loss_facts import LOSSES
 
 if TYPE_CHECKING:
@@ -27,8 +28,12 @@ def check_together(settings: "TrainSettings") -> None:
     """
     refuse_unused(_unused(settings))
     require(settings, "steps", settings.steps > 0 or bool(settings.init_from), "positive, or train.init_from be given")
-    for name in ("warmup_steps", "margin_warmup_steps") if settings.steps else ():
+    for name in ("warmup_steps", "margin_warmup_steps", "freeze_steps") if settings.steps else ():
         require(settings, name, getattr(settings, name) <= settings.steps, f"at most train.steps={settings.steps}")
+    for name, value in settings.augment.items():
+        known = f"augmentations: {', '.join(AUGMENTATIONS)}{did_you_mean(name, AUGMENTATIONS)}"
+        require(settings, "augment", name in AUGMENTATIONS, known)
+        require(settings, "augment", is_number(value) and 0 <= value <= 1, f"a number of 0 to 1 at {name}")
     _check_loss(settings)
     _check_schedule(settings)
     # Adam's moments would have to be updated by rows, too.
@@ -47,7 +52,7 @@ def _unused(settings: "TrainSettings") -> Iterator[tuple["TrainSettings", str, s
     alone = ("join_cluster", "start_timeout_s", "stall_timeout_s", "restarts")
     of_others = tuple(name for name, schedule in _OF_SCHEDULE.items() if settings.schedule != schedule)
     for why, ignores, names in (
-        ("without train.init_from", not settings.init_from, ("init_centres", "frozen_statistics")),
+        ("without train.init_from", not settings.init_from, ("init_centres", "frozen_statistics", "freeze_steps")),
         (f"with train.loss={settings.loss}", True, _NOT_OF_LOSS.get(settings.loss, ())),
         (f"with train.schedule={settings.schedule}", True, of_others),
         ("with train.optimizer=adamw", settings.optimizer == "adamw", ("momentum", "l2_decay")),

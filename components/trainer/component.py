@@ -30,8 +30,8 @@ class Trainer(base_component.BaseComponent):
 
     Component `outputs` contains:
 
-     - `model_run`: ModelRun, with `checkpoint/`, `model.json`, `tensorboard/`, `curve.csv`, with a hold-out split
-       `holdout.json`, and judged while it trains `verified.json`.
+     - `model_run`: ModelRun, with `checkpoint/`, `identities.txt`, `model.json`, `tensorboard/`, `curve.csv`, with a
+       hold-out split `holdout.json`, and judged while it trains `verified.json`.
     """
 
     SPEC_CLASS = TrainerSpec

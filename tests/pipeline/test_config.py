@@ -327,6 +327,30 @@ def test_a_start_without_a_checkpoint_is_named(tmp_path):
         make_config("data", "root", "demo", [f"train.init_from={run}"])
 
 
+def test_a_start_with_another_embedding_has_its_own_output_layer(tmp_path):
+    run = _training_run(tmp_path / "run")
+    assert make_config("data", "root", "demo", ["train.embedding_dim=32"], run).train.embedding_dim == 32
+    with pytest.raises(ConfigError, match=r"embedding_dim must be 64, as trained, with train.steps=0 .* Received: emb"):
+        make_config("data", "root", "demo", ["train.embedding_dim=32", "train.steps=0"], run)
+    with pytest.raises(ConfigError, match="init_centres must be another with other dimensions than its 64"):
+        make_config("data", "root", "demo", ["train.embedding_dim=32", "train.init_centres=kept"], run)
+
+
+def test_centres_are_kept_where_there_are_some_with_labels(tmp_path):
+    run = _training_run(tmp_path / "run")
+    with pytest.raises(ConfigError, match="init_centres must be another, since .*run has no identities.txt"):
+        make_config("data", "root", "demo", ["train.init_centres=kept"], run)
+    (tmp_path / "run" / "identities.txt").write_text("1\n2\n")
+    assert make_config("data", "root", "demo", ["train.init_centres=kept"], run).train.init_centres == "kept"
+
+
+def test_frozen_steps_of_a_run_are_those_that_were_asked_for(tmp_path):
+    run = _training_run(tmp_path / "run")
+    assert make_config("data", "root", "demo", ["train.freeze_steps=20"], run).train.freeze_steps == 20
+    with pytest.raises(ConfigError, match="freeze_steps must be left at 0 without train.init_from"):
+        make_config("data", "root", "demo", ["train.freeze_steps=20"])
+
+
 def test_a_start_on_another_machine_is_taken_as_it_is():
     config = make_config("gs://b/d", "gs://b/r", "demo", ["train.init_from=/mnt/run"], here=False)
     assert (config.train.init_from, config.init_digest) == ("/mnt/run", "")

@@ -37,9 +37,14 @@ def block_means(pixels, mirrored):
 
 
 def embeddings(weights, inputs, groups):
-    """[N, D]; each group of images is normalised by its own mean and variance, as each replica's batch is."""
+    """[N, D]; each group of images is normalised by its own mean and variance, as each replica's batch is.
+
+    No group at all is a frozen network, which normalises by its moving statistics: 0 and 1 before the first step.
+    """
     x = inputs @ weights["kernel"] + weights["bias"]
     x = np.where(x > 0, x, weights["alpha"] * x)
+    if not groups:
+        return x / np.sqrt(1 + EPSILON) * weights["gamma"] + weights["beta"]
     parts = [(part - part.mean(0)) / np.sqrt(part.var(0) + EPSILON) for part in np.split(x, groups)]
     return np.concatenate(parts) * weights["gamma"] + weights["beta"]
 
@@ -72,10 +77,11 @@ def penalty(weights, settings):
     return settings.weight_decay * squares / 2 if settings.optimizer == "sgd" else 0.0
 
 
-def gradients(function, weights, width=1e-6):
+def gradients(function, weights, names, width=1e-6):
     """Central differences: an error of about 1e-9."""
     found = {}
-    for name, values in weights.items():
+    for name in names:
+        values = weights[name]
         found[name] = np.zeros_like(values)
         for place in np.ndindex(values.shape):
             kept, sides = values[place], []
@@ -91,11 +97,12 @@ class Sgd:
     """Momentum as Sutskever et al. (2013) write it without Nesterov: v = mu v - lr g, w = w + v."""
 
     def __init__(self, settings):
-        self.momentum, self.velocity = settings.momentum, {}
+        self.momentum, self.velocity, self.slow = settings.momentum, {}, settings.backbone_rate
 
     def apply(self, weights, gradient, rate):
         for name, g in gradient.items():
-            self.velocity[name] = self.momentum * self.velocity.get(name, 0.0) - rate * g
+            own = rate if name == "centres" else self.slow * rate
+            self.velocity[name] = self.momentum * self.velocity.get(name, 0.0) - own * g
             weights[name] += self.velocity[name]
 
 
@@ -103,12 +110,15 @@ class AdamW:
     """Loshchilov & Hutter, algorithm 2, with the decay times the learning rate and Keras's place of epsilon."""
 
     def __init__(self, settings):
-        self.decay, self.steps, self.first, self.second = settings.weight_decay, 0, {}, {}
+        self.decay, self.slow = settings.weight_decay, settings.backbone_rate
+        self.steps, self.first, self.second = {}, {}, {}
 
     def apply(self, weights, gradient, rate):
-        self.steps += 1
-        corrected = rate * np.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
+        peak = rate
         for name, g in gradient.items():
+            rate = peak if name == "centres" else self.slow * peak
+            steps = self.steps[name] = self.steps.get(name, 0) + 1
+            corrected = rate * np.sqrt(1 - 0.999**steps) / (1 - 0.9**steps)
             self.first[name] = 0.9 * self.first.get(name, 0.0) + 0.1 * g
             self.second[name] = 0.999 * self.second.get(name, 0.0) + 0.001 * g**2
             if name in DECAYED:
@@ -120,15 +130,17 @@ def run_steps(settings, weights, batches, groups):
     """Metrics of each step and weights after it, with keys "STEP/NAME", and `with margin/STEP`, a wrong accuracy."""
     weights = {name: value.copy() for name, value in weights.items()}
     optimizer = {"sgd": Sgd, "adamw": AdamW}[settings.optimizer](settings)
-    found, factor = {}, 1.0
+    found, factor, all_groups = {}, 1.0, groups
     for done, (pixels, classes, mirrored) in enumerate(zip(*batches, strict=True)):
         inputs = block_means(pixels, mirrored & settings.flip)
         m = margin(done, settings)
+        frozen = done < settings.freeze_steps
+        groups = 0 if frozen else all_groups
 
-        def total(w, inputs=inputs, classes=classes, m=m, factor=factor):
+        def total(w, inputs=inputs, classes=classes, m=m, factor=factor, groups=groups):
             return loss(w, inputs, classes, groups, m, settings) + factor * penalty(w, settings)
 
-        gradient = gradients(total, weights)
+        gradient = gradients(total, weights, ["centres"] if frozen else list(weights))
         norm = np.sqrt(sum(np.sum(g**2) for g in gradient.values()))
         found[f"{done}/loss"] = loss(weights, inputs, classes, groups, m, settings)
         found[f"{done}/penalty"] = factor * penalty(weights, settings)

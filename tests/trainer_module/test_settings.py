@@ -44,6 +44,14 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             "train.init_centres must be left at 'random' without train.init_from",
         ),
         ({"frozen_statistics": True}, "train.frozen_statistics must be left at False without train.init_from"),
+        ({"freeze_steps": 5}, r"train.freeze_steps must be left at 0 without train.init_from, which ignores it"),
+        (
+            {"init_from": "a", "freeze_steps": 9, "steps": 8, "warmup_steps": 1},
+            "freeze_steps must be at most train.steps=8",
+        ),
+        ({"augment": {"jepg": 0.1}}, r"augment must be augmentations: crop, .*; did you mean 'jpeg'"),
+        ({"augment": {"crop": 1.5}}, r"augment must be a number of 0 to 1 at crop .* Received: augment={'crop': 1.5}"),
+        ({"backbone_rate": 0.0}, r"train.backbone_rate must be above 0 and at most 1 \(What the learning rate is"),
         ({"momentum": 1.0}, r"train.momentum must be at least 0 and below 1 \(Momentum of SGD\)"),
         ({"strategy": "tpu"}, "train.strategy must be mirrored or central "),
         (

@@ -6,13 +6,16 @@ them before it starts.
 
 import dataclasses
 import sys
+import tempfile
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from arcface_common.model_metadata import ModelMetadata
 from trainer_module import normalization
 from trainer_module.settings import TrainSettings
+from trainer_module.training import checkpoints
 from trainer_module.training.state import create_state
 from trainer_module.training.step import make_train_step
 
@@ -33,6 +36,7 @@ SETTINGS = TrainSettings(
 _ADAMW = dataclasses.replace(SETTINGS, optimizer="adamw", weight_decay=0.5)
 # Gradients of float16 that 2^15 times themselves don't let overflow.
 _FLOAT16 = {"precision": "mixed_float16", "scale": 0.5}
+_FROZEN = {"freeze_steps": 1, "init_from": "a run of this network"}
 SCENARIOS = {
     "sgd": SETTINGS,
     "sgd, no mirroring": dataclasses.replace(SETTINGS, flip=False),
@@ -50,6 +54,14 @@ SCENARIOS = {
     "mixed_float16, adamw": dataclasses.replace(_ADAMW, **_FLOAT16),
     "jit": dataclasses.replace(SETTINGS, jit=True, clip_norm=0.5),
     "jit, accumulated": dataclasses.replace(SETTINGS, jit=True, accumulate=2),
+    "slow, clipped": dataclasses.replace(SETTINGS, backbone_rate=0.3, clip_norm=0.5),
+    "slow adamw": dataclasses.replace(_ADAMW, backbone_rate=0.3),
+    "frozen": dataclasses.replace(SETTINGS, **_FROZEN, backbone_rate=0.3, weight_decay=1.1, l2_decay=0.8),
+    "frozen, accumulated": dataclasses.replace(SETTINGS, **_FROZEN, accumulate=2, clip_norm=0.5),
+    "frozen adamw": dataclasses.replace(_ADAMW, **_FROZEN, backbone_rate=0.3),
+    "frozen, mixed_float16": dataclasses.replace(SETTINGS, **_FROZEN, **_FLOAT16),
+    "frozen, jit": dataclasses.replace(SETTINGS, **_FROZEN, jit=True),
+    "frozen batch_renorm": dataclasses.replace(SETTINGS, **_FROZEN, norm="batch_renorm"),
     "sync_batch": dataclasses.replace(SETTINGS, norm="sync_batch"),
 }
 
@@ -108,9 +120,25 @@ def named(state):
     return {**variables, "centres": state.head.centres}
 
 
+def write_run(state, settings, folder):
+    """What training leaves in a folder to start from, without labels of its identities."""
+    checkpoints.write(state.checkpoint(), folder, is_chief=True)
+    write_metadata(settings, folder)
+
+
+def write_metadata(settings, folder):
+    """The `model.json` of a training."""
+    pixels, options = settings.pixel_format(), settings.build_options()
+    ModelMetadata(settings.backbone, options, settings.embedding_dim, pixels, CLASSES, {}).write(folder)
+
+
 def run_steps(strategy, settings):
     """Trains; returns the metrics of each step and the weights after it, with keys "STEP/NAME"."""
-    with strategy.scope():
+    with tempfile.TemporaryDirectory() as folder, strategy.scope():
+        if settings.init_from:
+            first = dataclasses.replace(settings, init_from="", freeze_steps=0)
+            write_run(create_state(first, CLASSES), first, folder)
+            settings = dataclasses.replace(settings, init_from=folder)
         state = create_state(settings, CLASSES)
     variables = named(state)
     for name, value in initial_weights().items():
@@ -120,10 +148,10 @@ def run_steps(strategy, settings):
     batches = strategy.distribute_datasets_from_function(
         lambda context: tf.data.Dataset.from_tensor_slices(tuple(examples)).batch(per_replica)
     )
-    step, iterator = make_train_step(strategy, state, settings), iter(batches)
-    found = {}
+    steps = [make_train_step(strategy, state, settings, frozen=frozen) for frozen in (False, True)]
+    iterator, found = iter(batches), {}
     for i in range(STEPS):
-        found |= {f"{i}/{name}": float(value) for name, value in step(iterator).items()}
+        found |= {f"{i}/{name}": float(value) for name, value in steps[i < settings.freeze_steps](iterator).items()}
         found |= {f"{i}/{name}": _theirs(name, variable.numpy()) for name, variable in variables.items()}
     return found
 

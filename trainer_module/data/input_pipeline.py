@@ -12,7 +12,9 @@ import tensorflow_transform as tft
 from arcface_common import features
 from arcface_common.errors import DataError, in_short, setting_argument
 from arcface_common.features import CHANNELS, IMAGE_SIZE
+from trainer_module.augmentation_facts import AUGMENTATIONS
 from trainer_module.data import order
+from trainer_module.data.augmentation import NUMBERS, augment
 from trainer_module.data.images import decode_stored, fit, over_batch
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
@@ -135,7 +137,7 @@ def training_batches(
 
     Args:
       split: what is trained on.
-      settings: batch size, seed, flips and window size.
+      settings: batch size, seed, flips, augmentation and window size.
       context: which input pipeline of how many this is; None is the only one.
       first_step: steps that were trained already.
 
@@ -150,18 +152,25 @@ def training_batches(
     pipelines, pipeline, per_replica = _share(settings, context)
     replicas = settings.batch_size // (per_replica * pipelines)  # of this pipeline
 
-    def mirrored(index: tf.Tensor) -> tf.Tensor:
-        """Draws for the whole global batch and takes this replica's, so that they don't depend on the workers."""
-        if not settings.flip:
-            return tf.zeros([per_replica], tf.bool)
+    def drawn(index: tf.Tensor, number: int, *shape: int) -> tf.Tensor:
+        """Draws for the whole global batch and takes this replica's, so that they don't depend on the workers.
+
+        Numbers of [0, 1), float32 [per_replica, *shape]; others for another `number`.
+        """
         step, replica = first_step + index // replicas, index % replicas
-        draws = tf.random.stateless_uniform([settings.batch_size], seed=tf.stack([settings.seed, step])) < 0.5
+        seed = tf.stack([settings.seed, step])
+        seed = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
+        draws = tf.random.stateless_uniform([settings.batch_size, *shape], seed)
         places = replica * per_replica + tf.range(per_replica, dtype=tf.int64)
         return tf.gather(draws, places * pipelines + pipeline)
 
     def load(index: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image_bytes, class_index = parse(records)
-        return decode_batch(image_bytes, per_replica, split.any_size), class_index, mirrored(index)
+        pixels = decode_batch(image_bytes, per_replica, split.any_size)
+        if settings.augment:
+            pixels = augment(pixels, drawn(index, 1, len(AUGMENTATIONS), NUMBERS), settings.augment)
+        mirrored = drawn(index, 0) < 0.5 if settings.flip else tf.zeros([per_replica], tf.bool)
+        return pixels, class_index, mirrored
 
     records = _serialized(split, settings, first_step * settings.batch_size).shard(pipelines, pipeline)
     batches = records.batch(per_replica, drop_remainder=True).enumerate()

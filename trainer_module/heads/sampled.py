@@ -12,7 +12,7 @@ class SampledCentres(FullCentres):
     """`FullCentres` that draws the classes of each step: all that the batch has, and others up to a share of all.
 
     A million identities at a share of 0.1 take the logits of 100,000, and only the drawn rows are trained: see
-    `RowwiseSGD`. `hits` are among the drawn classes. Source: An et al., Partial FC (CVPR 2022, arXiv:2203.15565).
+    `LayerwiseSGD`. `hits` are among the drawn classes. Source: An et al., Partial FC (CVPR 2022, arXiv:2203.15565).
     """
 
     def __init__(self, embedding_dim: int, classes: int, rate: float, options: HeadOptions = HeadOptions()) -> None:  # noqa: B008

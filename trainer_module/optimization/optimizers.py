@@ -1,5 +1,6 @@
-"""Optimizers, and which variables a weight decay takes."""
+"""Optimizers whose rate differs by variable, and which variables a weight decay takes."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,19 +11,31 @@ from trainer_module.optimization.schedules import LearningRate
 from trainer_module.settings import TrainSettings
 
 
-class RowwiseSGD(tf_keras.optimizers.SGD):
-    """SGD with momentum that touches only the rows of a variable which have a gradient.
+class LayerwiseSGD(tf_keras.optimizers.SGD):
+    """SGD with momentum, at another rate for some variables, that touches only the rows which have a gradient.
 
     Keras lets the momentum of all rows fade: at 10 million identities 20 GB read and written a step. Here a row's fades
     when it is drawn, as in Partial FC. A gradient over all rows is applied as Keras does, by one operation for five.
     """
 
+    def __init__(self, settings: TrainSettings, slow: Iterable[tf.Variable]) -> None:
+        """Makes it.
+
+        Args:
+          settings: of the training.
+          slow: the variables that have `train.backbone_rate` times the rate.
+        """
+        super().__init__(LearningRate(settings), momentum=settings.momentum, global_clipnorm=settings.clip_norm or None)
+        self._factor = settings.backbone_rate
+        self._slow = frozenset(map(self._var_key, slow))
+
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Applies one gradient; the rows of an IndexedSlices are different ones."""
+        factor = self._factor if self._var_key(variable) in self._slow else 1.0
         if not self.momentum:
-            super().update_step(gradient, variable)
+            super().update_step(factor * gradient if factor != 1.0 else gradient, variable)
             return
-        rate = tf.cast(self.learning_rate, variable.dtype)
+        rate = factor * tf.cast(self.learning_rate, variable.dtype)
         momentum = self.momentums[self._index_dict[self._var_key(variable)]]
         if not isinstance(gradient, tf.IndexedSlices):
             tf.raw_ops.ResourceApplyKerasMomentum(
@@ -35,16 +48,57 @@ class RowwiseSGD(tf_keras.optimizers.SGD):
         variable.scatter_add(tf.IndexedSlices(moved, rows))
 
 
-def create_optimizer(settings: TrainSettings, backbone: tf_keras.Model, head: Head) -> tf_keras.optimizers.Optimizer:
-    """The optimizer of a training, its slots made and empty."""
-    clip_norm = settings.clip_norm or None
-    rate = LearningRate(settings)
+class LayerwiseAdamW(tf_keras.optimizers.Adam):
+    """AdamW (Loshchilov & Hutter, arXiv:1711.05101), at another rate for some variables, which may begin later.
+
+    Moments begin at 0, which Adam corrects by the number of steps. For variables that were frozen these are the steps
+    since then: by all steps, their first ones would be up to 6 times too long.
+    """
+
+    def __init__(self, settings: TrainSettings, slow: Iterable[tf.Variable], decays: Iterable[tf.Variable]) -> None:
+        """Makes it.
+
+        Args:
+          settings: of the training.
+          slow: the variables that have `train.backbone_rate` times the rate, and begin after `train.freeze_steps`.
+          decays: those that `train.weight_decay` takes, times their rate.
+        """
+        super().__init__(LearningRate(settings), global_clipnorm=settings.clip_norm or None)
+        self._factor, self._begin, self._decay = settings.backbone_rate, settings.freeze_steps, settings.weight_decay
+        self._slow, self._decays = (frozenset(map(self._var_key, variables)) for variables in (slow, decays))
+
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
+        """Applies one gradient, float32 of the variable's shape."""
+        key = self._var_key(variable)
+        factor, begin = (self._factor, self._begin) if key in self._slow else (1.0, 0)
+        rate = factor * self.learning_rate
+        if key in self._decays:
+            variable.assign_sub(variable * self._decay * rate)
+        # Steps that float16 skips aren't among the iterations: then the first few may count as the first one.
+        steps = tf.cast(tf.maximum(self.iterations + 1 - begin, 1), tf.float32)
+        corrected = rate * tf.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
+        place = self._index_dict[key]
+        mean, square = self._momentums[place], self._velocities[place]
+        mean.assign_add((gradient - mean) * (1 - self.beta_1))
+        square.assign_add((tf.square(gradient) - square) * (1 - self.beta_2))
+        variable.assign_sub(mean * corrected / (tf.sqrt(square) + self.epsilon))
+
+
+def create_optimizer(
+    settings: TrainSettings, backbone: tf_keras.Model, head: Head, slow: Sequence[tf.Variable]
+) -> tf_keras.optimizers.Optimizer:
+    """The optimizer of a training, its slots made and empty.
+
+    Args:
+      settings: of the training.
+      backbone: of the training.
+      head: of the training.
+      slow: the variables of the backbone that `train.backbone_rate` and `train.freeze_steps` are for.
+    """
     if settings.optimizer == "adamw":
-        optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=clip_norm)
-        taken = {id(v) for v in decayed(backbone)} | {id(v) for v in head.trainable_variables}
-        optimizer.exclude_from_weight_decay([v for v in backbone.trainable_variables if id(v) not in taken])
+        optimizer = LayerwiseAdamW(settings, slow, [*decayed(backbone), *head.trainable_variables])
     else:
-        optimizer = RowwiseSGD(rate, momentum=settings.momentum, global_clipnorm=clip_norm)
+        optimizer = LayerwiseSGD(settings, slow)
     if settings.precision == "mixed_float16":
         optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build([*backbone.trainable_variables, *head.trainable_variables])

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -79,19 +80,56 @@ def check_whole(run_dir: str) -> None:
             raise DataError(f"{os.path.join(run_dir, _FOLDER, name)}: {_damage(folder, name)}") from error
 
 
-def read_backbone(backbone: tf_keras.Model, run_dir: str) -> None:
+def read_backbone(
+    backbone: tf_keras.Model, run_dir: str, layers: Mapping[str, tf_keras.layers.Layer] | None = None
+) -> None:
     """Fills a backbone from a training run's checkpoint.
+
+    Args:
+      backbone: what is filled.
+      run_dir: the training run's folder.
+      layers: those that are filled alone, by their names in the checkpoint; None fills all.
 
     Raises:
       DataError: a file of it is missing or damaged, it lacks a variable of the backbone, or has one of another shape.
     """
+    with _readable(run_dir, backbone.name) as prefix:
+        part = backbone if layers is None else tf.train.Checkpoint(**layers)
+        status = tf.train.Checkpoint(backbone=part).read(prefix)
+        status.assert_existing_objects_matched().expect_partial()
+
+
+def shapes(run_dir: str) -> dict[str, list[int]]:
+    """The shapes of all that a training run's checkpoint holds, by name.
+
+    Raises:
+      DataError: there is no checkpoint.
+    """
+    with _readable(run_dir, "a training run or an import") as prefix:
+        found: dict[str, list[int]] = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        return found
+
+
+def read_value(run_dir: str, name: str) -> np.ndarray:
+    """One array of a training run's checkpoint.
+
+    Raises:
+      DataError: there is none, or it isn't whole.
+    """
+    with _readable(run_dir, "a training run") as prefix:
+        found: np.ndarray = tf.train.load_checkpoint(prefix).get_tensor(name)
+        return found
+
+
+@contextlib.contextmanager
+def _readable(run_dir: str, whose: str) -> Iterator[str]:
+    """The checkpoint's prefix; says in our words what TensorFlow finds missing, other or damaged."""
     try:
         with literal_path(run_dir) as folder:
-            status = tf.train.Checkpoint(backbone=backbone).read(path_in(folder))
-            status.assert_existing_objects_matched().expect_partial()
+            yield path_in(folder)
     except (AssertionError, *_DAMAGE) as error:
         check_whole(run_dir)
-        raise DataError(f"{path_in(run_dir)}: expected a checkpoint of {backbone.name}. Received: {error}") from error
+        raise DataError(f"{path_in(run_dir)}: expected a checkpoint of {whose}. Received: {error}") from error
 
 
 def _damage(folder: str, name: str) -> str:

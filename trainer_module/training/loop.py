@@ -24,6 +24,7 @@ from trainer_module.training.background import BackgroundWriter
 from trainer_module.training.best import BestCheckpoint
 from trainer_module.training.curve import Curve
 from trainer_module.training.devices import say_devices
+from trainer_module.training.examples import show_augmentation
 from trainer_module.training.first_centres import begin_at_data
 from trainer_module.training.hooks import Hook, Metrics, is_due
 from trainer_module.training.hooks.finite import Finite
@@ -31,6 +32,7 @@ from trainer_module.training.hooks.judge import JudgeHoldout, JudgeSets
 from trainer_module.training.hooks.keep import KeepProgress, KeepResult
 from trainer_module.training.hooks.tell import SaveCurve, Tell
 from trainer_module.training.outlook import outlook
+from trainer_module.training.start import identities_of
 from trainer_module.training.state import TrainState, create_state, number_of_classes
 from trainer_module.training.step import make_train_step
 from trainer_module.training.stopping import stop_asked
@@ -57,17 +59,21 @@ def train(job: TrainingJob) -> None:
     strategy = distribution.make_strategy(settings)
     with strategy.scope():
         classes = number_of_classes(job.train.transform_graph)
-        state, begun, curve = resumption.resume(lambda: create_state(settings, classes), job.work_dir)
+        identities = identities_of(job.train.transform_graph) if settings.init_centres == "kept" else ()
+        state, begun, curve = resumption.resume(lambda: create_state(settings, classes, identities), job.work_dir)
     batches = strategy.distribute_datasets_from_function(
         lambda context: training_batches(job.train, settings, context, first_step=begun)
     )
-    step, iterator = make_train_step(strategy, state, settings), iter(batches)
+    steps = [make_train_step(strategy, state, settings, frozen=frozen) for frozen in (False, True)]
+    iterator = iter(batches)
     # Who joined a cluster has a run of its own on each host, and each keeps the model.
     is_chief = settings.join_cluster or distribution.is_chief(strategy)
     if is_chief:
         say_devices(strategy, find_gpus())
         counts = job.train.noted_counts()
         say(outlook(settings, summarize(state.backbone), classes, None if counts is None else sum(counts)))
+        if state.begun_from and not begun:
+            say(state.begun_from)
         if begun:
             say(f"  training goes on from step {begun:,} of {settings.steps:,}")
     if settings.init_centres == "data" and settings.steps and not begun:
@@ -87,6 +93,8 @@ def train(job: TrainingJob) -> None:
     # The copy takes its values from the state.
     writer = BackgroundWriter((lambda: create_state(settings, classes, seeded=True)) if copied else None)
     with stopping as stops, _summaries(job, is_chief), bar, writer:
+        if is_chief and settings.augment and not begun:
+            show_augmentation(job.train, settings)
         finite = Finite(settings, functools.partial(record_keys, job.train, settings))
         keep = KeepProgress(strategy, writer, finite, curve, job.work_dir, settings, is_chief=is_chief)
         hooks = [finite, *_hooks(job, strategy, state, curve, bar, writer, is_chief), *([keep] if job.work_dir else [])]
@@ -94,7 +102,7 @@ def train(job: TrainingJob) -> None:
         hooks_seconds, since = 0.0, time.monotonic()
         for done in range(begun + 1, settings.steps + 1):
             with images_that_decode():
-                history.append(step(iterator))
+                history.append(steps[done <= settings.freeze_steps](iterator))
             beat(done)
             if done == begun + 1:
                 first_seconds = time.monotonic() - since

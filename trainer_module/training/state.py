@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -14,20 +14,27 @@ from trainer_module.heads import Head
 from trainer_module.heads.choose import create_head
 from trainer_module.optimization.optimizers import create_optimizer
 from trainer_module.settings import TrainSettings
-from trainer_module.training import checkpoints
+from trainer_module.training.start import take_backbone, take_centres, told
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """The network, the class centres and the optimizer of a training, and the factor of its L2 penalty."""
+    """The network, the class centres and the optimizer of a training, and the factor of its L2 penalty.
+
+    Attributes:
+      new_layers: of the backbone, those that don't come from `train.init_from`; none where there is no such run.
+      begun_from: what was taken from there, for people.
+    """
 
     backbone: tf_keras.Model
     head: Head
     optimizer: tf_keras.optimizers.Optimizer
     l2_factor: tf.Variable
+    new_layers: Sequence[tf_keras.layers.Layer] = ()
+    begun_from: str = ""
 
     def trainable_variables(self) -> list[tf.Variable]:
-        """Everything that a step changes by a gradient."""
+        """Everything that a step changes by a gradient; within `frozen` the backbone is not, but for its new layers."""
         return [*self.backbone.trainable_variables, *self.head.trainable_variables]
 
     def variables(self) -> list[tf.Variable]:
@@ -36,9 +43,25 @@ class TrainState:
         found = tf.train.TrackableView(whole).descendants()
         return [entry for entry in found if isinstance(entry, tf.Variable)]
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile the backbone's layers are none to train, but the new ones: norms compute as in the exported model.
+
+        What is traced in it stays so. Dropout goes on, as in the rest of the training.
+        """
+        layers = [layer for layer in self.backbone.layers if layer.trainable and layer not in self.new_layers]
+        for layer in layers:
+            layer.trainable = False
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.trainable = True
+
     def checkpoint(self) -> tf.train.Checkpoint:
         """All of it, by the names that `checkpoints` reads."""
-        return tf.train.Checkpoint(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        names = ("backbone", "head", "optimizer", "l2_factor")
+        return tf.train.Checkpoint(**{name: getattr(self, name) for name in names})
 
 
 def number_of_classes(transform_graph: str) -> int:
@@ -57,16 +80,30 @@ def _policy(precision: str) -> Iterator[None]:
         tf_keras.mixed_precision.set_global_policy(before)
 
 
-def create_state(settings: TrainSettings, classes: int, *, seeded: bool = False) -> TrainState:
+def create_state(
+    settings: TrainSettings, classes: int, identities: Sequence[str] = (), *, seeded: bool = False
+) -> TrainState:
     """The state that training starts from: seeded weights or those of `settings.init_from`, and empty slots.
 
-    With `seeded` they are seeded ones in any case, for a state that takes its values from elsewhere.
+    Args:
+      settings: of the training.
+      classes: how many.
+      identities: the label of each class, where `train.init_centres=kept` goes by them.
+      seeded: begin with seeded weights in any case, for a state that takes its values from elsewhere.
+
+    Raises:
+      ConfigError: see `create_head` and `take_centres`.
+      DataError: see `take_backbone`.
     """
     tf_keras.utils.set_random_seed(settings.seed)
     with _policy(settings.precision):
         backbone = backbones.build(settings.backbone, **settings.build_options())
-    if settings.init_from and not seeded:
-        checkpoints.read_backbone(backbone, settings.init_from)
+    started = settings.init_from and not seeded
+    new_layers = take_backbone(backbone, settings.init_from) if started else []
     head = create_head(settings, backbone.output_shape[-1], classes)
+    kept = take_centres(head, settings, identities) if started and settings.init_centres == "kept" else ""
+    slow = [v for layer in backbone.layers if layer not in new_layers for v in layer.trainable_variables]
+    optimizer = create_optimizer(settings, backbone, head, slow)
     l2_factor = tf.Variable(1.0, trainable=False, name="l2_factor")
-    return TrainState(backbone, head, create_optimizer(settings, backbone, head), l2_factor)
+    said = told(settings, new_layers, kept) if started else ""
+    return TrainState(backbone, head, optimizer, l2_factor, new_layers, said)

@@ -1,5 +1,6 @@
 """One optimizer step over all replicas."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,11 +20,19 @@ Sums = dict[str, tf.Tensor]  # float32 scalars, to be added up over micro-batche
 TrainStep = Callable[[Iterator[Any]], Sums]
 
 
-def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, settings: TrainSettings) -> TrainStep:
+def make_train_step(
+    strategy: tf.distribute.Strategy, state: TrainState, settings: TrainSettings, *, frozen: bool = False
+) -> TrainStep:
     """One optimizer step over all replicas, as a graph.
 
     The loss is the sum over a micro-batch's images divided by the GLOBAL batch, and the penalty is divided by the
     number of all micro-batches: gradients are summed over those of a replica, and by the optimizer over replicas.
+
+    Args:
+      strategy: what the variables were made under.
+      state: what the step changes.
+      settings: how.
+      frozen: the backbone stays as it is, and no gradient is computed through it.
 
     Raises:
       ConfigError: the batch isn't `train.accumulate` equal parts for each replica.
@@ -43,7 +52,9 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
     # AdamW decays by itself, decoupled from the gradient.
     kernels = decayed(state.backbone) if settings.optimizer == "sgd" else []
     penalized = {id(v) for v in (*kernels, *state.head.trainable_variables)} if settings.optimizer == "sgd" else set()
-    variables = state.trainable_variables()
+    held = state.frozen if frozen else contextlib.nullcontext
+    with held():
+        variables = state.trainable_variables()
     training = not settings.frozen_statistics
 
     def of_part(pixels: tf.Tensor, class_index: tf.Tensor, mirrored: tf.Tensor) -> tuple[list[tf.Tensor], Sums]:
@@ -52,7 +63,8 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
             pixels = mirror(pixels, mirrored)
         done = state.optimizer.iterations
         margin = margin_at(done, settings.full_margin(), settings.margin_warmup_steps)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)  # of what they don't reach nothing is recorded, and no activations are kept
             embeddings = tf.cast(state.backbone(to_input(pixels, pixel_format), training=training), tf.float32)
             losses, hits, centres = state.head.loss(embeddings, class_index, margin, done)
             loss = tf.reduce_sum(losses) / settings.batch_size
@@ -98,7 +110,8 @@ def make_train_step(strategy: tf.distribute.Strategy, state: TrainState, setting
             batch = next(iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             waited = tf.cast(tf.timestamp() - asked, tf.float32)
-        per_replica = strategy.run(one_replica, args=batch)
+        with held():  # while it is traced
+            per_replica = strategy.run(one_replica, args=batch)
         values = {name: strategy.reduce("sum", value, axis=None) for name, value in per_replica.items()}
         values |= {"l2_factor": tf.identity(state.l2_factor), "loss_scale": scale_before, "input_seconds": waited}
         if settings.l2_decay < 1.0:

@@ -1,5 +1,6 @@
 """The training input: a function of (seed, epoch, step), the same images on one worker or several."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from arcface_common.errors import DataError
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.augmentation_facts import AUGMENTATIONS
 from trainer_module.data.images import decode, decode_face
 from trainer_module.data.input_pipeline import (
     decode_batch,
@@ -103,6 +105,34 @@ def test_two_workers_see_what_one_would(data, replicas, first_step):
     assert parts[0][0].shape == parts[1][0].shape == (12, 112, 112, 3)
     for ours, theirs in zip(zip(*parts, strict=True), whole, strict=True):
         np.testing.assert_array_equal(np.stack(ours, axis=1).reshape(-1, *theirs.shape[1:]), theirs[8 * first_step :])
+
+
+AUGMENTING = TrainSettings(batch_size=8, shuffle_buffer=6, seed=5, augment=dict.fromkeys(AUGMENTATIONS, 0.5))
+
+
+@pytest.mark.parametrize("first_step", [0, 2])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_augmented_images_are_the_same_bytes_on_any_workers_and_after_a_resumption(data, replicas, first_step):
+    whole = _take(training_batches(data, AUGMENTING), 4)
+    contexts = [tf.distribute.InputContext(2, worker, 2 * replicas) for worker in (0, 1)]
+    count = (4 - first_step) * replicas
+    parts = [_take(training_batches(data, AUGMENTING, context, first_step), count) for context in contexts]
+    for ours, theirs in zip(zip(*parts, strict=True), whole, strict=True):
+        np.testing.assert_array_equal(np.stack(ours, axis=1).reshape(-1, *theirs.shape[1:]), theirs[8 * first_step :])
+
+
+def test_augmentation_is_drawn_anew_in_each_step_and_changes_no_other_draw(data):
+    plain = dataclasses.replace(AUGMENTING, augment={})
+    pixels, classes, mirrored = _take(training_batches(data, AUGMENTING), 12)
+    as_they_are, same_classes, same_mirrored = _take(training_batches(data, plain), 12)
+    np.testing.assert_array_equal(classes, same_classes)
+    np.testing.assert_array_equal(mirrored, same_mirrored)
+    changed = (pixels != as_they_are).any(axis=(1, 2, 3))
+    assert 0.8 < changed.mean() < 1  # 1 - 1/2^5 = 0.97 of 96
+    epochs = np.array(_which(as_they_are)).reshape(4, 24).argsort(axis=1) + 24 * np.arange(4)[:, None]
+    assert (pixels[epochs[0]] != pixels[epochs[1]]).any(axis=(1, 2, 3)).mean() > 0.8
+    other = _take(training_batches(data, dataclasses.replace(AUGMENTING, seed=6)), 1)[0]
+    assert (other != pixels[:8]).any()
 
 
 def test_half_of_the_images_are_mirrored_and_others_each_time(data):

@@ -13,7 +13,8 @@ from trainer_module.heads.full import FullCentres, HeadOptions
 from trainer_module.heads.margins import add_angle, create_margin
 from trainer_module.heads.sampled import SampledCentres
 from trainer_module.loss_facts import LOSSES
-from trainer_module.optimization.optimizers import RowwiseSGD
+from trainer_module.optimization.optimizers import LayerwiseSGD
+from trainer_module.settings import TrainSettings
 
 
 def test_target_logit_falls_with_the_angle_over_the_whole_half_circle():
@@ -146,8 +147,13 @@ def test_nearest_goes_through_many_classes_by_blocks(monkeypatch):
     assert len(set(whole)) > 10
 
 
+def _sgd(rate, **settings):
+    flat = {"schedule": "step", "milestones": (999,), "warmup_steps": 0, "learning_rate": rate}
+    return LayerwiseSGD(TrainSettings(**flat, **settings), ())
+
+
 def _sgd_steps(head, classes, embeddings):
-    optimizer = RowwiseSGD(0.1, momentum=0.9, global_clipnorm=0.5)
+    optimizer = _sgd(0.1, momentum=0.9, clip_norm=0.5)
     optimizer.build([head.centres])
     for step in range(len(classes)):
         with tf.GradientTape() as tape:
@@ -205,7 +211,7 @@ def test_a_batch_of_more_classes_than_the_share_is_drawn_whole():
 
 def test_momentum_of_rows_that_are_not_drawn_stays():
     variable = tf.Variable(np.ones((4, 2), np.float32))
-    optimizer = RowwiseSGD(0.5, momentum=0.5)
+    optimizer = _sgd(0.5, momentum=0.5)
     optimizer.build([variable])
     for rows in ([0, 2], [2, 3]):
         slices = tf.IndexedSlices(tf.ones([2, 2]), tf.constant(rows), tf.constant([4, 2]))

@@ -18,10 +18,10 @@ def main() -> None:
     if "ignored" in told:
         signal.signal(signal.Signals[told[0]], signal.SIG_IGN)
     if told:
-        make_train_step = loop.make_train_step
+        make_train_step, calls = loop.make_train_step, []
 
-        def make_stopped_step(*arguments):
-            step, calls = make_train_step(*arguments), []
+        def make_stopped_step(*arguments, **more):
+            step = make_train_step(*arguments, **more)
 
             def stopped(iterator):
                 calls.append(step(iterator))

@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers import jpeg
 from tests.processes import python
+from tests.trainer_module.tiny_network import write_metadata
 from tests.trainer_module.training_data import write_pairs, write_shards, write_transform_graph
 from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
@@ -170,6 +171,19 @@ def test_a_bad_step_is_named_and_earlier_checkpoints_stay(job, tmp_path):
     step, keys = int(found[1]), [int(key) for key in found[2].split(",")]
     assert 1 < step <= STEPS and len(keys) == 8 and set(keys) <= set(range(1, len(LABELS) + 1))
     assert _kept(job) == [str(of) for of in (step - 2, step - 1) if of]
+
+
+@pytest.mark.parametrize(("killed_at", "optimizer"), [(4, {}), (8, {"optimizer": "adamw", "l2_decay": 1.0})])
+def test_a_frozen_backbone_goes_on_too(job, whole, tmp_path, killed_at, optimizer):
+    """Killed in step 4 and in step 8 of a training whose backbone moves from step 7 on."""
+    write_metadata(job.settings, job.run_dir)
+    started = {"init_from": job.run_dir, "freeze_steps": 6, "backbone_rate": 0.5}
+    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, **started, **optimizer))
+    (tmp_path / "whole").mkdir()
+    whole = _train(dataclasses.replace(job, run_dir=str(tmp_path / "whole" / "run")), folder=tmp_path / "whole")
+    job = _with_work(job, tmp_path)
+    _train(job, "SIGKILL", killed_at, code=-signal.SIGKILL, folder=tmp_path)
+    _assert_same(_train(job, folder=tmp_path), whole)
 
 
 @pytest.mark.parametrize("asked", ["SIGTERM", "SIGINT"])

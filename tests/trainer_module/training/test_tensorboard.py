@@ -1,6 +1,11 @@
 """The curves of a training run: what each step used, and the same whatever the number of workers."""
 
+import dataclasses
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.closeness import assert_close
 from tests.helpers import jpeg
@@ -28,12 +33,9 @@ SETTINGS = TrainSettings(
 )
 
 
-def _curves(tmp_path, workers, accumulate):
-    """Name -> values of steps 1 to STEPS."""
-    import dataclasses
-
+def _events(tmp_path, settings):
+    """Trains; what TensorBoard reads of it."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorflow import make_ndarray
 
     from trainer_module.training import loop
     from trainer_module.workers import supervisor
@@ -42,19 +44,45 @@ def _curves(tmp_path, workers, accumulate):
     job = TrainingJob(
         train=Split([str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, LABELS)),
         run_dir=str(tmp_path / "run"),
-        settings=dataclasses.replace(SETTINGS, workers=workers, accumulate=accumulate),
+        settings=settings,
     )
-    if workers > 1:
+    if settings.workers > 1:
         supervisor.run_workers(job)
     else:
         loop.train(job)
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    return EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+
+
+def _curves(tmp_path, workers, accumulate):
+    """Name -> values of steps 1 to STEPS."""
+    from tensorflow import make_ndarray
+
+    events = _events(tmp_path, dataclasses.replace(SETTINGS, workers=workers, accumulate=accumulate))
     curves = {}
     for name in events.Tags()["tensors"]:
         points = events.Tensors(name)
         assert [point.step for point in points] == list(range(1, STEPS + 1))
         curves[name] = [float(make_ndarray(point.tensor_proto)) for point in points]
     return curves
+
+
+def test_what_augmentation_does_is_shown(tmp_path):
+    """Eight images a row, the first as they are."""
+    from tensorflow import make_ndarray
+
+    from trainer_module.data.images import decode
+
+    settings = dataclasses.replace(SETTINGS, augment={"jpeg": 0.2, "zoom": 0.1, "crop": 0.0})
+    (point,) = _events(tmp_path, settings).Tensors("augmentation")
+    width, height, png = make_ndarray(point.tensor_proto)
+    image = np.asarray(Image.open(io.BytesIO(png)))
+    assert (int(width), int(height)) == (8 * 112, 3 * 112)
+    assert image.shape == (3 * 112, 8 * 112, 3)
+    first, second, third = np.split(image, 3)
+    known = {decode(jpeg(i)).numpy().tobytes() for i in range(len(LABELS))}
+    assert {part.tobytes() for part in np.split(first, 8, axis=1)} <= known
+    assert (first != second).any()
+    assert (first != third).any()
 
 
 def test_curves(tmp_path):

@@ -53,6 +53,9 @@ def _check(found, expected, settings):
             assert found[f"{step}/{metric}"] == close, (step, metric)
         for name, value in initial.items():
             change = expected[f"{step}/{name}"] - value
+            if step < settings.freeze_steps and name != "centres":
+                np.testing.assert_array_equal(found[f"{step}/{name}"], value.astype(np.float32), err_msg=name)
+                continue
             error = np.abs(found[f"{step}/{name}"] - value - change).max() / np.abs(change).max()
             assert error < max(_RELATIVE[settings.optimizer], coarse), (step, name)
 
@@ -63,7 +66,7 @@ def test_one_replica(name, expected):
     _check(found, expected(name, 1), SCENARIOS[name])
 
 
-@pytest.mark.parametrize("name", ["sgd", "accumulated"])
+@pytest.mark.parametrize("name", ["sgd", "accumulated", "frozen"])
 def test_central_storage(name, expected):
     strategy = distribution.make_strategy(dataclasses.replace(SCENARIOS[name], strategy="central"))
     _check(tiny_network.run_steps(strategy, SCENARIOS[name]), expected(name, 1), SCENARIOS[name])
@@ -120,6 +123,53 @@ def test_frozen_statistics_normalise_and_stay(norm):
     trained = {variable.ref() for variable in state.backbone.trainable_variables}
     for variable, old in zip(state.backbone.variables, before, strict=True):
         assert np.array_equal(variable.numpy(), old) != (variable.ref() in trained), variable.name
+
+
+def _one_batch():
+    return tf.data.Dataset.from_tensors(tuple(part[0] for part in tiny_network.images())).repeat()
+
+
+@pytest.mark.parametrize("norm", ["batch", "batch_renorm"])
+def test_a_frozen_backbone_stays_as_it_is_to_the_bit_and_moves_after(norm, tmp_path):
+    settings = dataclasses.replace(tiny_network.SETTINGS, norm=norm)
+    tiny_network.write_run(create_state(settings, 5), settings, str(tmp_path))
+    settings = dataclasses.replace(settings, init_from=str(tmp_path), freeze_steps=2)
+    state = create_state(settings, tiny_network.CLASSES)
+    before, centres = [v.numpy() for v in state.backbone.variables], state.head.centres.numpy()
+    held, moving = (
+        make_train_step(tf.distribute.get_strategy(), state, settings, frozen=frozen) for frozen in (True, False)
+    )
+    batches = iter(_one_batch())
+    for _ in range(2):
+        held(batches)
+    for variable, value in zip(state.backbone.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.name)
+    assert np.abs(state.head.centres.numpy() - centres).max() > 0
+    assert len(state.trainable_variables()) == 6
+    moving(batches)
+    for variable, value in zip(state.backbone.variables, before, strict=True):
+        assert variable.name.startswith("embedding/renorm") or np.abs(variable.numpy() - value).max() > 0, variable.name
+
+
+def test_no_gradient_goes_through_a_frozen_backbone():
+    settings = TrainSettings(backbone="iresnet_tiny", batch_size=4)
+    state = create_state(settings, 5)
+    spec = (
+        tf.TensorSpec((4, 112, 112, 3), tf.uint8),
+        tf.TensorSpec((4,), tf.int64),
+        tf.TensorSpec((4,), tf.bool),
+    )
+
+    def operations(frozen):
+        step = make_train_step(tf.distribute.get_strategy(), state, settings, frozen=frozen)
+        graph = step.get_concrete_function(tf.data.IteratorSpec(spec)).graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        return [node.op for node in nodes]
+
+    whole, frozen = operations(False), operations(True)
+    assert "Conv2DBackpropFilter" in whole
+    assert frozen.count("Conv2D") == whole.count("Conv2D")
+    assert not [name for name in frozen if "Backprop" in name or name.startswith("FusedBatchNormGrad")]
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
@@ -196,4 +246,6 @@ def test_the_scenarios_tell_right_from_wrong(expected):
     assert factors == pytest.approx([1.0, 0.8, 0.8] * 2)  # it falls, and stays
     for name in ("step", "polynomial"):
         assert np.abs(expected(name, 1)["2/kernel"] - sgd["2/kernel"]).max() > 0.1 * np.abs(sgd["2/kernel"]).max()
+    for name, usual in (("slow adamw", "adamw"), ("frozen adamw", "slow adamw"), ("frozen", "decaying L2")):
+        assert np.abs(expected(name, 1)["2/kernel"] - expected(usual, 1)["2/kernel"]).max() > 1e-3
     assert abs(expected("sync_batch", 2)["0/loss"] / expected("sgd", 2)["0/loss"] - 1) > 0.01
