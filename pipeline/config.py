@@ -48,7 +48,7 @@ class PipelineConfig:
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
       preset: name of the preset that the settings came from, for the run's record; "" for none.
-      init_digest: digest of the checkpoint that `train.init_from` names: it stands for that folder in the cache key.
+      init_digest: digest of checkpoint and labels in `train.init_from`: it stands for that folder in the cache key.
       beam_args: Beam's options, see `beam`. They are part of a node's cache key: another spelling re-runs it.
     """
 
@@ -287,7 +287,7 @@ def _check_start(train: TrainSettings, embedding_dim: int) -> None:
 
 
 def _checkpoint_digest(folder: str) -> str:
-    """Digest of a checkpoint's files.
+    """Digest of a checkpoint's files, and of the labels of its class centres.
 
     Raises:
       ConfigError: there is none.
@@ -296,8 +296,9 @@ def _checkpoint_digest(folder: str) -> str:
     files = files_below(checkpoint)
     if not files:
         raise ConfigError(f"{checkpoint}: expected the checkpoint of a training run or an import. Received: no files")
+    labels = os.path.join(folder, IDENTITIES_FILE)
     digest = hashlib.sha256()
-    for path in files:
+    for path in (*files, *([labels] if os.path.isfile(labels) else [])):
         with open(path, "rb") as f:
             digest.update(hashlib.file_digest(f, "sha256").digest())
     return digest.hexdigest()[:16]

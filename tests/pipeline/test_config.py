@@ -340,8 +340,13 @@ def test_centres_are_kept_where_there_are_some_with_labels(tmp_path):
     run = _training_run(tmp_path / "run")
     with pytest.raises(ConfigError, match="init_centres must be another, since .*run has no identities.txt"):
         make_config("data", "root", "demo", ["train.init_centres=kept"], run)
-    (tmp_path / "run" / "identities.txt").write_text("1\n2\n")
-    assert make_config("data", "root", "demo", ["train.init_centres=kept"], run).train.init_centres == "kept"
+    digests = set()
+    for labels in ("1\n2\n", "2\n1\n"):
+        (tmp_path / "run" / "identities.txt").write_text(labels)
+        config = make_config("data", "root", "demo", ["train.init_centres=kept"], run)
+        assert config.train.init_centres == "kept"
+        digests.add(config.init_digest)
+    assert len(digests) == 2  # of the cache key
 
 
 def test_frozen_steps_of_a_run_are_those_that_were_asked_for(tmp_path):

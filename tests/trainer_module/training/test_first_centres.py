@@ -9,6 +9,7 @@ import tensorflow_transform as tft
 
 from tests.closeness import assert_close
 from tests.helpers import jpeg
+from tests.trainer_module.tiny_network import write_run
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module import backbones
 from trainer_module.data.images import decode_face, to_input
@@ -23,7 +24,7 @@ from trainer_module.workers.job import TrainingJob
 LABELS = [3, 3, 8, 8, 8, 5, 5] * 3 + [8]  # 22: the last batch of 8 isn't full
 IMAGES = [jpeg(seed) for seed in range(len(LABELS))]
 # Far too slow to move a centre, so that the checkpoint has where they began.
-SETTINGS = TrainSettings(batch_size=8, steps=1, warmup_steps=0, learning_rate=1e-12, weight_decay=0)
+SETTINGS = TrainSettings(embedding_dim=128, batch_size=8, steps=1, warmup_steps=0, learning_rate=1e-12, weight_decay=0)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -43,7 +44,7 @@ def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("centres")
     write_shards(folder / "train", list(zip(IMAGES, LABELS, strict=True)), shards=2)
     start = str(folder / "start")
-    checkpoints.write(create_state(dataclasses.replace(SETTINGS, seed=5), 2).checkpoint(), start, is_chief=True)
+    write_run(create_state(dataclasses.replace(SETTINGS, seed=5), 2), SETTINGS, start)
     settings = dataclasses.replace(SETTINGS, init_from=start, init_centres="data")
     split = Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS))
     return TrainingJob(train=split, run_dir=str(folder / "run"), settings=settings)

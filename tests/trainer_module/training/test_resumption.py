@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers import jpeg
 from tests.processes import python
-from tests.trainer_module.tiny_network import write_metadata
+from tests.trainer_module.tiny_network import write_metadata, write_run
 from tests.trainer_module.training_data import write_pairs, write_shards, write_transform_graph
 from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
@@ -64,8 +64,6 @@ def _train(job, *told, code=0, folder=None):
 
 def _results(run_dir):
     import tensorflow as tf
-
-    from trainer_module.training import checkpoints
 
     prefix = checkpoints.path_in(run_dir)
     names = [name for name, _ in tf.train.list_variables(prefix) if "ATTRIBUTES" in name]
@@ -122,7 +120,7 @@ def test_a_head_that_draws_and_remembers_goes_on_too(job, tmp_path):
 def test_centres_that_began_at_the_data_go_on_where_they_were(job, tmp_path):
     start = str(tmp_path / "start")
     other = dataclasses.replace(job.settings, seed=5)
-    checkpoints.write(create_state(other, 2).checkpoint(), start, is_chief=True)
+    write_run(create_state(other, 2), other, start)
     settings = {"init_from": start, "init_centres": "data", "frozen_statistics": True}
     job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, **settings))
     (tmp_path / "whole").mkdir()
