@@ -17,12 +17,13 @@ import arcface_tfx.own_packages  # noqa: F401  (first: it says which file hides 
 from arcface_common.errors import DataError
 from arcface_tfx.evaluation import evaluate
 from arcface_tfx.models import load
-from arcface_tfx.runs import configure, run
+from arcface_tfx.runs import configure, dry_run, run
 from arcface_tfx.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from arcface_common.protocol.verification_result import VerificationResult
     from pipeline.config import PipelineConfig
+    from pipeline.forecast import Forecast
     from pipeline.summary import RunSummary
     from serving.answers import Embeddings, Verdict
     from serving.client import RemoteModel
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DataError",
     "Embeddings",
+    "Forecast",
     "LocalModel",
     "Matches",
     "PipelineConfig",
@@ -42,6 +44,7 @@ __all__ = [
     "Verdict",
     "VerificationResult",
     "configure",
+    "dry_run",
     "evaluate",
     "load",
     "run",
@@ -50,6 +53,7 @@ __all__ = [
 
 _LIVES_IN = {
     "Embeddings": "serving.answers",
+    "Forecast": "pipeline.forecast",
     "LocalModel": "serving.local",
     "Matches": "serving.search",
     "PipelineConfig": "pipeline.config",

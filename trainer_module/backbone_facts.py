@@ -52,23 +52,37 @@ def copy_bytes(settings: TrainSettings, classes: int) -> int | None:
 def step_bytes(settings: TrainSettings, classes: int, batch: int) -> int | None:
     """Memory that a training step takes in one process beside the imports; None for a backbone of unknown size.
 
-    Peaks of `benchmarks.training_memory` are met within 20 %: 6.4 times the backbone's weights and 8.4 times the class
-    centres (weights, gradients, momentum, the copies that initialising and normalising make; AdamW has one more), what
-    each image takes, and logits [batch, classes] eight times over. Accumulation takes four more of each.
-
     Args:
       settings: of the training.
       classes: identities.
       batch: images that the process works on at a time, those of a micro-batch.
     """
+    parts = step_parts(settings, classes, batch)
+    return None if parts is None else sum(parts.values())
+
+
+def step_parts(settings: TrainSettings, classes: int, batch: int) -> dict[str, int] | None:
+    """What `step_bytes` adds up, by a name for people.
+
+    Peaks of `benchmarks.training_memory` are met within 20 %: 6.4 times the backbone's weights and 8.4 times the class
+    centres (weights, gradients, momentum, the copies that initialising and normalising make; AdamW has one more), what
+    each image takes, and logits [batch, classes] eight times over. Accumulation takes four more of each.
+    """
     facts = BACKBONES.get(settings.backbone)
     if facts is None:
         return None
-    slots = (1 if settings.optimizer == "adamw" else 0) + (4 if settings.accumulate > 1 else 0)
+    moments = 2 if settings.optimizer == "adamw" else 1
+    slots = moments - 1 + (4 if settings.accumulate > 1 else 0)
     centres = 4 * classes * settings.sub_centres * (settings.embedding_dim or facts.embedding_dim)
     weights = 4 * facts.parameters
     # Of sampled centres weights and momentum stay whole, and so does the copy that initialising makes.
     rate = settings.sample_rate
     centre_copies = 8.4 + slots if rate == 1.0 else 3 + 6.4 * rate
-    logits = 4 * batch * classes * settings.sub_centres * rate
-    return math.ceil((6.4 + slots) * weights + centre_copies * centres + 8 * logits + batch * facts.image_bytes)
+    whole = (6.4 + slots) * weights + centre_copies * centres
+    return {
+        "weights and class centres": weights + centres,
+        "optimizer": moments * (weights + centres),
+        "gradients and copies": math.ceil(whole - (1 + moments) * (weights + centres)),
+        "logits": math.ceil(8 * 4 * batch * classes * settings.sub_centres * rate),
+        "activations": batch * facts.image_bytes,
+    }

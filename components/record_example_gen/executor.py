@@ -34,35 +34,6 @@ from components.record_example_gen.write import WriteShards, writer_processes
 from components.record_example_gen.writer import started_ahead
 
 
-def rec_path(input_base: str) -> str:
-    """The `.rec` file of a data set's folder.
-
-    Raises:
-      DataError: there is none.
-    """
-    rec = os.path.join(input_base, recordio.REC_FILE)
-    if not filesystem.exists(rec):
-        raise DataError(f"{rec}: expected a RecordIO file as InsightFace publishes it. Received: no such file")
-    return rec
-
-
-def read_dataset(input_base: str) -> recordio.DatasetLayout:
-    """Which records of a data set's folder are images.
-
-    Without `train.idx`, the index is rebuilt by one scan of `train.rec`.
-
-    Raises:
-      DataError: a file is missing, or is not what its format says.
-    """
-    rec, idx = rec_path(input_base), os.path.join(input_base, recordio.IDX_FILE)
-    with recordio.RecordReader(rec) as reader:
-        has_index = filesystem.exists(idx)
-        if not has_index:
-            return recordio.read_layout(reader, recordio.rebuild_index(reader))
-        index = recordio.read_index(idx, rec_bytes=filesystem.size(rec))
-        return recordio.read_layout(reader, index)
-
-
 def identities_of(layout: recordio.DatasetLayout, rec: str, settings: IngestSettings) -> np.ndarray | None:
     """Whose image each is, if the settings ask for it: int64 [N], -1 where unknown. By the images' own labels."""
     if settings.min_images_per_identity == 1 and not settings.holdout and not settings.verify_identities:
@@ -91,14 +62,14 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         given = self.inputs(exec_properties)
         settings = IngestSettings(**given.options)
-        rec = rec_path(given.folder)
+        rec = recordio.rec_path(given.folder)
         rec_bytes = filesystem.size(rec)
         processes = writer_processes(self._beam_pipeline_args, rec_bytes)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         name = store_name(given.digest, given.code_version, given.options)
         with held_store(given.work, examples.uri, name) as store:
             with started_ahead() if processes else contextlib.nullcontext():
-                layout = read_dataset(given.folder)
+                layout = recordio.read_dataset(given.folder)
                 selection = select(layout.num_images, identities_of(layout, rec, settings), settings, rec)
                 begin_examples(output_dict, list(selection.splits))
                 tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from arcface_common.console import say
 from arcface_common.errors import DataError, setting_argument
 from arcface_common.gpus import find_gpus
-from trainer_module.backbone_facts import copy_bytes, step_bytes
+from trainer_module.backbone_facts import copy_bytes, step_parts
 from trainer_module.settings import TrainSettings
 
 _GB = 1e9
@@ -79,12 +79,23 @@ def needed_bytes(settings: TrainSettings, classes: int) -> int | None:
       settings: with several workers, all of them are on this host unless they join a cluster.
       classes: identities.
     """
-    step = step_bytes(settings, classes, settings.images_at_a_time())
+    parts = needed_parts(settings, classes)
+    return None if parts is None else sum(parts.values())
+
+
+def needed_parts(settings: TrainSettings, classes: int) -> dict[str, int] | None:
+    """What `needed_bytes` adds up, by a name for people."""
+    parts = step_parts(settings, classes, settings.images_at_a_time())
     copy = copy_bytes(settings, classes)
-    if step is None or copy is None:
+    if parts is None or copy is None:
         return None
     processes = 1 if settings.join_cluster else settings.workers
-    return round(_PIPELINE + copy + (step if settings.workers == 1 else processes * (step + _IMPORTS)))
+    imports = 0 if settings.workers == 1 else processes * _IMPORTS
+    return {
+        **{name: processes * size for name, size in parts.items()},
+        "copy for checkpoints": copy,
+        "libraries": round(_PIPELINE + imports),
+    }
 
 
 def check_memory(settings: TrainSettings, classes: int, here: Available | None = None) -> None:

@@ -14,7 +14,7 @@ from arcface_common.console import say, tinted, waiting
 from pipeline.beam import RUNNERS, beam_args, check_with_beam
 from pipeline.checks.files import as_typed
 from pipeline.cli.completion import DEFAULT_ROOT, settings_named
-from pipeline.cli.echo import echo_json
+from pipeline.cli.echo import echo_json, echo_lines
 from pipeline.cli.endings import ends_in_words
 from pipeline.cli.hints import own_command
 from pipeline.cli.paths import InputFile, ModelFolder, Number, OneOf, OutputFile, OutputFolder
@@ -112,6 +112,11 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @pipeline_options
 @click.option("--wait", is_flag=True, help="Wait for another run in the same root, instead of ending.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Run every node on a few hundred records in a temporary folder, and print what the whole run will take.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
     data: str,
@@ -123,6 +128,7 @@ def run(
     beam_runner: str,
     beam_given: tuple[str, ...],
     wait: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Train, judge and push a model on this machine.
@@ -131,6 +137,8 @@ def run(
     """
     from pipeline.running import configure, prepare
 
+    if dry_run and wait:
+        raise click.UsageError("--wait waits for the root, which --dry-run leaves alone. Give one of them.")
     if root is None and file and file.root:
         root = file.root
         say(f"root: {root}, as {file.path} has it")
@@ -148,6 +156,16 @@ def run(
     )
     if config.preset:
         say(f"preset {config.preset}: {about(config.preset)}")
+    if dry_run:
+        from pipeline.dry_run import dry_run as try_out
+        from pipeline.forecast import forecast_lines
+
+        found = try_out(config)
+        if as_json:
+            echo_json(found.to_dict())
+        else:
+            echo_lines(["", *forecast_lines(found)])
+        return
     from pipeline.runs.recording import recorded_run
 
     with recorded_run(config, wait) as recording, ends_in_words(recording.log), temporary_files_aside():

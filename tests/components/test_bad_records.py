@@ -9,7 +9,7 @@ from PIL import Image
 
 from arcface_common.digests import IDENTITIES_FILE
 from arcface_common.errors import DataError
-from components.record_example_gen.executor import read_dataset
+from components.formats.recordio import read_dataset
 from tests.components.ingests import LABELS, ingested, read
 from tests.helpers import jpeg, write_records
 

@@ -13,8 +13,8 @@ from tfx.types import artifact_utils
 from arcface_common import filesystem
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.errors import DataError
+from components.formats.recordio import read_dataset
 from components.pair_example_gen.executor import PairExampleGenExecutor
-from components.record_example_gen.executor import read_dataset
 from tests.components.ingests import LABELS, ingested, read, run
 from tests.helpers import exif, jpeg, with_exif, write_pairs, write_records
 

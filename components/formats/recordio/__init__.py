@@ -1,9 +1,11 @@
 """MXNet RecordIO and InsightFace's layout of it, read and written without MXNet (numpy and the standard library only).
 
-`records` is the `.rec` format, `index` the `.idx` beside it, `layout` what InsightFace's keys mean, `label_remarks` how
-that and the labels differ. Files may lie on any file system that `arcface_common.filesystem` knows.
+`records` is the `.rec` format, `index` the `.idx` beside it, `layout` what InsightFace's keys mean, `folder` where both
+lie, `label_remarks` how that and the labels differ. Files may lie on any file system that `arcface_common.filesystem`
+knows.
 """
 
+from components.formats.recordio.folder import read_dataset, rec_path
 from components.formats.recordio.index import Index, read_index, rebuild_index, write_index
 from components.formats.recordio.label_remarks import label_remarks
 from components.formats.recordio.layout import IDX_FILE, REC_FILE, DatasetLayout, read_layout, write_layout
@@ -31,9 +33,11 @@ __all__ = [
     "RecordWriter",
     "label_remarks",
     "pack",
+    "read_dataset",
     "read_index",
     "read_layout",
     "rebuild_index",
+    "rec_path",
     "unpack",
     "write_index",
     "write_layout",

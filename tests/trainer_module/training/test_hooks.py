@@ -5,12 +5,13 @@ import math
 
 import pytest
 
+from arcface_common.duration import in_hours
 from arcface_common.run_log import logged_to
 from trainer_module.settings import TrainSettings
 from trainer_module.training.curve import Curve
 from trainer_module.training.hooks import Metrics, is_due
 from trainer_module.training.hooks.finite import Finite
-from trainer_module.training.hooks.tell import Tell, in_hours
+from trainer_module.training.hooks.tell import Tell
 
 SETTINGS = TrainSettings(learning_rate=0.25, warmup_steps=0, schedule="step", milestones=(2,), steps=100, log_every=3)
 GOOD = {"loss": 1e30, "gradient_norm": 1e30, "loss_scale": 1.0}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from arcface_common.console import say
+from arcface_common.duration import in_hours
 from arcface_common.run_log import note
 from trainer_module.optimization.schedules import LearningRate, margin_at
 from trainer_module.settings import TrainSettings
@@ -80,14 +81,6 @@ class Tell:
         settings, before = self._settings, tf.constant(step - 1)  # the optimizer's count while the step ran
         margin = margin_at(before, settings.full_margin(), settings.margin_warmup_steps)
         return {"learning_rate": float(LearningRate(settings)(before)), "margin": float(margin)}
-
-
-def in_hours(seconds: float) -> str:
-    """A time to wait, in two units: "2 d 3 h", "3 h 20 min", "45 s"."""
-    for unit, size, smaller, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} {seconds % size // part:.0f} {smaller}"
-    return f"{seconds:.0f} s"
 
 
 class SaveCurve:
