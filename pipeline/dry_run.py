@@ -83,6 +83,8 @@ def small(config: PipelineConfig, data: str, root: str) -> PipelineConfig:
         "warmup_steps": min(train.warmup_steps, 1),
         "margin_warmup_steps": min(train.margin_warmup_steps, 1),
         "milestones": train.milestones and (2,),
+        "verify_every": min(train.verify_every, steps),
+        "holdout_every": min(train.holdout_every, steps) if ingest.holdout else train.holdout_every,
     }
     return dataclasses.replace(
         config,
@@ -99,8 +101,6 @@ def small(config: PipelineConfig, data: str, root: str) -> PipelineConfig:
             **({} if steps == train.steps else shorter),
             log_every=1,
             checkpoint_every=0,
-            verify_every=min(train.verify_every, steps),
-            holdout_every=min(train.holdout_every, steps) if ingest.holdout else train.holdout_every,
         ),
         evaluation=dataclasses.replace(
             evaluation,

@@ -40,8 +40,8 @@ def test_frozen_steps_come_first(freeze, steps):
     train = TrainSettings(init_from="a run", freeze_steps=freeze, steps=1000, warmup_steps=100)
     found = small(PipelineConfig("data", "root", train=train), "a", "b").train
     assert (found.freeze_steps, found.steps) == steps
-    none = small(PipelineConfig("data", "root", train=dataclasses.replace(train, steps=0)), "a", "b").train
-    assert none.steps == 0
+    judged = dataclasses.replace(train, steps=0, verify_every=10, keep="best")
+    assert small(PipelineConfig("data", "root", train=judged), "a", "b").train.steps == 0
 
 
 def test_what_needs_other_machines_is_refused():
