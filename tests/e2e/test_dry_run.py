@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 
 def test_every_node_runs_and_nothing_is_left(tmp_path):
     data, root, temporary = tmp_path / "data", tmp_path / "root", tmp_path / "temporary"
-    write_dataset(data, SyntheticSpec(identities=12, images_per_identity=8, pairs=20, seed=3))
+    write_dataset(data, SyntheticSpec(identities=12, images_per_identity=8, pairs=40, seed=3))
     for path in data.glob("*.bin"):
         path.unlink()
     temporary.mkdir()
