@@ -103,7 +103,9 @@ def told(settings: TrainSettings, new_layers: Sequence[tf_keras.layers.Layer], k
       new_layers: of the backbone.
       kept: of the class centres, see `take_centres`; "" where they are new.
     """
-    if not kept:
+    if settings.init_centres == "data":
+        kept = "at the means of the data"
+    elif not kept:
         labelled = filesystem.exists(os.path.join(settings.init_from, IDENTITIES_FILE))
         hint = "train.init_centres=kept takes those of identities with the same label" if labelled else "it has none"
         kept = f"new, {hint}"

@@ -72,6 +72,8 @@ def test_centres_are_new_unless_it_is_asked_for(tmp_path):
         expected = create_state(tiny_network.SETTINGS, 4).head.centres.numpy()
         np.testing.assert_array_equal(state.head.centres.numpy(), expected)
         assert f"/{folder}; centres: {said}" in state.begun_from
+    of_data = create_state(_starting(tmp_path / "run", init_centres="data"), 4).begun_from
+    assert of_data.endswith("run; centres: at the means of the data")
     assert create_state(tiny_network.SETTINGS, 4).begun_from == ""
 
 
