@@ -69,6 +69,8 @@ def step_bytes(settings: TrainSettings, classes: int, batch: int) -> int | None:
     weights = 4 * facts.parameters
     # Of sampled centres weights and momentum stay whole, and so does the copy that initialising makes.
     rate = settings.sample_rate
+    if settings.shard_centres:  # of logits each worker has those of all images with its share of the classes: as many
+        centres //= settings.workers
     centre_copies = 8.4 + slots if rate == 1.0 else 3 + 6.4 * rate
     logits = 4 * batch * classes * settings.sub_centres * rate
     return math.ceil((6.4 + slots) * weights + centre_copies * centres + 8 * logits + batch * facts.image_bytes)

@@ -1,5 +1,7 @@
 """Optimizers, and which variables a weight decay takes."""
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -37,18 +39,45 @@ class RowwiseSGD(tf_keras.optimizers.SGD):
 
 def create_optimizer(settings: TrainSettings, backbone: tf_keras.Model, head: Head) -> tf_keras.optimizers.Optimizer:
     """The optimizer of a training, its slots made and empty."""
-    clip_norm = settings.clip_norm or None
     rate = LearningRate(settings)
+    with _aggregating():
+        if settings.optimizer == "adamw":
+            optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+        else:
+            optimizer = RowwiseSGD(rate, momentum=settings.momentum)
     if settings.optimizer == "adamw":
-        optimizer = tf_keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=clip_norm)
         taken = {id(v) for v in decayed(backbone)} | {id(v) for v in head.trainable_variables}
         optimizer.exclude_from_weight_decay([v for v in backbone.trainable_variables if id(v) not in taken])
-    else:
-        optimizer = RowwiseSGD(rate, momentum=settings.momentum, global_clipnorm=clip_norm)
     if settings.precision == "mixed_float16":
         optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build([*backbone.trainable_variables, *head.trainable_variables])
     return optimizer
+
+
+@contextlib.contextmanager
+def _aggregating() -> Iterator[None]:
+    """Lets replicas write the learning rate, which Keras keeps in a variable, where variables lie in one place.
+
+    CentralStorageStrategy refuses that of several replicas to a variable that doesn't say whose value counts.
+    """
+    if not isinstance(tf.distribute.get_strategy(), tf.distribute.experimental.CentralStorageStrategy):
+        yield
+        return
+
+    def create(creator: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
+        return creator(**{**options, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA})
+
+    with tf.variable_creator_scope(create):
+        yield
+
+
+def slots(optimizer: tf_keras.optimizers.Optimizer, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
+    """What an optimizer of `create_optimizer` keeps of some variables: momentum, or two moments, of the same shape."""
+    if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    kept = [getattr(optimizer, name, []) for name in ("momentums", "_momentums", "_velocities")]
+    places = [optimizer._index_dict[optimizer._var_key(variable)] for variable in variables]
+    return [of_all[place] for of_all in kept if of_all for place in places]
 
 
 def decayed(backbone: tf_keras.Model) -> list[tf.Variable]:
