@@ -77,6 +77,8 @@ def step_parts(settings: TrainSettings, classes: int, batch: int) -> dict[str, i
     weights = 4 * facts.parameters
     # Of sampled centres weights and momentum stay whole, and so does the copy that initialising makes.
     rate = settings.sample_rate
+    if settings.shard_centres:  # of logits each worker has those of all images with its share of the classes: as many
+        centres //= settings.workers
     centre_copies = 8.4 + slots if rate == 1.0 else 3 + 6.4 * rate
     whole = (6.4 + slots) * weights + centre_copies * centres
     return {

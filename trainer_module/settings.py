@@ -194,6 +194,11 @@ class TrainSettings:
         description="Share of the identities that a step compares with, its own always among them (Partial FC). 0.1 "
         "makes a million identities trainable; top-1 is then among those that were drawn.",
     )
+    shard_centres: bool = Field(
+        default=False,
+        description="Split the class centres over the replicas (Partial FC): each of N holds and trains 1 / N of them, "
+        "and the optimizer's memory of them. The result is the same, and N may change when a training goes on.",
+    )
     margin_warmup_steps: Whole = Field(
         default=0,
         ge=0,

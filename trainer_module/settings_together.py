@@ -39,6 +39,8 @@ def check_together(settings: "TrainSettings") -> None:
     # Adam's moments would have to be updated by rows, too.
     by_rows = settings.sample_rate == 1.0 or settings.optimizer == "sgd"
     require(settings, "sample_rate", by_rows, "1 unless train.optimizer=sgd")
+    mirrored = settings.strategy == "mirrored" or not settings.shard_centres
+    require(settings, "shard_centres", mirrored, "false with train.strategy=central")  # which keeps them in one place
     if not settings.verify_every:
         require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")
     _check_parts(settings)
@@ -50,6 +52,7 @@ def check_together(settings: "TrainSettings") -> None:
 def _unused(settings: "TrainSettings") -> Iterator[tuple["TrainSettings", str, str]]:
     """The settings that are ignored, and why."""
     alone = ("join_cluster", "start_timeout_s", "stall_timeout_s", "restarts")
+    each_draws = settings.workers > 1 and not settings.shard_centres
     of_others = tuple(name for name, schedule in _OF_SCHEDULE.items() if settings.schedule != schedule)
     for why, ignores, names in (
         ("without train.init_from", not settings.init_from, ("init_centres", "frozen_statistics", "freeze_steps")),
@@ -58,7 +61,8 @@ def _unused(settings: "TrainSettings") -> Iterator[tuple["TrainSettings", str, s
         ("with train.optimizer=adamw", settings.optimizer == "adamw", ("momentum", "l2_decay")),
         ("with train.weight_decay=0", not settings.weight_decay, ("l2_decay",)),
         ("with train.workers=1", settings.workers == 1, alone),
-        (f"with train.workers={settings.workers}", settings.workers > 1, ("strategy", "sample_rate")),
+        (f"with train.workers={settings.workers}", settings.workers > 1, ("strategy",)),
+        (f"with train.workers={settings.workers} and train.shard_centres=false", each_draws, ("sample_rate",)),
         ("with train.join_cluster=true", settings.join_cluster, ("restarts",)),
         ("with train.verify_every=0", not settings.verify_every, ("verify_sets",)),
     ):
@@ -81,6 +85,7 @@ def _check_parts(settings: "TrainSettings") -> None:
     require(settings, "batch_size", whole, f"a multiple of {named}")
     refused = {
         # TensorFlow can't reduce over replicas within a loop, nor XLA.
+        "train.shard_centres=true": settings.shard_centres,
         "train.norm=sync_batch": settings.norm == "sync_batch",
         f"train.loss={settings.loss} and several workers": settings.workers > 1 and LOSSES[settings.loss].remembers,
         # Each micro-batch would draw classes of its own; XLA wants their number to be the same always.

@@ -59,7 +59,7 @@ def test_the_demo_ends_in_a_model_that_the_other_image_serves(images):
     done = run(images, "pipeline", "arcface-tfx", "synth", "data", "--samples", "faces")
     assert done.returncode == 0, done.stderr
     done = run(images, "pipeline", "arcface-tfx", "run", "--preset", "demo", "--data", "data", "--root", "out")
-    assert done.returncode == 0 and "pushed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "\nblessed\n" in done.stdout, done.stdout + done.stderr
     print(done.stdout)
 
     words = ("arcface-tfx", "serve", "out/serving/arcface", "--port", "28500", "--rest-port", "28501")

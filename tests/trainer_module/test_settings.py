@@ -96,7 +96,16 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             {"sample_rate": 0.1, "optimizer": "adamw"},
             "train.sample_rate must be 1 unless train.optimizer=sgd",
         ),
-        ({"sample_rate": 0.1, "workers": 2}, "train.sample_rate must be left at 1.0 with train.workers=2"),
+        (
+            {"sample_rate": 0.1, "workers": 2},
+            "train.sample_rate must be left at 1.0 with train.workers=2 and train.shard_centres=false",
+        ),
+        ({"shard_centres": True, "accumulate": 2}, "train.accumulate must be 1 with train.shard_centres=true"),
+        ({"shard_centres": True, "jit": True}, "train.jit must be false with train.shard_centres=true"),
+        (
+            {"shard_centres": True, "strategy": "central"},
+            "train.shard_centres must be false with train.strategy=central",
+        ),
         ({"sub_centres": 0}, "train.sub_centres must be at least 1 and at most 16 "),
         ({"margin_warmup_steps": 1001}, "train.margin_warmup_steps must be at most train.steps=1000 "),
         ({"momentum": 0.5, "optimizer": "adamw"}, "momentum must be left at 0.9 with train.optimizer=adamw"),

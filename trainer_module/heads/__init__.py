@@ -1,6 +1,7 @@
 """Heads: what turns embeddings and classes into a loss. A head is a margin (`margins`) over class centres.
 
-`full` compares each image with all classes, `sampled` with its own and a share of the others.
+`full` compares each image with all classes, `sampled` with its own and a share of the others. `sharded` does either
+with centres that are split over the replicas.
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,21 @@ class HeadLoss(NamedTuple):
 
 
 class Head(Protocol):
-    """The class centres of a training and the loss over them. Nobody else sees a matrix of [N, classes]."""
+    """The class centres of a training and the loss over them. Nobody else sees a matrix of [N, classes].
+
+    Attributes:
+      classes: C, how many there are.
+    """
+
+    classes: int
 
     @property
     def trainable_variables(self) -> Sequence[tf.Variable]:
         """The class centres, which the optimizer trains."""
+
+    @property
+    def shards(self) -> Sequence[tf.Variable]:
+        """Those of which each replica has other rows: what it finds as their gradient is whole. See `heads.shards`."""
 
     def begin_at(self, directions: np.ndarray) -> None:
         """Puts the centres of each class at its direction, before the first step.

@@ -1,7 +1,8 @@
 """The full head: every image is compared with every class."""
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from trainer_module.heads import HeadLoss
 from trainer_module.heads.margins import NormFace, State, create_margin
 
 _INITIAL_STDDEV = 0.01  # InsightFace draws the class centres from N(0, 0.01); only their directions count
-_BLOCK = 1 << 16  # classes that `nearest` compares with at a time: 512 images x 65,536 x 4 B = 134 MB
+_PHILOX = 1  # TensorFlow's number of the algorithm
+BLOCK = 1 << 16  # classes that `nearest` compares with at a time: 512 images x 65,536 x 4 B = 134 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +67,17 @@ class FullCentres(tf.Module):
         super().__init__(name="head")
         if classes < 2:
             raise ValueError(f"classes must be at least 2. Received: classes={classes}")
-        self._options = options
-        shape = [classes, options.sub_centres, embedding_dim]
-        initial = tf.random.stateless_normal(shape, [options.seed, 0], stddev=_INITIAL_STDDEV)
-        self.centres = tf.Variable(initial, name="centres")
+        self._options, self.classes = options, classes
+        self.centres = self._create([classes, options.sub_centres, embedding_dim])
         self._state = {
             name: tf.Variable(value, trainable=False, name=name, aggregation=tf.VariableAggregation.MEAN)
             for name, value in options.margin.initial.items()
         }
+
+    @property
+    def shards(self) -> Sequence[tf.Variable]:
+        """See `Head`."""
+        return ()
 
     def begin_at(self, directions: np.ndarray) -> None:
         """See `Head`. Several centres of a class keep their random difference: equal ones would stay equal."""
@@ -88,13 +93,17 @@ class FullCentres(tf.Module):
         best = tf.fill([tf.shape(embeddings)[0]], -2.0)
         found = tf.zeros_like(best, tf.int64)
         unit = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
-        for begin in range(0, self.centres.shape[0], _BLOCK):
-            cosines = self._compare(unit, tf.math.l2_normalize(self.centres[begin : begin + _BLOCK], axis=-1))
+        for begin in range(0, self.centres.shape[0], BLOCK):
+            cosines = self._compare(unit, tf.math.l2_normalize(self.centres[begin : begin + BLOCK], axis=-1))
             nearest = tf.argmax(cosines, axis=1)
             cosine = tf.gather(cosines, nearest, batch_dims=1)
             found = tf.where(cosine > best, nearest + begin, found)
             best = tf.maximum(cosine, best)
         return found
+
+    def _create(self, shape: Sequence[int]) -> tf.Variable:
+        """The centres of the first step, float32 [C, K, D]."""
+        return tf.Variable(initial_centres(shape, self._options.seed, 0, shape[0]), name="centres")
 
     def _loss(self, embeddings: tf.Tensor, centres: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor) -> HeadLoss:
         """The loss over some classes: their centres float32 [C, K, D], and an index into them, int64 [N]."""
@@ -108,7 +117,7 @@ class FullCentres(tf.Module):
             tf.math.l2_normalize(embeddings, axis=1), tf.math.l2_normalize(tf.convert_to_tensor(centres), axis=-1)
         )
         rows = tf.stack([tf.range(tf.shape(class_index, out_type=tf.int64)[0]), class_index], axis=1)
-        cosine, cosines = _with_targets(cosines, rows)
+        cosine, cosines = with_targets(cosines, rows)
         cosine = tf.clip_by_value(cosine, -1.0, 1.0)  # rounding may pass 1, where a margin takes a root
         state = self._updated(cosine, norms)
         target = options.margin.target(cosine, norms, margin, state)
@@ -140,8 +149,29 @@ class FullCentres(tf.Module):
         return state
 
 
+def initial_centres(shape: Sequence[int], seed: int, begin: int, end: int) -> tf.Tensor:
+    """The centres of classes `begin` to `end` at first, float32 [end - begin, K, D].
+
+    They are rows of `tf.random.stateless_normal(shape, [seed, 0])`, of which none but they are drawn: Philox's counter
+    counts groups of four numbers.
+
+    Args:
+      shape: C, K, D.
+      seed: of the training.
+      begin: of the rows.
+      end: of the rows.
+    """
+    size = math.prod(shape[1:])
+    groups, rest = divmod(begin * size, 4)
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=[seed, 0])
+    counter += tf.constant([groups, 0], tf.uint64)
+    count = rest + (end - begin) * size
+    drawn = tf.raw_ops.StatelessRandomNormalV2(shape=[count], key=key, counter=counter, alg=_PHILOX)
+    return _INITIAL_STDDEV * tf.reshape(drawn[rest:], [end - begin, *shape[1:]])
+
+
 @tf.custom_gradient
-def _with_targets(cosines: tf.Tensor, rows: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[..., Any]]:
+def with_targets(cosines: tf.Tensor, rows: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[..., Any]]:
     """The elements of a matrix at `rows`, and the matrix.
 
     TensorFlow's own gradient of the elements is a matrix of zeros around them, to be added to the other one.

@@ -25,18 +25,27 @@ class SampledCentres(FullCentres):
           options: see there.
         """
         super().__init__(embedding_dim, classes, options)
-        self._classes, self._drawn = classes, math.ceil(rate * classes)
+        self._rate = rate
 
     def loss(self, embeddings: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor, step: tf.Tensor) -> HeadLoss:
         """See `Head`."""
-        drawn = self._draw(class_index, step)
+        drawn = draw(self.classes, self._rate, class_index, self._options.seed, step)
         own = tf.searchsorted(drawn, class_index, out_type=tf.int64)
         return self._loss(embeddings, tf.gather(self.centres, drawn), own, margin)
 
-    def _draw(self, class_index: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """The classes of a step, ascending: int64 [M]."""
-        positive, _ = tf.unique(class_index)
-        scores = tf.random.stateless_uniform([self._classes], tf.stack([self._options.seed, tf.cast(step, tf.int32)]))
-        scores = tf.tensor_scatter_nd_update(scores, positive[:, tf.newaxis], tf.fill([tf.size(positive)], 2.0))
-        count = tf.maximum(self._drawn, tf.size(positive))
-        return tf.sort(tf.cast(tf.math.top_k(scores, count, sorted=False).indices, tf.int64))
+
+def draw(classes: int, rate: float, class_index: tf.Tensor, seed: int, step: tf.Tensor) -> tf.Tensor:
+    """The classes of a step, ascending: int64 [M].
+
+    Args:
+      classes: C.
+      rate: share of them.
+      class_index: those of the whole batch, which are drawn in any case, int64 [N].
+      seed: of the training.
+      step: of the optimizer.
+    """
+    positive, _ = tf.unique(class_index)
+    scores = tf.random.stateless_uniform([classes], tf.stack([seed, tf.cast(step, tf.int32)]))
+    scores = tf.tensor_scatter_nd_update(scores, positive[:, tf.newaxis], tf.fill([tf.size(positive)], 2.0))
+    count = tf.maximum(math.ceil(rate * classes), tf.size(positive))
+    return tf.sort(tf.cast(tf.math.top_k(scores, count, sorted=False).indices, tf.int64))

@@ -24,10 +24,17 @@ def scaled(optimizer: tf_keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tens
 
 
 def summed(
-    optimizer: tf_keras.optimizers.Optimizer, gradients: Sequence[Any], variables: Sequence[tf.Variable]
+    optimizer: tf_keras.optimizers.Optimizer,
+    gradients: Sequence[Any],
+    variables: Sequence[tf.Variable],
+    shards: Sequence[tf.Variable],
 ) -> list[tuple[Any, tf.Variable]]:
-    """The gradients of the loss from those of the scaled one, summed over replicas, each with its variable."""
+    """The gradients of the loss from those of the scaled one, each with its variable.
+
+    They are summed over replicas, but for those of shards, which are whole. Shards are the last of the variables.
+    """
     if isinstance(optimizer, _Scaling):
         gradients, optimizer = optimizer.get_unscaled_gradients(gradients), optimizer.inner_optimizer
-    pairs: list[tuple[Any, tf.Variable]] = optimizer.aggregate_gradients(list(zip(gradients, variables, strict=True)))
-    return pairs
+    pairs = list(zip(gradients, variables, strict=True))
+    shared = len(pairs) - len(shards)
+    return [*optimizer.aggregate_gradients(pairs[:shared]), *pairs[shared:]]

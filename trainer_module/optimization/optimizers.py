@@ -1,6 +1,7 @@
 """Optimizers whose rate differs by variable, and which variables a weight decay takes."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -25,7 +26,7 @@ class LayerwiseSGD(tf_keras.optimizers.SGD):
           settings: of the training.
           slow: the variables that have `train.backbone_rate` times the rate.
         """
-        super().__init__(LearningRate(settings), momentum=settings.momentum, global_clipnorm=settings.clip_norm or None)
+        super().__init__(LearningRate(settings), momentum=settings.momentum)
         self._factor = settings.backbone_rate
         self._slow = frozenset(map(self._var_key, slow))
 
@@ -63,7 +64,7 @@ class LayerwiseAdamW(tf_keras.optimizers.Adam):
           slow: the variables that have `train.backbone_rate` times the rate, and begin after `train.freeze_steps`.
           decays: those that `train.weight_decay` takes, times their rate.
         """
-        super().__init__(LearningRate(settings), global_clipnorm=settings.clip_norm or None)
+        super().__init__(LearningRate(settings))
         self._factor, self._begin, self._decay = settings.backbone_rate, settings.freeze_steps, settings.weight_decay
         self._slow, self._decays = (frozenset(map(self._var_key, variables)) for variables in (slow, decays))
 
@@ -95,14 +96,41 @@ def create_optimizer(
       head: of the training.
       slow: the variables of the backbone that `train.backbone_rate` and `train.freeze_steps` are for.
     """
-    if settings.optimizer == "adamw":
-        optimizer = LayerwiseAdamW(settings, slow, [*decayed(backbone), *head.trainable_variables])
-    else:
-        optimizer = LayerwiseSGD(settings, slow)
+    with _aggregating():
+        if settings.optimizer == "adamw":
+            optimizer = LayerwiseAdamW(settings, slow, [*decayed(backbone), *head.trainable_variables])
+        else:
+            optimizer = LayerwiseSGD(settings, slow)
     if settings.precision == "mixed_float16":
         optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build([*backbone.trainable_variables, *head.trainable_variables])
     return optimizer
+
+
+@contextlib.contextmanager
+def _aggregating() -> Iterator[None]:
+    """Lets replicas write the learning rate, which Keras keeps in a variable, where variables lie in one place.
+
+    CentralStorageStrategy refuses that of several replicas to a variable that doesn't say whose value counts.
+    """
+    if not isinstance(tf.distribute.get_strategy(), tf.distribute.experimental.CentralStorageStrategy):
+        yield
+        return
+
+    def create(creator: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
+        return creator(**{**options, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA})
+
+    with tf.variable_creator_scope(create):
+        yield
+
+
+def slots(optimizer: tf_keras.optimizers.Optimizer, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
+    """What an optimizer of `create_optimizer` keeps of some variables: momentum, or two moments, of the same shape."""
+    if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    kept = [getattr(optimizer, name, []) for name in ("momentums", "_momentums", "_velocities")]
+    places = [optimizer._index_dict[optimizer._var_key(variable)] for variable in variables]
+    return [of_all[place] for of_all in kept if of_all for place in places]
 
 
 def decayed(backbone: tf_keras.Model) -> list[tf.Variable]:

@@ -1,5 +1,6 @@
 """A copy of a training's state, which a thread writes while the training goes on."""
 
+import collections
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -32,8 +33,7 @@ class BackgroundWriter:
     def write(self, state: TrainState, save: Callable[[TrainState], None]) -> None:
         """Takes the copy, and begins to write it.
 
-        Every worker calls this: of variables that each has a share of (batch-norm statistics) reading the mean is a
-        collective operation.
+        Every worker calls this: see `TrainState.values`.
 
         Args:
           state: of the training.
@@ -43,9 +43,9 @@ class BackgroundWriter:
           Exception: what the write before ended with.
         """
         self.wait()
-        values = map(tf.convert_to_tensor, state.variables())
+        values = state.values(kept=self._copy is not None)
         if self._copy is None:
-            list(values)
+            collections.deque(values, maxlen=0)
             return
         for own, value in zip(self._copy.variables(), values, strict=True):
             own.assign(value)

@@ -57,10 +57,19 @@ def train(job: TrainingJob) -> None:
     """
     settings = job.settings
     strategy = distribution.make_strategy(settings)
-    with strategy.scope():
-        classes = number_of_classes(job.train.transform_graph)
-        identities = identities_of(job.train.transform_graph) if settings.init_centres == "kept" else ()
-        state, begun, curve = resumption.resume(lambda: create_state(settings, classes, identities), job.work_dir)
+    classes = number_of_classes(job.train.transform_graph)
+    identities = identities_of(job.train.transform_graph) if settings.init_centres == "kept" else ()
+
+    def create() -> TrainState:
+        with strategy.scope():
+            return create_state(settings, classes, identities)
+
+    def copy() -> TrainState:
+        """On the host, split over nothing; it takes its values from elsewhere."""
+        with tf.device("/cpu:0"):
+            return create_state(settings, classes, seeded=True)
+
+    state, begun, curve = resumption.resume(create, copy, job.work_dir)
     batches = strategy.distribute_datasets_from_function(
         lambda context: training_batches(job.train, settings, context, first_step=begun)
     )
@@ -89,9 +98,8 @@ def train(job: TrainingJob) -> None:
     )
     # Several workers would stop at different steps, and wait for each other.
     stopping = stop_asked(listen=bool(job.work_dir) and settings.workers == 1)
-    copied = is_chief and (job.work_dir or settings.keep == "best")
-    # The copy takes its values from the state.
-    writer = BackgroundWriter((lambda: create_state(settings, classes, seeded=True)) if copied else None)
+    copied = is_chief and (job.work_dir or settings.keep == "best" or state.head.shards)
+    writer = BackgroundWriter(copy if copied else None)
     with stopping as stops, _summaries(job, is_chief), bar, writer:
         if is_chief and settings.augment and not begun:
             show_augmentation(job.train, settings)
@@ -161,7 +169,7 @@ def _hooks(
         if verification and best:
             verification.check_bears_accuracy()
         hooks.append(JudgeSets(settings.verify_every, verification, show, run_dir, best))
-    hooks += [KeepResult(run_dir, best, is_chief=is_chief), SaveCurve(curve, run_dir)]
+    hooks += [KeepResult(run_dir, writer, best, is_chief=is_chief), SaveCurve(curve, run_dir)]
     return [hook for hook in hooks if hook.collective or is_chief]
 
 

@@ -50,11 +50,14 @@ def save(state: TrainState, curve: str, work_dir: str, step: int) -> None:
             shutil.rmtree(_folder(work_dir, old))
 
 
-def resume(create: Callable[[], TrainState], work_dir: str) -> tuple[TrainState, int, Curve]:
+def resume(
+    create: Callable[[], TrainState], copy: Callable[[], TrainState], work_dir: str
+) -> tuple[TrainState, int, Curve]:
     """Makes the state that a training goes on with: that of the newest checkpoint that is whole and fits, or a new one.
 
     Args:
       create: makes the state that a training begins with.
+      copy: makes one with the same variables that is not split over replicas; the host's memory holds it for a moment.
       work_dir: see the module; empty for none.
 
     Returns:
@@ -74,7 +77,10 @@ def resume(create: Callable[[], TrainState], work_dir: str) -> tuple[TrainState,
             continue
         try:
             with literal_path(folder) as path:
-                state.checkpoint().read(checkpoints.path_in(path)).assert_consumed()
+                whole = copy() if state.head.shards else state
+                whole.checkpoint().read(checkpoints.path_in(path)).assert_consumed()
+            if whole is not state:
+                state.take(whole)
         except (AssertionError, ValueError) as error:
             say(f"WARNING {folder}: expected a checkpoint of this training. Received: another, {error}; {then}")
             state = create()  # some of the variables are another training's now

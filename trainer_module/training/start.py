@@ -12,6 +12,7 @@ from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.setting import require
 from trainer_module.heads import Head
+from trainer_module.heads.shards import collected, spread
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
 
@@ -78,7 +79,9 @@ def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str])
     require(settings, "init_centres", bool(shape) and filesystem.exists(path), f"another, since {run_dir} has none")
     assert shape
     (centres,) = head.trainable_variables
-    values, (count, many, width) = centres.numpy(), shape
+    whole = collected(centres, head.classes, kept=True) if head.shards else centres.numpy()
+    assert whole is not None
+    values, (count, many, width) = whole, shape
     fits = many <= values.shape[1] and width == values.shape[2]
     before, now = (f"{of[-2]} of {of[-1]} dimensions" for of in (shape, values.shape))
     require(settings, "init_centres", fits, f"another, since an identity has {now}, and had {before}")
@@ -90,7 +93,10 @@ def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str])
     if kept:
         to, of = map(list, zip(*kept, strict=True))
         values[to, :many] = checkpoints.read_value(run_dir, _CENTRES)[of]
-        centres.assign(values)
+        if head.shards:
+            spread(centres, head.classes, lambda begin, end: values[begin:end])
+        else:
+            centres.assign(values)
     new, dropped = len(identities) - len(kept), count - len(kept)
     return f"{len(kept):,} of {count:,} identities kept, {new:,} new, {dropped:,} dropped"
 

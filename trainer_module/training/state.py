@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
@@ -12,7 +15,8 @@ from arcface_common import features
 from trainer_module import backbones
 from trainer_module.heads import Head
 from trainer_module.heads.choose import create_head
-from trainer_module.optimization.optimizers import create_optimizer
+from trainer_module.heads.shards import collected, spread
+from trainer_module.optimization.optimizers import create_optimizer, slots
 from trainer_module.settings import TrainSettings
 from trainer_module.training.start import take_backbone, take_centres, told
 
@@ -58,10 +62,43 @@ class TrainState:
             for layer in layers:
                 layer.trainable = True
 
+    def values(self, *, kept: bool = True) -> Iterator[Any]:
+        """The values of `variables`, each made when it is asked for; all workers ask for all.
+
+        Of variables that each worker has a share of, reading the mean or all rows is a collective operation.
+
+        Args:
+          kept: False where nobody looks at them.
+        """
+        shards = self._shards()
+        for variable in self.variables():
+            if variable.ref() in shards:
+                yield collected(variable, self.head.classes, kept=kept)
+            else:
+                yield tf.convert_to_tensor(variable)
+
+    def take(self, whole: "TrainState") -> None:
+        """Takes the values of a state that is not split over replicas."""
+        shards = self._shards()
+        for variable, value in zip(self.variables(), whole.variables(), strict=True):
+            if variable.ref() in shards:
+                spread(variable, self.head.classes, functools.partial(_rows, value))
+            else:
+                variable.assign(value)
+
+    def _shards(self) -> set[Any]:
+        """References of what is split over replicas: class centres, and what the optimizer keeps of them."""
+        shards = self.head.shards
+        return {variable.ref() for variable in (*shards, *slots(self.optimizer, shards))}
+
     def checkpoint(self) -> tf.train.Checkpoint:
-        """All of it, by the names that `checkpoints` reads."""
+        """All of it, by the names that `checkpoints` reads. It is written where it is not split over replicas."""
         names = ("backbone", "head", "optimizer", "l2_factor")
         return tf.train.Checkpoint(**{name: getattr(self, name) for name in names})
+
+
+def _rows(variable: tf.Variable, begin: int, end: int) -> np.ndarray:
+    return np.asarray(variable[begin:end])
 
 
 def number_of_classes(transform_graph: str) -> int:

@@ -1,6 +1,7 @@
 """One optimizer step over all replicas."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 from arcface_common.setting import require
 from trainer_module.data.images import to_input
 from trainer_module.data.input_pipeline import mirror
+from trainer_module.optimization.clipping import clipped
 from trainer_module.optimization.loss_scale import scale_of, scaled, summed
 from trainer_module.optimization.optimizers import decayed
 from trainer_module.optimization.schedules import margin_at
@@ -26,7 +28,8 @@ def make_train_step(
     """One optimizer step over all replicas, as a graph.
 
     The loss is the sum over a micro-batch's images divided by the GLOBAL batch, and the penalty is divided by the
-    number of all micro-batches: gradients are summed over those of a replica, and by the optimizer over replicas.
+    number of all micro-batches: gradients are summed over those of a replica, and by the optimizer over replicas. Of
+    centres that are split over replicas each has the whole gradient of its own.
 
     Args:
       strategy: what the variables were made under.
@@ -55,6 +58,7 @@ def make_train_step(
     held = state.frozen if frozen else contextlib.nullcontext
     with held():
         variables = state.trainable_variables()
+    shards = state.head.shards
     training = not settings.frozen_statistics
 
     def of_part(pixels: tf.Tensor, class_index: tf.Tensor, mirrored: tf.Tensor) -> tuple[list[tf.Tensor], Sums]:
@@ -70,6 +74,8 @@ def make_train_step(
             loss = tf.reduce_sum(losses) / settings.batch_size
             total = scaled(state.optimizer, loss)
         squares = [tf.nn.l2_loss(v) for v in (*kernels, centres)] if settings.optimizer == "sgd" else []
+        if squares and shards:
+            squares[-1] *= parts  # each replica has other ones, and the sum over replicas is that of all
         penalty = settings.weight_decay * tf.add_n(squares or [tf.constant(0.0)]) / parts
         penalty *= state.l2_factor
         sums = {
@@ -98,9 +104,10 @@ def make_train_step(
     def one_replica(*batch: tf.Tensor) -> Sums:
         zero = [tf.zeros(v.shape) for v in variables], dict.fromkeys(("loss", "penalty", "accuracy", "norm"), 0.0)
         gradients, sums = sum_over_parts(of_part, batch, settings.accumulate, zero)
-        pairs = [(with_penalty(*pair), pair[1]) for pair in summed(state.optimizer, gradients, variables)]
-        state.optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
-        return {**sums, "gradient_norm": tf.linalg.global_norm([gradient for gradient, _ in pairs]) / replicas}
+        penalized_pairs = itertools.starmap(with_penalty, summed(state.optimizer, gradients, variables, shards))
+        gradients, norm = clipped(list(penalized_pairs), len(shards), settings.clip_norm)
+        state.optimizer.apply_gradients(zip(gradients, variables, strict=True), skip_gradients_aggregation=True)
+        return {**sums, "gradient_norm": norm / replicas}
 
     @tf.function
     def step(iterator: Iterator[Any]) -> Sums:

@@ -123,6 +123,13 @@ def test_every_worker_of_this_host_counts(no_gpu):
     assert joined < alone < two < 2 * joined
 
 
+def test_a_worker_holds_its_share_of_the_centres(no_gpu):
+    whole = dataclasses.replace(R50, workers=4)
+    saved = needed_bytes(whole, 1_000_000) - needed_bytes(dataclasses.replace(whole, shard_centres=True), 1_000_000)
+    # Of 4 workers with 8.4 copies of the centres each, a quarter stays.
+    assert saved == pytest.approx(3 * 8.4 * 1_000_000 * 512 * 4, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("backbone", "batch", "classes", "peak"),
     [

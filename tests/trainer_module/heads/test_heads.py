@@ -11,7 +11,7 @@ from tests.trainer_module.heads import reference_losses as reference
 from trainer_module.heads import full
 from trainer_module.heads.full import FullCentres, HeadOptions
 from trainer_module.heads.margins import add_angle, create_margin
-from trainer_module.heads.sampled import SampledCentres
+from trainer_module.heads.sampled import SampledCentres, draw
 from trainer_module.loss_facts import LOSSES
 from trainer_module.optimization.optimizers import LayerwiseSGD
 from trainer_module.settings import TrainSettings
@@ -131,6 +131,16 @@ def test_gradients_are_finite_everywhere(loss, place):
         assert np.isfinite(gradient.numpy()).all()
 
 
+@pytest.mark.parametrize("shape", [(7, 1, 6), (5, 3, 5), (300, 1, 128)])
+def test_rows_of_the_first_centres_are_those_of_all(shape):
+    whole = tf.random.stateless_normal(shape, [3, 0], stddev=0.01).numpy()
+    np.testing.assert_array_equal(
+        FullCentres(shape[2], shape[0], HeadOptions(seed=3, sub_centres=shape[1])).centres, whole
+    )
+    for begin, end in ((0, 2), (1, 5), (3, 3), (4, shape[0])):
+        np.testing.assert_array_equal(full.initial_centres(shape, 3, begin, end), whole[begin:end])
+
+
 def test_half_precision_is_made_single():
     head = FullCentres(4, 3)
     embeddings = tf.constant(np.random.default_rng(0).normal(size=(5, 4)), tf.float16)
@@ -142,7 +152,7 @@ def test_nearest_goes_through_many_classes_by_blocks(monkeypatch):
     random = np.random.default_rng(0)
     head, embeddings = FullCentres(8, 50), random.normal(size=(40, 8)).astype(np.float32)
     whole = head.nearest(tf.constant(embeddings)).numpy()
-    monkeypatch.setattr(full, "_BLOCK", 7)
+    monkeypatch.setattr(full, "BLOCK", 7)
     assert (head.nearest(tf.constant(embeddings)).numpy() == whole).all()
     assert len(set(whole)) > 10
 
@@ -188,8 +198,7 @@ def test_a_sampled_step_trains_the_batch_s_classes_and_a_share_of_the_others():
 
 def test_what_is_drawn_goes_by_seed_and_step_and_is_even():
     def drawn(step, seed=1):
-        head = SampledCentres(2, 200, 0.25, HeadOptions(seed=seed))
-        return tuple(head._draw(tf.constant([7, 7, 3], tf.int64), tf.constant(step)).numpy())
+        return tuple(draw(200, 0.25, tf.constant([7, 7, 3], tf.int64), seed, tf.constant(step)).numpy())
 
     assert drawn(5) == drawn(5)
     assert len({drawn(5), drawn(6), drawn(5, seed=2)}) == 3
@@ -205,8 +214,7 @@ def test_what_is_drawn_goes_by_seed_and_step_and_is_even():
 
 
 def test_a_batch_of_more_classes_than_the_share_is_drawn_whole():
-    head = SampledCentres(2, 10, 0.1)
-    assert list(head._draw(tf.constant([4, 2, 9], tf.int64), tf.constant(0)).numpy()) == [2, 4, 9]
+    assert list(draw(10, 0.1, tf.constant([4, 2, 9], tf.int64), 1, tf.constant(0)).numpy()) == [2, 4, 9]
 
 
 def test_momentum_of_rows_that_are_not_drawn_stays():

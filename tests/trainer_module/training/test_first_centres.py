@@ -65,7 +65,14 @@ def _expected(job):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"accumulate": 4}, {"sample_rate": 0.9}, {"strategy": "central"}, {"workers": 2}],
+    [
+        {},
+        {"accumulate": 4},
+        {"sample_rate": 0.9},
+        {"strategy": "central"},
+        {"workers": 2},
+        {"workers": 2, "shard_centres": True},
+    ],
     ids=lambda settings: " ".join(settings) or "one process",
 )
 def test_centres_begin_at_the_means(job, tmp_path, settings):

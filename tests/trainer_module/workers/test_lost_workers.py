@@ -163,9 +163,11 @@ def test_a_frozen_worker_is_waited_for_and_then_replaced(job, undisturbed, tmp_p
     _assert_close(job.run_dir, undisturbed)
 
 
-def test_a_training_goes_on_with_two_workers_one_and_three(job, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_training_goes_on_with_two_workers_one_and_three(job, tmp_path, monkeypatch, capfd, sharded):
     """Each is killed in the middle of an epoch, of 20 images; an undisturbed one has one process."""
-    job = dataclasses.replace(job, settings=dataclasses.replace(job.settings, batch_size=12))
+    settings = dataclasses.replace(job.settings, batch_size=12, shard_centres=sharded)
+    job = dataclasses.replace(job, settings=settings)
     job = _prepared(job, tmp_path, monkeypatch, restarts=0)
     thread = _at_step(tmp_path, 8, lambda: _signal(tmp_path, signal.SIGKILL, 1))
     with pytest.raises(supervisor.WorkerLostError):
@@ -184,6 +186,7 @@ def test_a_training_goes_on_with_two_workers_one_and_three(job, tmp_path, monkey
         supervisor.run_workers(dataclasses.replace(job, settings=dataclasses.replace(job.settings, workers=3)))
     assert f"training goes on from step {kept} of {STEPS}" in capfd.readouterr().err
 
+    alone = dataclasses.replace(alone, shard_centres=False)
     whole = dataclasses.replace(job, settings=alone, work_dir="", run_dir=str(tmp_path / "whole"))
     (tmp_path / "job.json").write_text(whole.to_json())
     done = python(["-m", stopped, str(tmp_path / "job.json")])

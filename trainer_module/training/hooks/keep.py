@@ -23,19 +23,24 @@ class KeepResult:
 
     every, collective = 0, True
 
-    def __init__(self, run_dir: str, best: BestCheckpoint | None = None, *, is_chief: bool) -> None:
+    def __init__(self, run_dir: str, writer: BackgroundWriter, best: BestCheckpoint | None, *, is_chief: bool) -> None:
         """Keeps where to write.
 
         Args:
           run_dir: receives `checkpoint/`.
+          writer: writes it where the state is split over replicas.
           best: the best of the training, where that is asked for in place of the last.
           is_chief: whether this process's copy is kept.
         """
-        self._run_dir, self._best, self._is_chief = run_dir, best, is_chief
+        self._run_dir, self._writer, self._best, self._is_chief = run_dir, writer, best, is_chief
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics) -> None:
         """Writes it."""
-        checkpoints.write(state.checkpoint(), self._run_dir, self._is_chief)
+        if state.head.shards:
+            self._writer.write(state, lambda copy: checkpoints.write(copy.checkpoint(), self._run_dir, is_chief=True))
+            self._writer.wait()
+        else:
+            checkpoints.write(state.checkpoint(), self._run_dir, self._is_chief)
         if self._best and self._is_chief and not self._best.hand_over(self._run_dir):
             say("WARNING kept is the last checkpoint: verification came to no accuracy, so that there is no best")
 
