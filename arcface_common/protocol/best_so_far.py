@@ -49,8 +49,7 @@ class Record:
         if pairs.accuracy is None:
             return None
         wrong = np.flatnonzero(~pairs.correct).tolist()
-        name = "/".join(model.rstrip("/").split("/")[-3:])
-        return cls(name, pairs.correct.size, digest, pairs.folds, pairs.accuracy, wrong)
+        return cls(path_end(model), pairs.correct.size, digest, pairs.folds, pairs.accuracy, wrong)
 
     @property
     def correct(self) -> np.ndarray:
@@ -62,6 +61,11 @@ class Record:
     def is_of(self, pairs: ScoredPairs, digest: str) -> bool:
         """Whether it is of these pairs, in these folds."""
         return (self.digest, self.folds) == (digest, pairs.folds)
+
+
+def path_end(path: str) -> str:
+    """What of a model's path stays the same where its root is moved, e.g. "Exporter/model/10"."""
+    return "/".join(path.rstrip("/").split("/")[-3:])
 
 
 def pairs_digest(image_digests: np.ndarray, is_same: np.ndarray) -> str:
