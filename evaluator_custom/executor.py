@@ -15,12 +15,12 @@ from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.utils import io_utils, path_constants, path_utils
 
-from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+from arcface_common.artifacts import BEST_FILE, EXTRA, VERIFICATION_FILE
 from arcface_common.aside import private_folder
 from arcface_common.console import say
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
-from arcface_common.protocol.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
+from arcface_common.protocol.best_so_far import Record, better, dumps, loads, pairs_digest
 from arcface_common.protocol.conditions import Cut, parse_all
 from arcface_common.protocol.leaks import find_leak
 from arcface_common.protocol.scored_pairs import ScoredPairs

@@ -13,10 +13,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
 
-from arcface_common.artifacts import EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
+from arcface_common.artifacts import BEST_FILE, EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
 from arcface_common.console import say
+from arcface_common.filesystem import path_end
 from arcface_common.model_metadata import ModelMetadata
-from arcface_common.protocol.best_so_far import BEST_FILE, path_end
 from components.latest_blessed.records import BlessedModel
 from serving.check import check_embeddings
 from serving.thresholds import for_clients

@@ -14,10 +14,9 @@ from typing import Any, Self
 import numpy as np
 
 from arcface_common.errors import is_number
+from arcface_common.filesystem import path_end
 from arcface_common.protocol.conditions import CUTS, Cut
 from arcface_common.protocol.scored_pairs import ScoredPairs
-
-BEST_FILE = "best_so_far.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +60,6 @@ class Record:
     def is_of(self, pairs: ScoredPairs, digest: str) -> bool:
         """Whether it is of these pairs, in these folds."""
         return (self.digest, self.folds) == (digest, pairs.folds)
-
-
-def path_end(path: str) -> str:
-    """What of a model's path stays the same where its root is moved, e.g. "Exporter/model/10"."""
-    return "/".join(path.rstrip("/").split("/")[-3:])
 
 
 def pairs_digest(image_digests: np.ndarray, is_same: np.ndarray) -> str:

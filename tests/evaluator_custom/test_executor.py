@@ -12,11 +12,12 @@ import tensorflow_model_analysis as tfma
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
-from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.artifacts import BEST_FILE, VERIFICATION_FILE
 from arcface_common.digests import image_digests
 from arcface_common.errors import DataError
+from arcface_common.filesystem import path_end
 from arcface_common.protocol import slices
-from arcface_common.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest, path_end
+from arcface_common.protocol.best_so_far import Record, dumps, loads, pairs_digest
 from arcface_common.protocol.comparison import compare
 from arcface_common.protocol.conditions import FIGURES
 from components.formats import verification_bin

@@ -13,9 +13,9 @@ from tfx.utils import proto_utils
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.features import PixelFormat
+from arcface_common.filesystem import path_end
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol import insightface
-from arcface_common.protocol.best_so_far import path_end
 from arcface_common.protocol.conditions import FIGURES, parse_all
 from arcface_common.protocol.scored_pairs import ScoredPairs
 from components.latest_blessed.records import BlessedModel

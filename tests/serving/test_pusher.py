@@ -9,10 +9,9 @@ import pytest
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
 
-from arcface_common.artifacts import EXTRA, METADATA_FILE, REFERENCE_FILE, VERIFICATION_FILE, WARMUP_FILE
+from arcface_common.artifacts import BEST_FILE, EXTRA, METADATA_FILE, REFERENCE_FILE, VERIFICATION_FILE, WARMUP_FILE
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
-from arcface_common.protocol.best_so_far import BEST_FILE
 from components.latest_blessed.records import BlessedModel, latest_blessed
 from serving import export, local, pusher
 from serving.embedding_probes import EmbeddingMismatchError
