@@ -8,6 +8,7 @@ WARMUP_FILE = "tf_serving_warmup_requests"  # the name is TF Serving's
 REFERENCE_FILE = "reference_embeddings.npy"
 VERIFICATION_FILE = "verification.json"  # figures and thresholds, added when the model is pushed
 IDENTITIES_FILE = "identities.txt"  # beside class centres: the label of each class, a line each
+BEST_FILE = "best_so_far.json"  # beside it in a blessing: what the best blessed models made of the pairs
 IMPORTED_MODEL = "saved_model"  # an import's SavedModel, beside its checkpoint
 
 # Beside the splits of train Examples: "Split-train/<shard>" -> records.

@@ -34,6 +34,11 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
+def path_end(path: str) -> str:
+    """What of an output's path stays the same where its root is moved, e.g. "Exporter/model/10"."""
+    return "/".join(path.rstrip("/").split("/")[-3:])
+
+
 def open_read(path: str) -> BinaryIO:
     """Opens a file for reading; the result seeks.
 

@@ -11,6 +11,7 @@ from tfx import types
 from tfx.components.example_gen import component as example_gen
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_component, base_beam_executor
+from tfx.dsl.placeholder import placeholder
 from tfx.proto import example_gen_pb2, range_config_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
@@ -25,7 +26,8 @@ class FolderExampleGenSpec(ComponentSpec):
     """Spec of an ExampleGen over a data set's folder.
 
     The first four parameters are those that the stock file-based driver reads (the only driver that Kubeflow's
-    compiler keeps). `work` is a folder that outlives a run. `code_version` makes a change of our source code a change
+    compiler keeps). `content` is the input files' digest, for the cache key alone. `work` is a folder that outlives a
+    run. `code_version` makes a change of our source code a change
     of the cache key: TFX hashes the properties of a node, not the code behind it.
     """
 
@@ -34,6 +36,7 @@ class FolderExampleGenSpec(ComponentSpec):
         "input_config": ExecutionParameter(type=example_gen_pb2.Input),
         "output_config": ExecutionParameter(type=example_gen_pb2.Output),
         "range_config": ExecutionParameter(type=range_config_pb2.RangeConfig, optional=True),
+        "content": ExecutionParameter(type=str),
         "options": ExecutionParameter(type=str),
         "work": ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
@@ -55,6 +58,7 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
         options: dict[str, Any],
         *,
         work: str,
+        content: str | placeholder.Placeholder = "",
         **inputs: types.BaseChannel | None,
     ) -> None:
         """Makes the spec.
@@ -64,6 +68,7 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
           files: names of the files in `input_base` that the cache key stands for; one that isn't there is left out.
           options: JSON-ready values for the executor.
           work: folder that outlives a run; "" for none.
+          content: digest of those files, where it isn't the driver alone that keeps the key true.
           inputs: the spec's channels, those that are None left out.
         """
         splits = [example_gen_pb2.Input.Split(name=name, pattern=name) for name in files]
@@ -71,6 +76,7 @@ class FolderExampleGen(example_gen.FileBasedExampleGen):
             input_base=input_base,
             input_config=example_gen_pb2.Input(splits=splits),
             output_config=example_gen_pb2.Output(),
+            content=content,
             options=json.dumps(options, sort_keys=True),
             work=work,
             code_version=source_digest(type(self).EXECUTOR_SPEC.executor_class.__module__),

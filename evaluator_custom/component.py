@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from tfx import types
 from tfx.components.evaluator import component
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.dsl.placeholder import placeholder
 from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from arcface_common.protocol.conditions import Condition, Cut
 from arcface_common.source_digest import source_digest
 from evaluator_custom.executor import (
+    BASELINE_KEY,
     CONDITIONS_KEY,
     FOLDS_KEY,
-    LATEST_BLESSING_KEY,
     TRAINING_EXAMPLES_KEY,
     VerificationEvaluatorExecutor,
 )
@@ -24,13 +25,14 @@ _MODULE = "evaluator_custom.tfma_bridge.embed_pairs"  # TFMA imports it by this 
 
 
 class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
-    """The Evaluator's spec, the conditions in words, the training set, the best so far, a digest of our source files.
+    """The Evaluator's spec, the baseline's record, the conditions in words, the training set, a digest of our source.
 
     TFX hashes a node's properties, not its code.
     """
 
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        BASELINE_KEY: ExecutionParameter(type=str),
         CONDITIONS_KEY: ExecutionParameter(type=str),
         FOLDS_KEY: ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
@@ -38,19 +40,18 @@ class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
     INPUTS = {
         **standard_component_specs.EvaluatorSpec.INPUTS,
         TRAINING_EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples, optional=True),
-        LATEST_BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
     }
 
 
 class VerificationEvaluator(component.Evaluator):
-    """TFX's Evaluator over verification pairs: blessing, baseline and Kubeflow's handling are TFX's own.
+    """TFX's Evaluator over verification pairs: blessing and Kubeflow's handling are TFX's own.
 
     Component `outputs` contains:
 
      - `evaluation`: ModelEvaluation, which `tfma.load_eval_result` reads; beside it `verification.json` and
        `report.html`.
      - `blessing`: ModelBlessing, with the same `verification.json`, from where the Pusher takes it along, and
-       `best_so_far.json`, which the next evaluation reads.
+       `best_so_far.json`, which the Pusher puts in the record that the next evaluation reads.
     """
 
     SPEC_CLASS = VerificationEvaluatorSpec
@@ -65,8 +66,7 @@ class VerificationEvaluator(component.Evaluator):
         conditions: Sequence[Condition],
         *,
         folds: Cut = "contiguous",
-        baseline_model: types.BaseChannel | None = None,
-        latest_blessing: types.BaseChannel | None = None,
+        baseline: str | placeholder.Placeholder = "",
         training_examples: types.BaseChannel | None = None,
     ) -> None:
         """Makes the component.
@@ -78,15 +78,14 @@ class VerificationEvaluator(component.Evaluator):
           sets: the verification sets, which are splits of `examples`.
           conditions: what the candidate must fulfil to be blessed, at least one.
           folds: how they are cut, see `insightface.evaluate`.
-          baseline_model: the latest blessed model.
-          latest_blessing: its blessing, which keeps what the best blessed model so far made of the pairs.
+          baseline: path of the latest blessed model's record, which keeps what the best model so far made of the pairs;
+            "" for none.
           training_examples: of RecordExampleGen, to say which images and people the sets share with it.
         """
         spec = VerificationEvaluatorSpec(
             examples=examples,
             model=model,
-            baseline_model=baseline_model,
-            latest_blessing=latest_blessing,
+            baseline=baseline,
             training_examples=training_examples,
             fairness_indicator_thresholds="null",
             example_splits=json.dumps(list(sets)),

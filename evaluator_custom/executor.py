@@ -12,18 +12,20 @@ import tensorflow as tf
 from tensorflow_model_analysis import constants as tfma_constants
 from tfx import types
 from tfx.components.evaluator import constants, executor
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, path_utils
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.utils import io_utils, path_constants, path_utils
 
-from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
+from arcface_common.artifacts import BEST_FILE, EXTRA, VERIFICATION_FILE
 from arcface_common.aside import private_folder
 from arcface_common.console import say
+from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
-from arcface_common.protocol.best_so_far import BEST_FILE, Record, better, dumps, loads, pairs_digest
+from arcface_common.protocol.best_so_far import Record, better, dumps, loads, pairs_digest
 from arcface_common.protocol.conditions import Cut, parse_all
 from arcface_common.protocol.leaks import find_leak
 from arcface_common.protocol.scored_pairs import ScoredPairs
 from arcface_common.protocol.verdict_warnings import verdict_warnings
+from components.latest_blessed.records import BlessedModel
 from evaluator_custom.networks import embedder
 from evaluator_custom.report.page import write_report
 from evaluator_custom.tfma_bridge.one_source import ALL_SPLITS, as_one_split
@@ -33,7 +35,7 @@ from evaluator_custom.verdict import make_verdict
 from trainer_module.training.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
 
 TRAINING_EXAMPLES_KEY = "training_examples"
-LATEST_BLESSING_KEY = "latest_blessing"
+BASELINE_KEY = "baseline"
 CONDITIONS_KEY = "conditions"
 FOLDS_KEY = "folds"
 REPORT_FILE = "report.html"
@@ -44,9 +46,9 @@ _Artifacts = dict[str, list[types.Artifact]]
 class VerificationEvaluatorExecutor(executor.Executor):
     """Evaluates, validates and blesses as TFX does; writes `verification.json` and a report beside its results.
 
-    `input_dict` holds what the Evaluator's does, and may hold `training_examples` (RecordExampleGen's) and
-    `latest_blessing` (of `baseline_model`, with the best so far). `exec_properties` has `conditions` (JSON list of
-    texts), `folds` and `code_version` beside the Evaluator's.
+    `input_dict` holds what the Evaluator's does, and may hold `training_examples` (RecordExampleGen's).
+    `exec_properties` has `baseline` (path of the latest blessed model's record, "" for none), `conditions` (JSON list
+    of texts), `folds` and `code_version` beside the Evaluator's.
     """
 
     def Do(  # noqa: N802 - TFX's name
@@ -55,6 +57,9 @@ class VerificationEvaluatorExecutor(executor.Executor):
         """Runs the Beam job."""
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
         embedder.expected_pairs = examples.get_int_custom_property("pairs") or None
+        blessed = BlessedModel.read(exec_properties[BASELINE_KEY]) if exec_properties[BASELINE_KEY] else None
+        if blessed:
+            input_dict = {**input_dict, standard_component_specs.BASELINE_MODEL_KEY: [_model(blessed)]}
         super().Do(
             {**input_dict, standard_component_specs.EXAMPLES_KEY: [as_one_split(examples)]},
             output_dict,
@@ -69,7 +74,7 @@ class VerificationEvaluatorExecutor(executor.Executor):
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         candidate, baseline = _read_both(evaluation.uri, sets, input_dict, exec_properties[FOLDS_KEY])
         digests = {name: pairs_digest(sets[name].digests, pairs.is_same) for name, pairs in candidate.items()}
-        best = _best_so_far(baseline, digests, input_dict)
+        best = _best_so_far(blessed, baseline, digests) if blessed and baseline else {}
         verdict = make_verdict(
             candidate,
             baseline,
@@ -82,7 +87,8 @@ class VerificationEvaluatorExecutor(executor.Executor):
         verdict["blessed"] = _bless(blessing, all(condition["holds"] for condition in verdict["conditions"]))
         if verdict["blessed"]:
             best |= _better(best, {name: Record.of(model, pairs, digests[name]) for name, pairs in candidate.items()})
-        _stand_back(blessing, input_dict)
+        # It is no artifact, and Kubeflow's entry point looks for the name of one by this number.
+        blessing.mlmd_artifact.custom_properties.pop(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, None)
         for name, figures in verdict["sets"].items():
             if figures["accuracy"] is not None:
                 evaluation.set_float_custom_property(f"{name}_accuracy", figures["accuracy"])
@@ -117,38 +123,36 @@ def _read_both(
     )
 
 
+def _model(blessed: BlessedModel) -> types.Artifact:
+    """The latest blessed model as TFX's Evaluator takes it."""
+    if not blessed.place:
+        raise DataError(f"{blessed.name}: expected the SavedModel in {' or '.join(blessed.places)}. Received: none")
+    model = standard_artifacts.Model()
+    # TFX adds the folder's name, and `custom_eval_shared_model` takes it off a version that is served.
+    model.uri = blessed.place.removesuffix(f"/{path_constants.SERVING_MODEL_DIR}")
+    return model
+
+
 def _best_so_far(
-    baseline: Mapping[str, ScoredPairs] | None, digests: Mapping[str, str], input_dict: _Artifacts
+    blessed: BlessedModel, baseline: Mapping[str, ScoredPairs], digests: Mapping[str, str]
 ) -> dict[str, Record]:
-    """The best blessed model on each set: of the latest blessing, or the latest blessed model itself.
+    """The best blessed model on each set: of the latest one's record, or the latest blessed model itself.
 
     A record of other pairs can't be compared with. It gives way to the latest blessed model, and that is said.
     """
-    if baseline is None:
-        return {}
-    found = _read_best(input_dict.get(LATEST_BLESSING_KEY))
+    try:
+        found = loads(blessed.best)
+    except ValueError as error:
+        say(f"WARNING {blessed.name}: the best starts anew with the latest blessed model, for its record is: {error}")
+        found = {}
     for name, pairs in baseline.items():
         if name in found and not found[name].is_of(pairs, digests[name]):
             say(
                 f"WARNING {name}: its pairs or folds are others than those of the best model so far, "
                 f"{found.pop(name).model}: the best starts anew with the latest blessed model"
             )
-    model = artifact_utils.get_single_uri(input_dict[standard_component_specs.BASELINE_MODEL_KEY])
-    latest = {name: Record.of(model, pairs, digests[name]) for name, pairs in baseline.items()}
+    latest = {name: Record.of(blessed.name, pairs, digests[name]) for name, pairs in baseline.items()}
     return found | _better(found, latest)
-
-
-def _read_best(blessing: list[types.Artifact] | None) -> dict[str, Record]:
-    """What the latest blessing keeps; what can't be read is said."""
-    if not blessing:
-        return {}
-    path = os.path.join(artifact_utils.get_single_uri(blessing), BEST_FILE)
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            return loads(file.read())
-    except (tf.errors.OpError, ValueError) as error:
-        say(f"WARNING {path}: the best starts anew with the latest blessed model, for this can't be read: {error}")
-        return {}
 
 
 def _better(older: Mapping[str, Record], newer: Mapping[str, Record | None]) -> dict[str, Record]:
@@ -166,18 +170,6 @@ def _bless(blessing: types.Artifact, holds: bool) -> bool:
         io_utils.write_string_file(os.path.join(blessing.uri, constants.NOT_BLESSED_FILE_NAME), "")
         blessing.set_int_custom_property(key, constants.NOT_BLESSED_VALUE)
     return blessed and holds
-
-
-def _stand_back(blessing: types.Artifact, input_dict: _Artifacts) -> None:
-    """Leaves the latest blessed model its first blessing, where it was judged once more.
-
-    The Resolver finds a model's blessing by this property, and takes the latest. It is an input of this node, so
-    that a new one on each run would keep the node from the cache for ever.
-    """
-    keys = (standard_component_specs.MODEL_KEY, standard_component_specs.BASELINE_MODEL_KEY, LATEST_BLESSING_KEY)
-    model, baseline, latest = (input_dict.get(key) for key in keys)
-    if model and baseline and latest and model[0].id == baseline[0].id:
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, 0)
 
 
 def _best_facts(verdict: Mapping[str, Any]) -> dict[str, str]:

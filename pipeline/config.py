@@ -113,6 +113,11 @@ class PipelineConfig:
         return os.path.join(self.root, "serving", "arcface")
 
     @property
+    def blessed_dir(self) -> str:
+        """Where the records of blessed models lie."""
+        return os.path.join(self.root, "blessed")
+
+    @property
     def pipeline_root(self) -> str:
         """Where the nodes' outputs lie."""
         return os.path.join(self.root, "pipeline")

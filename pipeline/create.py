@@ -1,6 +1,7 @@
 """The pipeline as a pure function of its configuration, the same for every runner."""
 
 import importlib.resources
+import json
 
 import tensorflow_data_validation as tfdv
 from tfx.components.pusher.component import Pusher
@@ -8,23 +9,22 @@ from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata, pipeline
 from tfx.proto import pusher_pb2
-from tfx.types import Channel, standard_artifacts
 
 from arcface_common import features
 from components.anomaly_gate import AnomalyGate
 from components.curated_schema import curated_schema
-from components.pair_example_gen.component import PairExampleGen
-from components.record_example_gen.component import RecordExampleGen
+from components.data_digest.component import DataDigest
+from components.latest_blessed.component import LatestBlessed
+from components.pair_example_gen import component as pair_example_gen
+from components.record_example_gen import component as record_example_gen
 from components.trainer.component import Trainer
 from evaluator_custom.component import VerificationEvaluator
 from pipeline.config import PipelineConfig
 from pipeline.node_code import node_code
 from serving.exporter.component import Exporter
-from serving.pusher import CheckedPusherExecutor
+from serving.pusher import BLESSED_KEY, CheckedPusherExecutor
 
 
 def schema_text(name: str) -> str:
@@ -48,15 +48,25 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
     Returns:
       A TFX pipeline.
     """
+    # What the data holds, which is part of the keys of what reads it.
+    digests = DataDigest(
+        data=config.data,
+        record_files=json.dumps(record_example_gen.FILES),
+        pair_files=json.dumps(pair_example_gen.files_of(config.set_files)),
+        work=config.work_dir,
+    )
     # train.rec to shuffled, sharded Examples; the JPEG bytes stay as they are from here to the accelerator's host.
-    record_examples = RecordExampleGen(config.data, config.ingest, work=config.work_dir)
+    record_examples = record_example_gen.RecordExampleGen(
+        config.data, config.ingest, work=config.work_dir, content=digests.outputs["records"].future()[0].value
+    )
     # The verification sets, one split each; one may be drawn of identities that ingest keeps out of training.
-    pair_examples = PairExampleGen(
+    pair_examples = pair_example_gen.PairExampleGen(
         config.data,
         config.set_files,
         max_image_pixels=config.ingest.max_image_pixels,
         max_set_mb=config.evaluation.max_set_mb,
         work=config.work_dir,
+        content=digests.outputs["pairs"].future()[0].value,
         drawn=config.drawn,
         records=record_examples.outputs["examples"] if config.drawn else None,
     )
@@ -84,18 +94,13 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         start_digest="" if training else config.init_digest,
     )
     exporter.add_upstream_node(gate)
-    # What the candidate is compared with; the blessing remembers the best model so far.
-    latest_blessed = Resolver(
-        strategy_class=LatestBlessedModelStrategy,
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-    ).with_id("LatestBlessedModel")
+    # What the candidate is compared with; its record remembers the best model so far.
+    latest_blessed = LatestBlessed(records=config.blessed_dir).with_id("LatestBlessedModel")
     # 10-fold verification; blesses a model that fulfils every condition.
     evaluator = VerificationEvaluator(
         examples=pair_examples.outputs["examples"],
         model=exporter.outputs["model"],
-        baseline_model=latest_blessed.outputs["model"],
-        latest_blessing=latest_blessed.outputs["model_blessing"],
+        baseline=latest_blessed.outputs["baseline"].future()[0].value,
         training_examples=record_examples.outputs["examples"],
         schema=pair_schema.outputs["schema"],
         sets=config.evaluated_sets,
@@ -109,13 +114,14 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
         ),
-        custom_config={"code_version": node_code("Pusher")},
+        custom_config={"code_version": node_code("Pusher"), BLESSED_KEY: config.blessed_dir},
         custom_executor_spec=executor_spec.ExecutorClassSpec(CheckedPusherExecutor),
     )
     return pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.pipeline_root,
         components=[
+            digests,
             record_examples,
             pair_examples,
             statistics,

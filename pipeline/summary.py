@@ -13,7 +13,8 @@ from pipeline.config import PipelineConfig
 from pipeline.runs.artifacts import MODEL_FOLDER, open_store
 
 _TRAIN_EXAMPLES = "TrainExamples"  # RecordExampleGen's, told from PairExampleGen's by what it counts
-RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
+# Types of the nodes that look something up in each run, and so have nothing to cache.
+LOOK_UPS = ("components.data_digest.component.DataDigest", "components.latest_blessed.component.LatestBlessed")
 RESOLVED = "resolved"
 _ALREADY_SERVED = "already_served"  # the Pusher's, which imports TensorFlow
 _STATES = {metadata_store_pb2.Execution.COMPLETE: "ran", metadata_store_pb2.Execution.CACHED: "cached"}
@@ -69,8 +70,7 @@ def summarize(config: PipelineConfig, run: str) -> RunSummary:
         contexts = store.get_contexts_by_execution(execution.id)
         (node,) = [context.name.rpartition(".")[2] for context in contexts if context.type == "node"]
         state = _STATES.get(execution.last_known_state, "failed")
-        # A Resolver looks things up in ML Metadata, and so has nothing to cache.
-        nodes[node] = RESOLVED if execution.type == RESOLVER else state
+        nodes[node] = RESOLVED if execution.type in LOOK_UPS and state == "ran" else state
     types = {t.id: t.name for t in store.get_artifact_types()}
     outputs = [
         event.artifact_id

@@ -11,15 +11,18 @@ from tfx import types
 from tfx.components.pusher import executor
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
-from arcface_common.artifacts import EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
+from arcface_common.artifacts import BEST_FILE, EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
 from arcface_common.console import say
+from arcface_common.filesystem import path_end
 from arcface_common.model_metadata import ModelMetadata
+from components.latest_blessed.records import BlessedModel
 from serving.check import check_embeddings
 from serving.thresholds import for_clients
 from trainer_module.gfile_aside import gfile_aside
 
+BLESSED_KEY = "blessed"  # in custom_config: folder of the records of blessed models
 ALREADY_SERVED = "already_served"  # custom property of PushedModel: the newest version held this very model
 _ASIDE = ".pushing-"  # TF Serving ignores names that are no numbers
 # What a SavedModel answers with; fingerprint.pb holds a random number.
@@ -30,7 +33,8 @@ class CheckedPusherExecutor(executor.Executor):
     """Pushes a blessed model whose embeddings, loaded anew, equal those of the process that exported it.
 
     Unlike TFX's own, it copies aside and renames, so that a model server never sees half a version, and takes the
-    evaluation's `verification.json` along, from which clients have their threshold.
+    evaluation's `verification.json` along, from which clients have their threshold. Then it records the blessed model,
+    with which the next one is compared.
     """
 
     def Do(  # noqa: N802 - TFX's name
@@ -62,6 +66,11 @@ class CheckedPusherExecutor(executor.Executor):
         io_utils.copy_dir(os.path.join(base, version), pushed.uri)
         pushed.set_int_custom_property(ALREADY_SERVED, int(int(version) in versions))
         self._MarkPushed(pushed, pushed_destination=os.path.join(base, version), pushed_version=version)
+        BlessedModel(
+            name=path_end(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])),
+            places=(os.path.join(base, version), model_path, pushed.uri),
+            best=_read(os.path.join(blessing, BEST_FILE)),
+        ).write(json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[BLESSED_KEY], version)
 
 
 def push(model_path: str, base: str, verification: str) -> str:

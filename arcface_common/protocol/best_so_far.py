@@ -14,10 +14,9 @@ from typing import Any, Self
 import numpy as np
 
 from arcface_common.errors import is_number
+from arcface_common.filesystem import path_end
 from arcface_common.protocol.conditions import CUTS, Cut
 from arcface_common.protocol.scored_pairs import ScoredPairs
-
-BEST_FILE = "best_so_far.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +48,7 @@ class Record:
         if pairs.accuracy is None:
             return None
         wrong = np.flatnonzero(~pairs.correct).tolist()
-        name = "/".join(model.rstrip("/").split("/")[-3:])
-        return cls(name, pairs.correct.size, digest, pairs.folds, pairs.accuracy, wrong)
+        return cls(path_end(model), pairs.correct.size, digest, pairs.folds, pairs.accuracy, wrong)
 
     @property
     def correct(self) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Spec of PairExampleGen."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from tfx import types
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.placeholder import placeholder
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter
 
@@ -13,6 +15,11 @@ from components.example_gen_base import FolderExampleGen, FolderExampleGenSpec
 from components.formats.pair_attributes import attributes_file
 from components.formats.recordio import REC_FILE
 from components.pair_example_gen.executor import RECORDS_KEY, PairExampleGenExecutor
+
+
+def files_of(sets: Iterable[str]) -> list[str]:
+    """Names of the files that verification sets are made of, of which the CSVs needn't be there."""
+    return [file for name in sets for file in (f"{name}.bin", attributes_file(name))]
 
 
 class PairExampleGenSpec(FolderExampleGenSpec):
@@ -46,6 +53,7 @@ class PairExampleGen(FolderExampleGen):
         max_image_pixels: int = features.MAX_IMAGE_PIXELS,
         max_set_mb: int = features.MAX_SET_MB,
         work: str = "",
+        content: str | placeholder.Placeholder = "",
         drawn: KeepOut | None = None,
         records: types.BaseChannel | None = None,
     ) -> None:
@@ -57,12 +65,13 @@ class PairExampleGen(FolderExampleGen):
           max_image_pixels: width times height of an image at most, known before it is decoded.
           max_set_mb: MiB of images that a set may become, whose pairs are each written with their own.
           work: folder that outlives a run, for digests of files that have not changed; "" keeps none.
+          content: digest of `files_of(sets)` in the folder, for the cache key.
           drawn: one more set: its name, and how its pairs are drawn.
           records: of RecordExampleGen, with the identities that were kept out; given with `drawn`.
         """
-        files = [file for name in sets for file in (f"{name}.bin", attributes_file(name))]
+        files = files_of(sets)
         options = {"sets": list(sets), "max_image_pixels": max_image_pixels, "max_set_mb": max_set_mb}
         if drawn:
             files.append(REC_FILE)
             options["drawn"] = dataclasses.asdict(drawn)
-        super().__init__(input_base, files, options, work=work, **{RECORDS_KEY: records})
+        super().__init__(input_base, files, options, work=work, content=content, **{RECORDS_KEY: records})

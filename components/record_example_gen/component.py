@@ -1,11 +1,14 @@
 """Spec of RecordExampleGen."""
 
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.placeholder import placeholder
 
 from components.example_gen_base import FolderExampleGen
 from components.formats import recordio
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from components.record_example_gen.settings import IngestSettings
+
+FILES = (recordio.REC_FILE, recordio.IDX_FILE)
 
 
 class RecordExampleGen(FolderExampleGen):
@@ -24,14 +27,21 @@ class RecordExampleGen(FolderExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(RecordExampleGenExecutor)
 
-    def __init__(self, input_base: str, settings: IngestSettings | None = None, *, work: str = "") -> None:
+    def __init__(
+        self,
+        input_base: str,
+        settings: IngestSettings | None = None,
+        *,
+        work: str = "",
+        content: str | placeholder.Placeholder = "",
+    ) -> None:
         """Makes the component.
 
         Args:
           input_base: folder with `train.rec` and, unless it is to be rebuilt by a scan, `train.idx`.
           settings: order, shards, and what to do about bad records.
           work: folder that outlives a run, for shards of a run that was interrupted; "" keeps none.
+          content: digest of `FILES` in the folder, for the cache key.
         """
         options = (settings or IngestSettings()).to_dict()
-        files = [recordio.REC_FILE, recordio.IDX_FILE]
-        super().__init__(input_base, files, options, work=work)
+        super().__init__(input_base, FILES, options, work=work, content=content)

@@ -1,10 +1,12 @@
 """TFMA extractors that turn pair Examples into distances; the image bytes end here, before anything is shuffled."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.transforms import window
 from apache_beam.utils import shared
@@ -83,6 +85,8 @@ def custom_eval_shared_model(
     eval_saved_model_path: str, model_name: str, eval_config: config_pb2.EvalConfig, **unused: Any
 ) -> tfma.types.EvalSharedModel:
     """The Evaluator's hook: where a model is. Loading is left to `EmbedPairs`, which needs another signature."""
+    if not tf.io.gfile.exists(eval_saved_model_path):  # a version that is served: the folder above is the SavedModel
+        eval_saved_model_path = os.path.dirname(eval_saved_model_path)
     return tfma.default_eval_shared_model(
         eval_saved_model_path=eval_saved_model_path, model_name=model_name, eval_config=eval_config
     )

@@ -16,7 +16,8 @@ def keys_without_root(root: str) -> Iterator[None]:
     """Lets a moved or copied root find in its cache what it made at its old place.
 
     TFX hashes the paths and times of a node's inputs, and its properties as text, and offers no hook: so the function
-    that does it is wrapped. What the paths hold is in the key all the same: an artifact has its number.
+    that does it is wrapped. What the paths hold is in the key all the same: an artifact has its number. An input that
+    a parameter was read from has another number in each run, and counts by the parameter's value alone.
 
     Args:
       root: folder of everything the pipeline writes.
@@ -31,8 +32,10 @@ def keys_without_root(root: str) -> Iterator[None]:
         parameters: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> Any:
+        # TFX's names of the others begin with a line.
+        declared = [(k, v) for k, v in (input_artifacts or {}).items() if not k.startswith("_")]
         return original(
-            input_artifacts={k: [_placeless(a, root) for a in v] for k, v in (input_artifacts or {}).items()},
+            input_artifacts={k: [_placeless(a, root) for a in v] for k, v in declared},
             parameters={name: _without(str(value), root) for name, value in (parameters or {}).items()},
             **others,
         )

@@ -15,7 +15,7 @@ from pipeline.runners.cache_key import keys_without_root
 from pipeline.runs.reconcile import reconcile
 from pipeline.runs.recording import Recording, recorded_run
 from pipeline.runs.tables import summary_lines
-from pipeline.summary import RESOLVED, RESOLVER, RunSummary, summarize
+from pipeline.summary import LOOK_UPS, RESOLVED, RunSummary, summarize
 from trainer_module.settings import HANDED_OVER
 
 
@@ -38,7 +38,7 @@ def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
 
         def observed(launcher: Launcher) -> Any:
             info = launcher._pipeline_node.node_info
-            node, looks_up = info.id, info.type.name == RESOLVER
+            node, looks_up = info.id, info.type.name in LOOK_UPS
             bar.set_postfix_str(node)
             note(f"  {node} begins")
             begun = time.monotonic()
@@ -102,7 +102,7 @@ def run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
 
         tfx_pipeline = create_pipeline(config, config.metadata_path)
         say(f"  {'(imports)':<20} {time.monotonic() - begun:6.1f} s")
-        nodes = sum(component.type != RESOLVER for component in tfx_pipeline.components)
+        nodes = sum(component.type not in LOOK_UPS for component in tfx_pipeline.components)
         with (
             _node_progress(nodes, recording),
             keys_without_root(config.root),
@@ -116,7 +116,7 @@ def run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
 
 
 def _named_runner(run: str) -> Any:
-    """A LocalDagRunner whose run has a name of our choice; TFX's own is the time to the microsecond."""
+    """A LocalDagRunner whose run has a name of our choice, and that always looks up what can change unseen."""
     from tfx.dsl.compiler import constants
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
@@ -125,6 +125,9 @@ def _named_runner(run: str) -> Any:
     class NamedRunner(LocalDagRunner):
         def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: Any = None) -> None:
             substitute_runtime_parameter(pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run})
+            for node in (each.pipeline_node for each in pipeline.nodes):
+                if node.node_info.type.name in LOOK_UPS:
+                    node.execution_options.caching_options.enable_cache = False
             super().run_with_ir(pipeline, run_options)
 
     return NamedRunner()

@@ -37,10 +37,12 @@ def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:
       kind: its type's name.
       artifact: with its local folder as `uri`.
     """
+    if kind == "String":
+        return os.path.exists(artifact.uri)
     if kind == "PushedModel" and not _pushed_to(artifact):
         return os.path.isdir(artifact.uri)
     if kind == "PushedModel":
-        return holds_a_model(artifact.uri) and holds_a_model(_pushed_to(artifact))
+        return _holds_a_model(artifact.uri) and _holds_a_model(_pushed_to(artifact))
     if "split_names" in artifact.properties:
         names = json.loads(artifact.properties["split_names"].string_value or "[]")
         return all(_is_whole_split(os.path.join(artifact.uri, f"Split-{name}")) for name in names)
@@ -50,15 +52,14 @@ def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:
     return all(os.path.exists(os.path.join(artifact.uri, file)) for file in files)
 
 
-def holds_a_model(folder: str) -> bool:
+def _holds_a_model(folder: str) -> bool:
     """Whether a folder holds a SavedModel."""
     return all(os.path.exists(os.path.join(folder, file)) for file in _SAVED_MODEL)
 
 
-def served_from(pushed: mlmd.Artifact) -> str:
-    """Where a PushedModel's model lies: as a version that is served, else the artifact's own copy."""
-    destination = _pushed_to(pushed)
-    return destination if holds_a_model(destination) else pushed.uri
+def folder_of(artifact: mlmd.Artifact) -> str:
+    """The folder that an execution had for an output; a value's artifact is a file in it."""
+    return str(artifact.uri).removesuffix("/value")
 
 
 def _pushed_to(pushed: mlmd.Artifact) -> str:

@@ -20,7 +20,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from arcface_common.filesystem import folders_in
 from components.record_example_gen.stores import remove_stores, unused_stores
 from pipeline.config import PipelineConfig
-from pipeline.runs.artifacts import open_store
+from pipeline.runs.artifacts import folder_of, open_store
 from pipeline.runs.folder import Run
 
 _PARTS = 3  # <node>/<output>/<execution>
@@ -179,7 +179,7 @@ class _Records:
 
 def _place(artifact: mlmd.Artifact) -> str:
     """Where an artifact lies below `pipeline/`, wherever its root was."""
-    return "/".join(PurePath(artifact.uri).parts[-_PARTS:])
+    return "/".join(PurePath(folder_of(artifact)).parts[-_PARTS:])
 
 
 def _execution(place: str) -> tuple[str, str]:

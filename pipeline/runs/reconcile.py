@@ -1,12 +1,11 @@
 """Holds ML Metadata to what lies on the disk, before a local run: TFX's cache believes what it says.
 
 Folders may have been removed, emptied, moved or copied since the last run. What is gone is marked so, and runs again; a
-moved root's artifacts get their new places; a blessed model that is gone is taken from where it was pushed.
+moved root's artifacts get their new places.
 """
 
 import collections
 import os
-import shutil
 import sqlite3
 import time
 from pathlib import PurePath
@@ -14,12 +13,11 @@ from pathlib import PurePath
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.console import say
 from arcface_common.errors import DataError
 from arcface_common.filesystem import folders_in
 from pipeline.config import PipelineConfig
-from pipeline.runs.artifacts import MODEL_FOLDER, holds_a_model, is_whole, open_store, served_from
+from pipeline.runs.artifacts import folder_of, is_whole, open_store
 
 _PARTS_BELOW_ROOT = 4  # pipeline/<node>/<output>/<execution>
 
@@ -40,7 +38,6 @@ def reconcile(config: PipelineConfig) -> None:
     records = _Records(open_store(config.metadata_path))
     _set_aside_unknown(config, records.last_execution)
     records.move(config.root)
-    records.restore_baseline()
     records.mark_gone()
 
 
@@ -101,7 +98,7 @@ class _Records:
         """Gives the artifacts of a root that was moved or copied the place where it is now."""
         old_roots = set()
         for artifact in self._artifacts:
-            old = str(PurePath(artifact.uri).parents[_PARTS_BELOW_ROOT - 1])
+            old = str(PurePath(folder_of(artifact)).parents[_PARTS_BELOW_ROOT - 1])
             if old == root:
                 continue
             old_roots.add(old)
@@ -113,57 +110,17 @@ class _Records:
         for old in sorted(old_roots):
             say(f"{root} was {old} when it was last used: its models and examples are looked for here")
 
-    def restore_baseline(self) -> None:
-        """Puts the latest blessed model back where the evaluator looks for it, from where it was pushed."""
-        blessed = {
-            blessing.custom_properties["current_model_id"].int_value
-            for blessing in self._of("ModelBlessing")
-            if "blessed" in blessing.custom_properties and blessing.custom_properties["blessed"].int_value
-        }
-        for model in sorted(self._of("Model"), key=lambda a: a.id, reverse=True):
-            if model.id not in blessed or model.state != mlmd.Artifact.LIVE:
-                continue
-            if is_whole("Model", model):
-                return
-            source = next(filter(holds_a_model, map(served_from, self._pushed(model))), None)
-            if source:
-                target = os.path.join(model.uri, MODEL_FOLDER)
-                aside = f"{target}.restoring"
-                for folder in (target, aside):
-                    shutil.rmtree(folder, ignore_errors=True)
-                shutil.copytree(source, aside, ignore=shutil.ignore_patterns(VERIFICATION_FILE))
-                os.rename(aside, target)
-                say(f"the blessed model {target} is gone: taken from {source}, where it was pushed")
-                return
-            say(f"the blessed model {model.uri} is gone, and where it was pushed, too: nothing is compared with it")
-
-    def _pushed(self, model: mlmd.Artifact) -> list[mlmd.Artifact]:
-        """What a model was pushed as; the latest first."""
-        used = self._store.get_events_by_artifact_ids([model.id])
-        executions = [event.execution_id for event in used if event.type == mlmd.Event.INPUT]
-        events = self._store.get_events_by_execution_ids(executions) if executions else []
-        made = {event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT}
-        pushed = [artifact for artifact in self._of("PushedModel") if artifact.id in made]
-        return sorted(pushed, key=lambda a: a.id, reverse=True)
-
     def mark_gone(self) -> None:
-        """Marks artifacts as deleted that are gone from the disk, so that TFX makes them again.
-
-        A verdict stays given, though its folder be gone: it says which model is the baseline. TFX runs the evaluator
-        again for want of the folder.
-        """
+        """Marks artifacts as deleted that are gone from the disk, so that TFX makes them again."""
         gone: dict[str, list[str]] = collections.defaultdict(list)
         for artifact in self._artifacts:
             kind = self._types[artifact.type_id]
             if artifact.state != mlmd.Artifact.LIVE or is_whole(kind, artifact):
                 continue
-            node, output, execution = PurePath(artifact.uri).parts[-3:]
+            node, output, execution = PurePath(folder_of(artifact)).parts[-3:]
             gone[node].append(f"{output} {execution}")
-            if kind == "ModelBlessing":
-                shutil.rmtree(artifact.uri, ignore_errors=True)
-            else:
-                artifact.state = mlmd.Artifact.DELETED
-                self._store.put_artifacts([artifact])
+            artifact.state = mlmd.Artifact.DELETED
+            self._store.put_artifacts([artifact])
         for node, outputs in gone.items():
             say(f"{node}: what it wrote is gone ({', '.join(outputs)}): it runs again where that is needed")
 

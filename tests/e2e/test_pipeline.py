@@ -217,7 +217,7 @@ def test_two_workers_end_in_a_pushed_model_and_what_the_last_run_does_not_need_i
     assert metadata["training"]["workers"] == 2
     assert metadata["classes"] == 12
 
-    # It was compared with the second model, so that nothing needs the first one.
+    # It was compared with the second model, of which the served version is left: nothing needs the other copies.
     root = ["--root", str(world.root)]
     models, checkpoints = (
         sorted((world.root / "pipeline" / output).iterdir(), key=lambda path: int(path.name))
@@ -230,7 +230,7 @@ def test_two_workers_end_in_a_pushed_model_and_what_the_last_run_does_not_need_i
     freed = cli("gc", *root, "--keep", "1", "--yes")
     assert freed.returncode == 0, freed.stderr
     assert "freed" in freed.stdout
-    assert [path.exists() for path in models] == [False, True, True]
+    assert [path.exists() for path in models] == [False, False, True]
     assert [path.exists() for path in checkpoints] == [False, False, True]
     assert {path.name for path in (world.root / "serving" / "arcface").iterdir()} == kept
     assert "nothing to remove" in cli("gc", *root, "--keep", "1", "--yes").stdout

@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
+import shutil
 import stat
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +12,16 @@ import tensorflow_model_analysis as tfma
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
-from arcface_common.artifacts import VERIFICATION_FILE
+from arcface_common.artifacts import BEST_FILE, VERIFICATION_FILE
 from arcface_common.digests import image_digests
+from arcface_common.errors import DataError
+from arcface_common.filesystem import path_end
 from arcface_common.protocol import slices
-from arcface_common.protocol.best_so_far import BEST_FILE, Record, dumps, loads, pairs_digest
+from arcface_common.protocol.best_so_far import Record, dumps, loads, pairs_digest
 from arcface_common.protocol.comparison import compare
 from arcface_common.protocol.conditions import FIGURES
 from components.formats import verification_bin
+from components.latest_blessed.records import BlessedModel
 from evaluator_custom import executor
 from pipeline.create import schema_text
 from pipeline.runs.tables import verdict_lines
@@ -33,6 +36,7 @@ from tests.evaluator_custom.verdicts import (
     export_model,
     images,
     pair_examples,
+    record,
     training_examples,
     write_attributes,
 )
@@ -178,7 +182,7 @@ def test_the_latest_blessed_model_is_compared_on_the_same_pairs(world, tmp_path)
     expected = compare(candidate, other)
     conditions = ("lfw.accuracy change >= 0", "lfw.accuracy change >= 0.5", "lfw.leaks <= 1")
     inputs = {name: artifacts for name, artifacts in inputs.items() if name != "training_examples"}
-    _, verdict, _ = evaluate(inputs, tmp_path, *conditions, baseline=models[1])
+    _, verdict, _ = evaluate(inputs, tmp_path, *conditions, baseline=record(tmp_path, models[1]))
     assert_figures(verdict["baseline"]["lfw"], other)
     *changes, leak = verdict["conditions"]
     assert (leak["holds"], leak["reason"]) == (False, "it isn't known what the training set holds")
@@ -262,20 +266,7 @@ def test_what_shows_faces_is_its_owners_alone(first):
     assert {stat.S_IMODE(path.stat().st_mode) for path in shown} == {0o600}
 
 
-def _latest_blessing(folder, record=None):
-    """What an earlier evaluation left: the best so far on lfw, if there is one."""
-    folder.mkdir()
-    if record:
-        (folder / BEST_FILE).write_text(dumps({"lfw": record}))
-    return folder
-
-
-def _end(uri):
-    """What a record keeps of where a model is: a root may be moved."""
-    return "/".join(Path(uri).parts[-3:])
-
-
-def _record(digest=None):
+def _best(digest=None):
     """A model that judged every pair of lfw correctly."""
     digests = image_digests(images()).reshape(-1, 2)
     return Record("models/best", PAIRS, digest or pairs_digest(digests, IS_SAME), "contiguous", 1.0, [])
@@ -283,10 +274,10 @@ def _record(digest=None):
 
 def test_a_model_that_the_latest_does_not_beat_and_the_best_does_is_not_blessed(world, tmp_path):
     inputs, models, (candidate, other) = world
-    latest = _latest_blessing(tmp_path / "latest", _record())
+    latest = record(tmp_path, models[1], dumps({"lfw": _best()}))
     condition = "lfw.accuracy change >= -0.2"
     out = tmp_path / "out"
-    _, verdict, blessing = evaluate(inputs, out, condition, baseline=models[1], latest=latest)
+    _, verdict, blessing = evaluate(inputs, out, condition, baseline=latest)
     (judged,) = verdict["conditions"]
     assert judged["value"] >= -0.2
     assert judged["best"]["difference"] == pytest.approx(candidate.result.accuracy - 1)
@@ -300,38 +291,46 @@ def test_a_model_that_the_latest_does_not_beat_and_the_best_does_is_not_blessed(
     assert "models/best" in (out / "evaluation" / "report.html").read_text()
     # It is carried on; on the other set the latest blessed model is the best that is known.
     kept = loads((out / "blessing" / BEST_FILE).read_text())
-    assert kept["lfw"] == _record()
-    assert kept["cfp_fp"].model == _end(models[1].uri)
+    assert kept["lfw"] == _best()
+    assert kept["cfp_fp"].model == path_end(models[1].uri)
 
 
 def test_a_blessed_model_is_the_best_from_then_on(world, first):
     kept = loads((first[2] / "blessing" / BEST_FILE).read_text())
-    assert {name: record.model for name, record in kept.items()} == dict.fromkeys(SETS, _end(world[1][0].uri))
+    assert {name: record.model for name, record in kept.items()} == dict.fromkeys(SETS, path_end(world[1][0].uri))
     np.testing.assert_array_equal(kept["lfw"].correct, world[2][0].result.correct)
 
 
 @pytest.mark.parametrize("case", ["other pairs", "nothing", "damaged"])
 def test_a_best_that_cannot_be_compared_with_is_said_and_starts_anew(world, tmp_path, capfd, case):
     inputs, models, _ = world
-    latest = _latest_blessing(tmp_path / "latest", _record("other") if case == "other pairs" else None)
-    if case == "damaged":
-        (latest / BEST_FILE).write_text("{")
+    best = {"other pairs": dumps({"lfw": _best("other")}), "nothing": "", "damaged": "{"}[case]
     condition = "lfw.accuracy change >= -0.2"
-    _, verdict, _ = evaluate(inputs, tmp_path / "out", condition, baseline=models[1], latest=latest)
+    _, verdict, _ = evaluate(inputs, tmp_path / "out", condition, baseline=record(tmp_path, models[1], best))
     assert verdict["blessed"]
-    assert verdict["best"]["lfw"]["model"] == _end(models[1].uri)
+    assert verdict["best"]["lfw"]["model"] == path_end(models[1].uri)
     assert verdict["conditions"][0]["best"] is None  # it is the latest, which was compared with
     warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith("WARNING")]
     (warning,) = [line for line in warnings if "the best starts anew with the latest blessed model" in line]
     assert ("models/best" in warning) == (case == "other pairs")
 
 
-def test_the_latest_blessed_model_judged_again_keeps_its_first_blessing(world, tmp_path):
-    inputs, models, _ = world
-    latest = _latest_blessing(tmp_path / "latest")
-    _, verdict, again = evaluate(inputs, tmp_path / "out", "lfw.accuracy >= 0", baseline=models[0], latest=latest)
-    assert verdict["blessed"]
-    # The Resolver goes by this property, and would hand each run another blessing: the node would never be cached.
-    assert again.get_int_custom_property("current_model_id") == 0
-    _, _, other = evaluate(inputs, tmp_path / "other", "lfw.accuracy >= 0", baseline=models[1], latest=latest)
-    assert other.get_int_custom_property("current_model_id") == models[0].id
+@pytest.mark.parametrize("loss", ["model", "all"])
+def test_the_baseline_is_the_version_that_is_served_where_the_model_is_gone(world, tmp_path, loss):
+    inputs, models, (_, other) = world
+    served = tmp_path / "serving" / "arcface" / "100"
+    places = str(tmp_path / "gone" / "Format-Serving"), str(served)
+    if loss == "model":
+        shutil.copytree(f"{models[1].uri}/Format-Serving", served)
+    BlessedModel("Exporter/model/9", places, "{}").write(str(tmp_path / "blessed"), "100")
+    given = {"baseline": str(tmp_path / "blessed" / "100.json")}
+    if loss == "all":
+        with pytest.raises(DataError, match=r"Exporter/model/9: expected the SavedModel in .*Received: none"):
+            evaluate(inputs, tmp_path / "out", "lfw.accuracy change >= -1", **given)
+        return
+    _, verdict, blessing = evaluate(inputs, tmp_path / "out", "lfw.accuracy change >= -1", **given)
+    assert_figures(verdict["baseline"]["lfw"], other)
+    assert verdict["best"]["lfw"]["model"] in ("Exporter/model/9", path_end(models[0].uri))
+    # Kubeflow's entry point would look for the baseline's name by its number.
+    assert not blessing.has_custom_property("baseline_model_id")
+    assert blessing.get_int_custom_property("current_model_id") == models[0].id

@@ -13,10 +13,12 @@ from tfx.utils import proto_utils
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.features import PixelFormat
+from arcface_common.filesystem import path_end
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol import insightface
 from arcface_common.protocol.conditions import FIGURES, parse_all
 from arcface_common.protocol.scored_pairs import ScoredPairs
+from components.latest_blessed.records import BlessedModel
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom.executor import VerificationEvaluatorExecutor
@@ -94,11 +96,13 @@ def expected_pairs(backbone):
     return ScoredPairs(distances, IS_SAME, norms, {"group": groups})
 
 
-def evaluate(inputs, out, *conditions, baseline=None, latest=None, sets=SETS, beam=BEAM, folds="contiguous"):
-    if baseline:
-        inputs = {**inputs, "baseline_model": [baseline]}
-    if latest:
-        inputs = {**inputs, "latest_blessing": [artifact_at(standard_artifacts.ModelBlessing, latest)]}
+def record(out, model, best="{}"):
+    """The record of a blessed model, the artifact `model`; returns its path."""
+    BlessedModel(path_end(model.uri), (f"{model.uri}/Format-Serving",), best).write(str(out / "blessed"), "100")
+    return str(out / "blessed" / "100.json")
+
+
+def evaluate(inputs, out, *conditions, baseline="", sets=SETS, beam=BEAM, folds="contiguous"):
     evaluation = artifact_at(standard_artifacts.ModelEvaluation, out / "evaluation")
     blessing = artifact_at(standard_artifacts.ModelBlessing, out / "blessing")
     context = BaseBeamExecutor.Context(beam_pipeline_args=beam, tmp_dir=str(out / "tmp"))
@@ -110,6 +114,7 @@ def evaluate(inputs, out, *conditions, baseline=None, latest=None, sets=SETS, be
             "example_splits": json.dumps(sets),
             "module_path": "evaluator_custom.tfma_bridge.embed_pairs",
             "fairness_indicator_thresholds": "null",
+            "baseline": baseline,
             "conditions": json.dumps(conditions),
             "folds": folds,
             "code_version": "c0de",

@@ -25,7 +25,7 @@ OURS = {
     "VerificationEvaluator": ("evaluator_custom.component", "evaluator_custom.tfma_bridge.embed_pairs"),
     "Pusher": ("serving.pusher",),
 }
-NOT_OURS = {"StatisticsGen", "LatestBlessedModel"}
+NOT_OURS = {"StatisticsGen", "DataDigest", "LatestBlessedModel"}  # the latter two are never cached
 
 
 def _properties(config, local=True):

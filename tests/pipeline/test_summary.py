@@ -183,7 +183,7 @@ def _a_run(runs, run, records, accuracy, **pushed):
     complete, cached = mlmd.Execution.COMPLETE, mlmd.Execution.CACHED
     runs.add(run, "RecordExampleGen", cached, "Examples", {"x": ""}, records=records, identities=3)
     runs.add(run, "PairExampleGen", cached, "Examples", {"y": ""}, pairs=3)
-    runs.add(run, "LatestBlessedModel", complete, type_="tfx.dsl.components.common.resolver.Resolver")
+    runs.add(run, "LatestBlessedModel", complete, type_="components.latest_blessed.component.LatestBlessed")
     runs.add(run, "Exporter", complete, "Model", {"Format-Serving/saved_model.pb": ""})
     runs.add(run, "VerificationEvaluator", complete, "ModelEvaluation", {"verification.json": figures})
     runs.add(run, "Pusher", complete, "PushedModel", **pushed)

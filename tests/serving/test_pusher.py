@@ -9,9 +9,10 @@ import pytest
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
 
-from arcface_common.artifacts import EXTRA, METADATA_FILE, REFERENCE_FILE, VERIFICATION_FILE, WARMUP_FILE
+from arcface_common.artifacts import BEST_FILE, EXTRA, METADATA_FILE, REFERENCE_FILE, VERIFICATION_FILE, WARMUP_FILE
 from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
+from components.latest_blessed.records import BlessedModel, latest_blessed
 from serving import export, local, pusher
 from serving.embedding_probes import EmbeddingMismatchError
 from serving.versions import resolve
@@ -51,12 +52,16 @@ def _execute(model, tmp_path, blessed=True, figures=1.5):
     blessing.set_int_custom_property("blessed", int(blessed))
     verification = {"sets": {"lfw": {"threshold": figures, "pairs": 600.0}}}
     (tmp_path / "blessing" / VERIFICATION_FILE).write_text(json.dumps(verification))
+    (tmp_path / "blessing" / BEST_FILE).write_text(json.dumps({"figures": figures}))
     pushed = _artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
     destination = {"filesystem": {"base_directory": str(tmp_path / "serving")}}
     pusher.CheckedPusherExecutor(base_executor.BaseExecutor.Context()).Do(
         {"model": [_artifact(standard_artifacts.Model, model)], "model_blessing": [blessing]},
         {"pushed_model": [pushed]},
-        {"push_destination": json.dumps(destination)},
+        {
+            "push_destination": json.dumps(destination),
+            "custom_config": json.dumps({"blessed": str(tmp_path / "blessed")}),
+        },
     )
     return pushed
 
@@ -78,6 +83,9 @@ def test_a_blessed_model_is_pushed_with_its_figures(model, tmp_path):
     described = ModelMetadata.read(str(tmp_path / "serving" / version / EXTRA))
     assert described.evaluation == {"lfw": {"threshold": 0.25}}
     assert ModelMetadata.read(str(model / "Format-Serving" / EXTRA)).evaluation == {}
+    record = BlessedModel.read(latest_blessed(str(tmp_path / "blessed")))
+    places = (str(tmp_path / "serving" / version), str(model / "Format-Serving"), pushed.uri)
+    assert record == BlessedModel("/".join(model.parts[-3:]), places, '{"figures": 1.5}')
 
 
 def test_a_model_that_is_not_blessed_is_not_pushed(model, tmp_path):
@@ -85,6 +93,7 @@ def test_a_model_that_is_not_blessed_is_not_pushed(model, tmp_path):
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_destination")
     assert _served(tmp_path) == []
+    assert latest_blessed(str(tmp_path / "blessed")) == ""
 
 
 @pytest.mark.parametrize("difference", [3e-4, 1e-2, float("nan")])
@@ -114,6 +123,7 @@ def test_the_same_model_is_served_under_the_number_that_it_has(model, tmp_path):
     extra = sorted(path.name for path in (tmp_path / "serving" / version / EXTRA).iterdir())
     assert extra == [METADATA_FILE, REFERENCE_FILE, WARMUP_FILE, VERIFICATION_FILE]
     assert local.LocalModel(again.uri).threshold().cosine == 0.375
+    assert BlessedModel.read(latest_blessed(str(tmp_path / "blessed"))).best == '{"figures": 1.25}'
 
 
 def _saved_model(folder: Path, text: str) -> str:

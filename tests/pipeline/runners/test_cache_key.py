@@ -19,7 +19,9 @@ def key(tmp_path_factory):
     path = str(tmp_path_factory.mktemp("key") / "metadata.sqlite")
     connection = metadata.sqlite_metadata_connection_config(path)
 
-    def of(root, *, number=3, folder="pipeline/Node/model/7", changed=1, node="Trainer", **properties):
+    def of(root, *, number=3, folder="pipeline/Node/model/7", changed=1, node="Trainer", read_from=0, **properties):
+        value = standard_artifacts.String()
+        value.id = read_from
         model = standard_artifacts.Model()
         model.uri = f"{root}/{folder}"
         model.id = number
@@ -33,7 +35,7 @@ def key(tmp_path_factory):
                 metadata_handle=handle,
                 pipeline_node=node_info,
                 pipeline_info=pipeline_pb2.PipelineInfo(id="arcface"),
-                input_artifacts={"model": [model]},
+                input_artifacts={"model": [model], **({"_LatestBlessedModel.baseline": [value]} if read_from else {})},
                 output_artifacts={},
                 parameters={"work": f"{root}/ingest", "destination": f'{{"base": "{root}/serving"}}', **properties},
             )
@@ -42,6 +44,13 @@ def key(tmp_path_factory):
         return context.name
 
     return of
+
+
+def test_what_a_parameter_was_read_from_is_no_part_of_it_and_the_parameter_is(key):
+    assert key("/one", read_from=1, baseline="/one/blessed/7.json") == key(
+        "/two", read_from=2, baseline="/two/blessed/7.json"
+    )
+    assert key("/one", read_from=1, baseline="/one/blessed/7.json") != key("/one", read_from=1, baseline="")
 
 
 def test_a_moved_root_keeps_its_keys(key):

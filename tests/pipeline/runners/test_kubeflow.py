@@ -1,11 +1,18 @@
-"""The compiled pipeline, read by Kubeflow's own client."""
+"""The compiled pipeline, read by Kubeflow's own client, and walked as its backend's compiler does."""
+
+import copy
+import re
 
 import pytest
 import yaml
 
+from tests.kubeflow import RefusedError, accept
+
 pytestmark = pytest.mark.slow
 
 NODES = {
+    "DataDigest",
+    "LatestBlessedModel",
     "RecordExampleGen",
     "PairExampleGen",
     "StatisticsGen",
@@ -39,10 +46,56 @@ def test_kfp_loads_it_and_every_node_is_in_it(compiled):
 
     loaded = components.load_component_from_file(str(compiled))
     assert loaded.pipeline_spec.schema_version == "2.1.0"
-    tasks = set(loaded.pipeline_spec.root.dag.tasks)
-    assert tasks >= NODES
-    # The Resolver becomes two look-ups.
-    assert {task for task in tasks - NODES if task.startswith("LatestBlessedModel")} == tasks - NODES
+    assert set(loaded.pipeline_spec.root.dag.tasks) == NODES
+
+
+@pytest.fixture
+def document(compiled):
+    return copy.deepcopy(yaml.safe_load(compiled.read_text()))
+
+
+def test_the_backend_takes_it(document):
+    assert set(accept(document).root.dag.tasks) == NODES
+
+
+def _resolver(document):
+    document["deploymentSpec"]["executors"]["LatestBlessedModel_executor"] = {"resolver": {"outputArtifactQueries": {}}}
+
+
+def _strange_producer(document):
+    parameters = document["root"]["dag"]["tasks"]["VerificationEvaluator"]["inputs"]["parameters"]
+    parameters["baseline"]["taskOutputParameter"]["producerTask"] = "LatestBlessedModel_task"
+
+
+def _no_executor(document):
+    del document["deploymentSpec"]["executors"]["Pusher_executor"]
+
+
+def _unknown_field(document):
+    document["root"]["dag"]["tasks"]["Pusher"]["hooks"] = {}
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        (_resolver, "non-container and non-importer executor not implemented"),
+        (_strange_producer, 'unknown producer task "LatestBlessedModel_task" in DAG'),
+        (_no_executor, 'executor(label="Pusher_executor") not found in deployment config'),
+        (_unknown_field, "failed to parse pipeline spec"),
+    ],
+)
+def test_the_backend_refuses_what_tfx_compiles_otherwise(document, change, answer):
+    change(document)
+    with pytest.raises(RefusedError, match=re.escape(answer)):
+        accept(document)
+
+
+def test_what_is_looked_up_is_never_cached_and_all_else_is(document):
+    tasks = document["root"]["dag"]["tasks"]
+    uncached = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
+    assert uncached == {"DataDigest", "LatestBlessedModel"}
+    # Kubeflow runs no hook, and nothing is left to one.
+    assert not [e for e in document["deploymentSpec"]["executors"].values() if "lifecycle" in e["container"]]
 
 
 def test_containers_run_our_image_and_training_waits_for_the_gate(compiled):

@@ -20,6 +20,7 @@ KINDS = {
     "ModelRun": ("model_run", ["model.json", "checkpoint/model.index"]),
     "Model": ("model", ["Format-Serving/saved_model.pb", "Format-Serving/variables/variables.index"]),
     "ModelEvaluation": ("evaluation", ["verification.json", "report.html"]),
+    "ModelBlessing": ("blessing", ["verification.json", "BLESSED"]),
 }
 
 

@@ -69,44 +69,6 @@ def test_a_version_that_is_gone_is_pushed_again(root, loss):
     assert set(states.values()) == {LIVE}
 
 
-@pytest.mark.parametrize("served", [True, False])
-def test_the_blessed_model_is_taken_from_where_it_was_pushed(root, capsys, served):
-    model, _, pushed = root.trained_and_pushed("100")
-    source = root.path / "serving" / "arcface" / "100"
-    if not served:
-        shutil.rmtree(source)
-        source = root.uri(pushed)
-    shutil.rmtree(root.path / "pipeline" / "Exporter")
-    reconcile(root.config)
-    restored = root.uri(model) / "Format-Serving"
-    assert sorted(path.name for path in restored.rglob("*") if path.is_file()) == ["saved_model.pb", "variables.index"]
-    assert (restored / "saved_model.pb").read_text() == (source / "saved_model.pb").read_text()
-    assert root.states()[model] == LIVE
-    assert f"the blessed model {restored} is gone: taken from {source}, where it was pushed" in capsys.readouterr().err
-
-
-def test_a_blessed_model_that_is_gone_for_good_is_no_baseline_and_the_one_before_is(root, capsys):
-    older, *_ = root.trained_and_pushed("100")
-    newer, blessing, pushed = root.trained_and_pushed("200")
-    for folder in (root.uri(older), root.uri(newer), root.uri(pushed), root.path / "serving" / "arcface" / "200"):
-        shutil.rmtree(folder)
-    reconcile(root.config)
-    states = root.states()
-    assert (states[older], states[newer], states[blessing]) == (LIVE, DELETED, LIVE)
-    assert (root.uri(older) / "Format-Serving" / "saved_model.pb").read_text().startswith("100")
-    said = capsys.readouterr().err
-    assert f"the blessed model {root.uri(newer)} is gone, and where it was pushed, too" in said
-
-
-def test_a_verdict_stays_given_and_its_emptied_folder_makes_the_evaluator_run_again(root):
-    model, blessing, _ = root.trained_and_pushed("100")
-    for path in root.uri(blessing).iterdir():
-        path.unlink()
-    reconcile(root.config)
-    assert root.states()[blessing] == LIVE  # or the next model would be a first one
-    assert not root.uri(blessing).exists()  # TFX looks for the folder, not into it
-
-
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_moved_or_copied_root_finds_its_artifacts_and_leaves_the_old_one_alone(root, capsys, copied):
     numbers = root.trained_and_pushed("100")
@@ -125,6 +87,7 @@ def test_a_moved_or_copied_root_finds_its_artifacts_and_leaves_the_old_one_alone
     )
     shutil.rmtree(moved.uri(numbers[0]))
     reconcile(moved.config)
+    assert moved.states()[numbers[0]] == DELETED
     assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
 
 

@@ -1,0 +1,1 @@
+"""The node that says what the data set's files hold."""

@@ -1,0 +1,1 @@
+"""The node that finds the model which the next one is compared with."""

@@ -1,0 +1,173 @@
+"""A stand-in for Kubeflow Pipelines' backend, as its sources say: what its compiler refuses, its cache, its launcher.
+
+Read in kubeflow/pipelines' backend/src/v2: `compiler/visitor.go`, `compiler/argocompiler/dag.go`,
+`driver/driver.go`, `cacheutils/cache.go`, `component/launcher_v2.go`. What this lacks: pods, Argo, retries, and object
+stores: a step's outputs are folders here.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from tests.processes import python
+
+
+class RefusedError(Exception):
+    """What the backend doesn't take."""
+
+
+def accept(document: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
+    """The pipeline spec, as the backend's compiler reads and walks it.
+
+    Raises:
+      RefusedError: what it answers an error to.
+    """
+    try:
+        spec = json_format.ParseDict(document, pipeline_spec_pb2.PipelineSpec())
+    except json_format.ParseError as error:
+        raise RefusedError(f"failed to parse pipeline spec: {error}") from error
+    if not spec.pipeline_info.name:
+        raise RefusedError("pipelineInfo.name is empty")
+    if "root" in spec.components:
+        raise RefusedError('component name "root" is reserved')
+    executors = pipeline_spec_pb2.PipelineDeploymentConfig()
+    json_format.ParseDict(document.get("deploymentSpec", {}), executors, ignore_unknown_fields=True)
+    tasks = spec.root.dag.tasks
+    for name, task in tasks.items():
+        component = spec.components.get(task.component_ref.name)
+        if component is None:
+            raise RefusedError(f'cannot find component ref name="{task.component_ref.name}" for task name="{name}"')
+        _accept_executor(executors.executors, component.executor_label)
+        producers = [each.task_output_parameter.producer_task for each in task.inputs.parameters.values()]
+        producers += [each.task_output_artifact.producer_task for each in task.inputs.artifacts.values()]
+        for producer in filter(None, [*producers, *task.dependent_tasks]):
+            if producer not in tasks:
+                raise RefusedError(f'unknown producer task "{producer}" in DAG')
+        for parameter in task.inputs.parameters.values():
+            asked = parameter.component_input_parameter
+            if asked and asked not in spec.root.input_definitions.parameters:
+                raise RefusedError(f'parent DAG does not have input parameter "{asked}"')
+    return spec
+
+
+def _accept_executor(executors: Any, label: str) -> None:
+    if label not in executors:
+        raise RefusedError(f'executor(label="{label}") not found in deployment config')
+    kind = executors[label].WhichOneof("spec")
+    if kind not in ("container", "importer"):
+        raise RefusedError(f'executor(label="{label}"): non-container and non-importer executor not implemented')
+    if kind == "container" and not executors[label].container.command:
+        raise RefusedError("command and arguments are empty")
+
+
+class Backend:
+    """Runs a spec's containers in order: resolves inputs, fills the placeholder, keeps outputs, and caches as KFP does.
+
+    Attributes:
+      inputs: task -> ExecutorInput's `inputs` of the last run.
+      hits: tasks of the last run that came from the cache.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is where outputs lie."""
+        self._folder = folder
+        self._cache: dict[str, dict[str, Any]] = {}
+        self._made = 0
+        self.inputs: dict[str, dict[str, Any]] = {}
+        self.hits: list[str] = []
+
+    def run(self, document: dict[str, Any], only: set[str] | None = None) -> None:
+        """Runs each task as soon as those it depends on have run.
+
+        Args:
+          document: the pipeline spec.
+          only: the tasks to run, with all that they need; None for all.
+        """
+        accept(document)
+        self._document = document
+        self._outputs: dict[str, dict[str, Any]] = {}
+        self.inputs, self.hits = {}, []
+        tasks = document["root"]["dag"]["tasks"]
+        for name in _in_order(tasks):
+            if only is None or name in only:
+                self._run_task(name, tasks[name])
+
+    def _run_task(self, name: str, task: dict[str, Any]) -> None:
+        component = self._document["components"][task["componentRef"]["name"]]
+        container = self._document["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+        inputs = self.inputs[name] = self._resolved(task.get("inputs", {}))
+        key = _cache_key(inputs, component, container)
+        if task.get("cachingOptions", {}).get("enableCache") and key in self._cache:
+            self._outputs[name] = self._cache[key]
+            self.hits.append(name)
+            return
+        self._outputs[name] = self._cache[key] = self._launch(name, inputs, component, container)
+
+    def _resolved(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        parameters, artifacts = {}, {}
+        for key, value in inputs.get("parameters", {}).items():
+            if produced := value.get("taskOutputParameter"):
+                made = self._outputs[produced["producerTask"]]["parameters"]
+                parameters[key] = made[produced["outputParameterKey"]]
+            else:
+                parameters[key] = value["runtimeValue"]["constant"]
+        for key, value in inputs.get("artifacts", {}).items():
+            produced = value["taskOutputArtifact"]
+            made = self._outputs[produced["producerTask"]]["artifacts"]
+            artifacts[key] = {"artifacts": [made[produced["outputArtifactKey"]]]}
+        return {"parameterValues": parameters, "artifacts": artifacts}
+
+    def _launch(
+        self, name: str, inputs: dict[str, Any], component: dict[str, Any], container: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Runs a container; what it wrote goes before what the driver provisioned. Hooks of its life are not run."""
+        self._made += 1
+        folder = self._folder / name / str(self._made)
+        definitions = component.get("outputDefinitions", {})
+        artifacts = {
+            key: {"name": f"{100 * self._made + i}", "uri": str(folder / key), "type": value["artifactType"]}
+            for i, (key, value) in enumerate(definitions.get("artifacts", {}).items())
+        }
+        folder.mkdir(parents=True)
+        output_file = folder / "executor_output.json"
+        outputs = {
+            "artifacts": {key: {"artifacts": [value]} for key, value in artifacts.items()},
+            "parameters": {
+                key: {"outputFile": str(folder / f"{key}.txt")} for key in definitions.get("parameters", {})
+            },
+            "outputFile": str(output_file),
+        }
+        given = json.dumps({"inputs": inputs, "outputs": outputs})
+        words = [word.replace("{{$}}", given) for word in (*container["command"], *container.get("args", []))]
+        assert words[0].startswith("python")
+        result = python(words[1:], cwd=self._folder)
+        assert result.returncode == 0, f"{name}: {result.stderr[-3000:]}"
+        written = json.loads(output_file.read_text())
+        assert set(written.get("parameterValues", {})) == set(definitions.get("parameters", {})), name
+        for key, found in written.get("artifacts", {}).items():
+            artifacts[key] = {**artifacts[key], **{k: v for k, v in found["artifacts"][0].items() if k != "name"}}
+        return {"artifacts": artifacts, "parameters": written.get("parameterValues", {})}
+
+
+def _in_order(tasks: dict[str, Any]) -> Iterator[str]:
+    done: set[str] = set()
+    while len(done) < len(tasks):
+        ready = [
+            name for name in sorted(tasks) if name not in done and done >= set(tasks[name].get("dependentTasks", []))
+        ]
+        assert ready, f"no order for {set(tasks) - done}"
+        done |= set(ready)
+        yield from ready
+
+
+def _cache_key(inputs: dict[str, Any], component: dict[str, Any], container: dict[str, Any]) -> str:
+    """What goes into the backend's key: names of input artifacts, parameters' values, outputs' types, the container."""
+    names = {key: [each["name"] for each in value["artifacts"]] for key, value in inputs["artifacts"].items()}
+    words = [container["image"], *container["command"], *container.get("args", [])]
+    parts = [names, inputs["parameterValues"], component.get("outputDefinitions", {}), words]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
