@@ -7,7 +7,7 @@
     model.verify("anna.jpg", "ben.jpg", far=1e-2).same      # at the threshold that its evaluation found
     arcface_tfx.search(gallery=found.embeddings, probes=found.embeddings[:1], names=["anna", "ben"], top=1)
 
-Importing this costs nothing: TensorFlow (6 s) is imported by the first call that needs it. What is wrong with an
+Importing this costs nothing, a model loads in two seconds: what it needs is imported by the call. What is wrong with an
 argument or a file is a `DataError`, which names it.
 """
 
