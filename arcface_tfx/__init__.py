@@ -18,7 +18,7 @@ from arcface_common.errors import DataError
 from arcface_tfx.evaluation import evaluate
 from arcface_tfx.models import load
 from arcface_tfx.runs import configure, run
-from arcface_tfx.tensorflow_import import import_tensorflow
+from arcface_tfx.tensorflow_import import set_environment
 
 if TYPE_CHECKING:
     from arcface_common.protocol.verification_result import VerificationResult
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LIVES_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _LIVES_IN[name] == "serving.local":
-        import_tensorflow()
+        set_environment()
     return getattr(importlib.import_module(_LIVES_IN[name]), name)
 
 

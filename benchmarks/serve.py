@@ -1,7 +1,7 @@
 """What serving costs: the network by each engine, the endpoint over the model in this process, and memory over reloads.
 
-Run it from the repository's root, a part at a time; each writes a table of its own, and takes less than 5 minutes:
-`python -m benchmarks.serve engines BACKBONE THREADS`, `python -m benchmarks.serve endpoint BACKBONE [ENGINE]` and
+Run it from the repository's root, a part at a time; each takes less than 5 minutes, and leaves the others' rows:
+`python -m benchmarks.serve engines BACKBONE THREADS BATCH`, `python -m benchmarks.serve endpoint BACKBONE [ENGINE]` and
 `python -m benchmarks.serve reloads BACKBONE [ENGINE]`.
 
 What is compared takes turns call by call, so that all meet the same load of the machine. Where others compute on it,
@@ -30,8 +30,7 @@ from benchmarks import table
 from benchmarks.embedding import child, jpegs
 
 MODULE = "benchmarks.serve"
-BATCHES = (1, 8, 32)
-SECONDS = 75  # of turns for each size of a batch
+SECONDS = 60  # of turns
 BATCH = 32
 RELOADS = 20
 BASELINE = "onnxruntime"
@@ -39,7 +38,7 @@ Rows = Iterator[tuple[str, str, str]]
 Call = Callable[[np.ndarray], Any]
 
 
-def engines(backbone: str, threads: int) -> Rows:
+def engines(backbone: str, threads: int, batch: int) -> Rows:
     """The network alone, uint8 pixels to raw or normalised embedding, on the same weights."""
     import tensorflow as tf
 
@@ -65,19 +64,17 @@ def engines(backbone: str, threads: int) -> Rows:
         file.write_bytes(to_onnx(inference.network, PixelFormat(), {}).SerializeToString())
         for name, engine in others.ENGINES.items():
             calls[name] = _of_pixels(engine(str(file), threads))
-    random = np.random.default_rng(0)
-    for batch in BATCHES:
-        pixels = random.integers(0, 256, (batch, 112, 112, 3), dtype=np.uint8)
-        wall, cpu = _turns(calls, pixels)
-        for name in calls:
-            what = f"{backbone}, {threads} thread{'s' * (threads > 1)}, batch {batch}, {name}"
-            yield what, f"{batch / np.median(wall[name]):.2f}", "images/s"
-            yield f"{what}, by CPU time", f"{batch / np.median(cpu[name]):.2f}", "images/s"
-            yield f"{what}, p50 of {len(wall[name])}", f"{np.median(wall[name]) * 1e3:.1f}", "ms"
-            yield f"{what}, p99 of {len(wall[name])}", f"{np.percentile(wall[name], 99) * 1e3:.1f}", "ms"
-            if name != BASELINE:
-                yield f"{what} / {BASELINE}", f"{_ratio(wall[BASELINE], wall[name]):.3f}", "ratio"
-                yield f"{what} / {BASELINE}, by CPU time", f"{_ratio(cpu[BASELINE], cpu[name]):.3f}", "ratio"
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, 112, 112, 3), dtype=np.uint8)
+    wall, cpu = _turns(calls, pixels)
+    for name in calls:
+        what = f"{backbone}, {threads} thread{'s' * (threads > 1)}, batch {batch}, {name}"
+        yield what, f"{batch / np.median(wall[name]):.2f}", "images/s"
+        yield f"{what}, by CPU time", f"{batch / np.median(cpu[name]):.2f}", "images/s"
+        yield f"{what}, p50 of {len(wall[name])}", f"{np.median(wall[name]) * 1e3:.1f}", "ms"
+        yield f"{what}, p99 of {len(wall[name])}", f"{np.percentile(wall[name], 99) * 1e3:.1f}", "ms"
+        if name != BASELINE:
+            yield f"{what} / {BASELINE}", f"{_ratio(wall[BASELINE], wall[name]):.3f}", "ratio"
+            yield f"{what} / {BASELINE}, by CPU time", f"{_ratio(cpu[BASELINE], cpu[name]):.3f}", "ratio"
 
 
 def _of_pixels(compute: Call) -> Call:
@@ -280,5 +277,4 @@ if __name__ == "__main__":
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}  # as every command of the product
     part, *rest = sys.argv[1:]
     arguments = [int(value) if value.isdigit() else value for value in rest]
-    name = "_".join(["serve", part, *rest])
-    table.write(name, f"python -m {MODULE} {' '.join(sys.argv[1:])}", _PARTS[part](*arguments))
+    table.write("serve", f"python -m {MODULE} {' '.join(sys.argv[1:])}", _PARTS[part](*arguments), in_parts=True)
