@@ -15,7 +15,7 @@ COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --py
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-numeric readme docs lint format typecheck lock sbom image-test clean
+.PHONY: help setup setup-dev demo test test-fast test-numeric test-malformed readme docs lint format typecheck lock sbom image-test clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -40,6 +40,10 @@ test-fast: setup-dev ## Run the tests that take seconds
 test-numeric: setup-dev ## Run the fast tests of networks and figures as on a lesser machine: AVX2 alone, one thread
 	ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
 		$(PYTEST) $(PARALLEL) -m $(FAST) $(NUMERIC)
+
+test-malformed: setup-dev ## Send 100,000 bodies that no client means to each API of the server; BODIES=N: another number
+	ARCFACE_TFX_MALFORMED_BODIES=$(or $(BODIES),100000) $(PYTEST) --timeout 0 --durations 0 -k "any_bytes or any_json" \
+		tests/serving/server
 
 readme: setup-dev ## Run every command of README.md and docs/ in an environment of the runtime alone
 	$(BIN)/python -m tests.readme

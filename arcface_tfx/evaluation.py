@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arcface_common.arguments import NAMES, PATH, Kind, checked, is_path, one_of
 from arcface_tfx.models import load
+from arcface_tfx.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from arcface_common.protocol.verification_result import VerificationResult
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _is_model(value: Any) -> bool:
-    serving = sys.modules.get("serving.local")  # nobody has a model before it is imported, which takes 6 s
+    serving = sys.modules.get("serving.local")  # nobody has a model before it is imported
     return is_path(value) or (serving is not None and isinstance(value, serving.LocalModel))
 
 
@@ -55,6 +56,7 @@ def evaluate(
 
     paths = find_sets(os.fspath(data), sets if sets is None or isinstance(sets, str) else ",".join(sets))
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
+    import_tensorflow()
     from evaluator_custom.networks.embedder import PairEmbedder
     from pipeline.evaluation.verification import evaluate_set
 

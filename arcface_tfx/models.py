@@ -1,10 +1,13 @@
 """Loading models."""
 
+import contextlib
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from arcface_common.arguments import PATH, checked
-from arcface_tfx.tensorflow_import import import_tensorflow
+from arcface_common.console import noise_to
+from arcface_tfx.tensorflow_import import set_environment
 
 if TYPE_CHECKING:
     from serving.local import LocalModel
@@ -27,7 +30,8 @@ def load(path: str | os.PathLike[str]) -> "LocalModel":
     Raises:
       DataError: no such folder, or something else in it.
     """
-    import_tensorflow()
+    set_environment()
     from serving.local import LocalModel
 
-    return LocalModel(path)
+    with contextlib.nullcontext() if "tensorflow" in sys.modules else noise_to(os.devnull):
+        return LocalModel(path)

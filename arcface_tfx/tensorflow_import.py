@@ -6,6 +6,14 @@ import sys
 from arcface_common.console import noise_to
 
 
+def set_environment() -> None:
+    """What TensorFlow's library reads when it is loaded, as far as the caller has not said it."""
+    # Not its errors either: on a processor without AVX-512, oneDNN calls it one that it lacks a kernel of uint8.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the caller has a GPU for more than this
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # see `pipeline.surroundings`
+
+
 def import_tensorflow() -> None:
     """Imports it, if that is still to be done, and has it look for devices: it speaks then, too.
 
@@ -14,10 +22,7 @@ def import_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
-    # Not its errors either: on a processor without AVX-512, oneDNN calls it one that it lacks a kernel of uint8.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the caller has a GPU for more than this
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # see `pipeline.surroundings`
+    set_environment()
     with noise_to(os.devnull):
         import tensorflow as tf
 

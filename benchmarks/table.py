@@ -10,16 +10,31 @@ from pathlib import Path
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def write(name: str, command: str, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Prints (figure, value, unit) rows and writes them to `results/<name>.csv`, with command, commit and hardware."""
-    where = (command, _commit(), _hardware())
+HEAD = ["figure", "value", "unit", "command", "commit", "hardware"]
+
+
+def write(name: str, command: str, rows: Iterable[tuple[str, str, str]], in_parts: bool = False) -> None:
+    """Prints (figure, value, unit) rows and writes them to `results/<name>.csv`, with command, commit and hardware.
+
+    Args:
+      name: of the table.
+      command: that measured them.
+      rows: figure, value and unit of each.
+      in_parts: the rows that other commands wrote stay.
+    """
+    where = [command, _commit(), _hardware()]
     RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
+    path = RESULTS / f"{name}.csv"
+    table = []
+    if in_parts and path.exists():
+        with path.open(newline="") as file:
+            table = [row for row in csv.reader(file) if row != HEAD and row[HEAD.index("command")] != command]
+    for figure, value, unit in rows:
+        print(f"{figure}: {value} {unit}", flush=True)
+        table.append([figure, value, unit, *where])
+    with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("figure", "value", "unit", "command", "commit", "hardware"))
-        for figure, value, unit in rows:
-            print(f"{figure}: {value} {unit}")
-            writer.writerow((figure, value, unit, *where))
+        writer.writerows([HEAD, *sorted(table, key=lambda row: row[HEAD.index("command")])])
 
 
 def _hardware() -> str:

@@ -25,12 +25,10 @@ from serving.answers import (
     verdict,
 )
 from serving.face_images import FaceImage, OnBad, batches, check_whole
+from serving.signature_names import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from serving.thresholds import Threshold, parse_threshold
 from serving.transports import RefusedInputError, Server
 
-# As serving/signatures.py names them, which needs TensorFlow.
-_SERVING, _VERIFICATION = "serving_default", "verification"
-_RAW, _RAW_MIRRORED, _VALID = "raw", "raw_mirrored", "valid"
 _REQUEST_BYTES = 32 << 20  # as base64 they are 43 MB, of the 64 that our server takes
 
 
@@ -152,21 +150,21 @@ class RemoteModel:
         threshold = chosen_threshold(threshold, far, set_name, self.threshold)
         given = batches([a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None, check=check_whole)
         contents = [content for _, some in given for content in some]
-        answer = self._transport.predict(_VERIFICATION, {features.IMAGE_BYTES: contents})
+        answer = self._transport.predict(VERIFICATION, {features.IMAGE_BYTES: contents})
         for position in np.flatnonzero(~_usable(answer, 2)):
             _left_out(int(position), None)
-        return verdict(answer[_RAW], answer[_RAW_MIRRORED], threshold, self._server.address)
+        return verdict(answer[RAW], answer[RAW_MIRRORED], threshold, self._server.address)
 
     def _guessed(self) -> ModelMetadata:
         """What is taken of a server that doesn't tell: the usual size, and the width of a black image's embedding."""
         black = to_png(np.zeros((features.IMAGE_SIZE, features.IMAGE_SIZE, features.CHANNELS), np.uint8))
-        answer = self._transport.predict(_SERVING, {features.IMAGE_BYTES: [black]})
+        answer = self._transport.predict(SERVING, {features.IMAGE_BYTES: [black]})
         return ModelMetadata("a network", {}, answer[features.EMBEDDING].shape[1], PixelFormat(), 0, {})
 
     def _embedded(self, images: list[bytes]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Outputs of a batch, and which of its images could be read; where all are refused for one, each is asked."""
         try:
-            answer = self._transport.predict(_SERVING, {features.IMAGE_BYTES: images})
+            answer = self._transport.predict(SERVING, {features.IMAGE_BYTES: images})
         except RefusedInputError:
             if len(images) > 1:
                 answers = [self._embedded([image]) for image in images]
@@ -180,7 +178,7 @@ class RemoteModel:
 
 
 def _usable(answer: dict[str, np.ndarray], count: int) -> np.ndarray:
-    valid = answer.get(_VALID, np.ones(count, bool)).copy()
+    valid = answer.get(features.VALID, np.ones(count, bool)).copy()
     if features.NORM in answer:
         valid &= np.isfinite(answer[features.NORM])
     return valid

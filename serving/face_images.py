@@ -11,9 +11,9 @@ import numpy.typing as npt
 from arcface_common import features
 from arcface_common.arguments import is_path
 from arcface_common.console import say
-from arcface_common.errors import DataError, argument, in_short
+from arcface_common.errors import DataError, argument
 from arcface_common.image_header import ImageError, check_end, check_header
-from arcface_common.image_pixels import to_png
+from arcface_common.image_pixels import decode, to_png
 from arcface_common.model_metadata import ModelMetadata
 
 # A file's path, the bytes of a JPEG or PNG, or uint8 [112, 112, 3] in RGB.
@@ -142,19 +142,12 @@ def _read(image: FaceImage, name: str, max_pixels: int, check: Check) -> tuple[b
 
 
 def check_decodes(content: bytes, max_pixels: int) -> None:
-    """Decodes an image as the graph does.
+    """Decodes an image outside TensorFlow, to the pixels that the graph gets of it.
 
     Raises:
       ImageError: it can't.
     """
-    import tensorflow as tf
-
-    from trainer_module.data.images import decode
-
-    try:
-        decode(tf.constant(content), max_pixels)
-    except tf.errors.InvalidArgumentError as error:
-        raise ImageError(f"expected a whole JPEG or PNG image. Received: {in_short(error)}") from error
+    decode(content, max_pixels)
 
 
 def check_whole(content: bytes, max_pixels: int) -> None:

@@ -1,10 +1,11 @@
-"""A model used in this process: embeddings of faces, and whether two faces are one person."""
+"""A model used in this process: embeddings of faces, and whether two faces are one person. Imports no TensorFlow."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from arcface_common import features
 from arcface_common.arguments import checked
@@ -23,7 +24,8 @@ from serving.answers import (
     verdict,
 )
 from serving.face_images import FaceImage, OnBad, batches, check_decodes
-from serving.signatures import RAW, RAW_MIRRORED, SERVING, VERIFICATION
+from serving.graph_session import GraphSession
+from serving.signature_names import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from serving.thresholds import Threshold, read_threshold
 from serving.versions import resolve
 from trainer_module.literal_paths import load_saved_model
@@ -34,7 +36,6 @@ class LocalModel:
 
     Attributes:
       path: the SavedModel's folder.
-      loaded: what TensorFlow loaded from it.
       metadata: what it is.
     """
 
@@ -48,18 +49,23 @@ class LocalModel:
           DataError: neither.
         """
         self.path = resolve(os.fspath(path))
-        self.loaded = load_saved_model(self.path)
-        missing = {SERVING, VERIFICATION} - set(self.loaded.signatures)
+        self._session = GraphSession(self.path)
+        missing = {SERVING, VERIFICATION} - set(self._session.signatures)
         if missing:
             raise DataError(
                 f"{self.path}: expected a SavedModel with the signatures {SERVING!r} and {VERIFICATION!r}. "
-                f"Received: {sorted(self.loaded.signatures)}"
+                f"Received: {sorted(self._session.signatures)}"
             )
         self.metadata = ModelMetadata.read(os.path.join(self.path, EXTRA))
         self._process = os.getpid()
 
     def __repr__(self) -> str:
         return f"<{self.metadata.backbone}, {self.metadata.embedding_dim} values, {self.path}>"
+
+    @functools.cached_property
+    def loaded(self) -> Any:
+        """What TensorFlow's own Python loads from the folder; it is imported for that."""
+        return load_saved_model(self.path)
 
     @checked(**EMBED)
     def embed(
@@ -122,8 +128,8 @@ class LocalModel:
             images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad, check=check_decodes
         )
         for positions, contents in given:
-            answer = self.loaded.signatures[SERVING](tf.constant(contents))
-            embeddings, norms = answer[features.EMBEDDING].numpy(), answer[features.NORM].numpy()
+            answer = self._session.run(SERVING, {features.IMAGE_BYTES: contents})
+            embeddings, norms = answer[features.EMBEDDING], answer[features.NORM]
             usable = np.isfinite(norms) & (norms > 0)  # 0 where the graph refused what was checked here
             if not usable.all():
                 bad = positions[int(np.argmin(usable))]
@@ -186,8 +192,8 @@ class LocalModel:
             [a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None, check=check_decodes
         )
         contents = [content for _, some in given for content in some]
-        answer = self.loaded.signatures[VERIFICATION](tf.constant(contents))
-        return verdict(answer[RAW].numpy(), answer[RAW_MIRRORED].numpy(), threshold, self.path)
+        answer = self._session.run(VERIFICATION, {features.IMAGE_BYTES: contents})
+        return verdict(answer[RAW], answer[RAW_MIRRORED], threshold, self.path)
 
     def _check_process(self) -> None:
         """Checks that this is the process that loaded the model: TensorFlow waits without end in a forked one.

@@ -8,16 +8,17 @@ from arcface_common import features
 from arcface_common.features import CHANNELS, IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
 from serving.aligning import crop, similarities
 from serving.each import faces_of_each
+from serving.signature_names import (
+    ALIGN_AND_EMBED,
+    EMBED_PIXELS,
+    RAW,
+    RAW_MIRRORED,
+    SERVING,
+    SIMILARITY,
+    VERIFICATION,
+)
 from trainer_module.data.images import decode_turned, fit, to_input
 from trainer_module.data.orientation import orientations
-
-SERVING = "serving_default"
-EMBED_PIXELS = "embed_pixels"
-ALIGN_AND_EMBED = "align_and_embed"
-SIMILARITY = "similarity"
-VERIFICATION = "verification"
-RAW = "raw"
-RAW_MIRRORED = "raw_mirrored"
 
 _Answer = dict[str, tf.Tensor]
 

@@ -6,8 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
-
 from arcface_common.errors import DataError, in_short
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
@@ -38,6 +36,8 @@ def load_saved_model(folder: str) -> Any:
     Raises:
       DataError: a SavedModel that is not whole.
     """
+    import tensorflow as tf  # the paths alone need none
+
     with literal_path(folder) as path:
         try:
             return tf.saved_model.load(path)

@@ -61,8 +61,8 @@ def embed(
     MODEL is a pushed version, the folder of versions, of which the latest is taken, or an import's folder. IMAGES are
     JPEG or PNG files, folders, which are searched with all folders in them, or `-` for a list of files on standard
     input, one a line or with NUL between them. An image that can't be used is named with the reason on standard error,
-    the others are embedded, and the exit code is 1. TensorFlow takes seconds to
-    load; a server, see --server, answers at once.
+    the others are embedded, and the exit code is 1. It takes two to three seconds to start; a server, see --server,
+    answers in milliseconds.
     """
     check_align(align, resize)
     check_alone(server, token_file=token_file, ca_cert=ca_cert)

@@ -120,8 +120,8 @@ def verify(
     """Say whether two aligned 112x112 faces, or two photos, show one person.
 
     MODEL is a pushed version, the folder of versions, of which the latest is taken, or an import's folder, which knows
-    no threshold of its own. A and B are JPEG or PNG files. TensorFlow takes seconds to load; a
-    server, see --server, answers at once.
+    no threshold of its own. A and B are JPEG or PNG files. It takes two to three seconds to start; a server, see
+    --server, answers in milliseconds.
     """
     check_align(align, resize)
     if threshold is not None and (far is not None or set_name is not None):

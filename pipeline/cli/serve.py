@@ -6,6 +6,7 @@ from arcface_common.artifacts import MODEL_NAME
 from arcface_common.errors import DataError
 from pipeline.cli.paths import InputFile, ModelFolder, Number
 from pipeline.cli.quiet import quiet
+from serving.inference.engines import ENGINES, TENSORFLOW, check_installed
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -18,6 +19,13 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     "--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="Bind this port for HTTP."
 )
 @click.option("--model-name", default=MODEL_NAME, show_default=True, help="Let clients ask for the model by this name.")
+@click.option(
+    "--engine",
+    type=click.Choice((TENSORFLOW, *ENGINES)),
+    default=TENSORFLOW,
+    show_default=True,
+    help="Compute the network by this. What comes before it, such as decoding, is TensorFlow's in any case.",
+)
 @click.option(
     "--batching-parameters-file",
     type=InputFile(),
@@ -62,6 +70,7 @@ def serve(
     port: int,
     rest_port: int,
     model_name: str,
+    engine: str,
     batching_parameters_file: str | None,
     num_versions: int,
     specific: tuple[int, ...],
@@ -84,6 +93,7 @@ def serve(
         raise DataError(f"--model-name: expected a name without / and :. Received: {model_name!r}")
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
+    check_installed(engine)
     with quiet():
         from serving.server.words import tell
 
@@ -114,6 +124,7 @@ def serve(
                 poll_seconds,
                 drain_seconds,
                 log_requests,
+                engine,
             )
         )
 

@@ -39,7 +39,7 @@ def opened(model: str, server: str | None, server_model: str, token_file: str | 
       DataError: it can't be loaded, or doesn't answer.
     """
     if server is None:
-        with waiting(f"loading TensorFlow and {model}"):
+        with waiting(f"loading {model}"):
             from serving.local import LocalModel
 
             return LocalModel(model)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from serving.inference.engines import TENSORFLOW
 from serving.server.batching import Batcher, BatchingParameters, Tensors
 from serving.server.errors import Code, ServingError, invalid
 from serving.server.manager import Manager, Policy, Version, not_found
@@ -49,7 +50,12 @@ class Core:
     """
 
     def __init__(
-        self, name: str, path: str, parameters: BatchingParameters | None = None, policy: Policy | None = None
+        self,
+        name: str,
+        path: str,
+        parameters: BatchingParameters | None = None,
+        policy: Policy | None = None,
+        engine: str = TENSORFLOW,
     ) -> None:
         """Nothing is loaded yet: `manager.look` does.
 
@@ -58,7 +64,9 @@ class Core:
           path: folder of versions, or a SavedModel.
           parameters: how requests are batched.
           policy: which versions are served.
+          engine: what computes the network, see `load_servable`.
         """
+        self._engine = engine
         self.metrics = Metrics()
         self.batcher = Batcher(parameters or BatchingParameters(), self._note_batch)
         self.manager = Manager(name, path, self._load, policy)
@@ -152,11 +160,10 @@ class Core:
 
     def _load(self, path: str) -> Any:
         """Loads and warms up a version, in the loader's thread: TensorFlow is imported by the first."""
-        from serving.server.servable import Servable
         from serving.server.warmup import warm_up
 
         parameters = self.batcher.parameters
-        servable = Servable(path)
+        servable = load_servable(path, self._engine)
         begun = time.monotonic()
         try:
             count = warm_up(servable, parameters.allowed_batch_sizes or (1, parameters.max_batch_size))
@@ -188,6 +195,25 @@ class Core:
 
     def _states(self) -> Mapping[tuple[str, ...], float]:
         return {(self.name, str(v.number), v.state.name): 1.0 for v in self.manager.versions.values()}
+
+
+def load_servable(path: str, engine: str) -> Any:
+    """Loads a version, not yet warmed up.
+
+    Args:
+      path: its folder.
+      engine: what computes its network.
+
+    Raises:
+      ServingError: it can't be loaded.
+    """
+    if engine == TENSORFLOW:
+        from serving.server.servable import Servable
+
+        return Servable(path)
+    from serving.server.other_engines import open_servable  # imports Keras, too
+
+    return open_servable(path, engine)
 
 
 def _check_names(signature: Any, inputs: Tensors, only: Sequence[str]) -> None:

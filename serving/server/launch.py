@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from arcface_common.errors import DataError
+from serving.inference.engines import TENSORFLOW
 from serving.server.batching import BatchingParameters
 from serving.server.core import Core
 from serving.server.errors import ServingError
@@ -46,6 +47,7 @@ class Options:
       poll_seconds: between two looks at the folder.
       drain_seconds: that requests have for their answers after SIGTERM.
       log_requests: whether each request has its line.
+      engine: what computes the network, see `serving.server.core.load_servable`.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Options:
     poll_seconds: float = 1.0
     drain_seconds: float = 30.0
     log_requests: bool = False
+    engine: str = TENSORFLOW
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -132,7 +135,7 @@ class Server:
           options: see there.
           bound: the socket of HTTP.
         """
-        self.core = Core(options.name, options.path, options.batching, options.policy)
+        self.core = Core(options.name, options.path, options.batching, options.policy, options.engine)
         self.ports = (options.port, bound.getsockname()[1])
         self._options = options
         self._bound = bound

@@ -5,7 +5,7 @@ TensorFlow 2's loader makes Python functions of a graph's functions, which takes
 
 import ctypes
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from trainer_module.literal_paths import literal_path
 
 _TAG = "serve"
 _INIT = "__saved_model_init_op"  # TensorFlow's, among the signatures
+# Puts a graph into the session, whose graph is the default one; its SignatureDefs by their names.
+Build = Callable[[tf.compat.v1.Session, str], Mapping[str, Any]]
 
 
 class Servable:
@@ -29,8 +31,12 @@ class Servable:
       signatures: by name.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, build: Build | None = None) -> None:
         """Loads it.
+
+        Args:
+          path: its folder.
+          build: makes its graph; the SavedModel's own by default.
 
         Raises:
           ServingError: it can't be loaded.
@@ -38,13 +44,13 @@ class Servable:
         self.path = path
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         try:
-            with self._session.graph.as_default(), literal_path(path) as folder:
-                meta = tf.compat.v1.saved_model.load(self._session, [_TAG], folder)
+            with self._session.graph.as_default():
+                definitions = (build or _saved_graph)(self._session, path)
         except Exception as error:
             self._session.close()
             raise ServingError(Code.DATA_LOSS, f"{path}: can't be loaded: {in_short(error)}") from error
         self._definitions = {
-            name: definition for name, definition in meta.signature_def.items() if name != _INIT and definition.outputs
+            name: definition for name, definition in definitions.items() if name != _INIT and definition.outputs
         }
         self.signatures = {
             name: Signature(name, _specs(definition.inputs), _specs(definition.outputs), definition)
@@ -77,6 +83,12 @@ class Servable:
         gc.collect()
         if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
             trim(0)
+
+
+def _saved_graph(session: tf.compat.v1.Session, path: str) -> Mapping[str, Any]:
+    with literal_path(path) as folder:
+        definitions: Mapping[str, Any] = tf.compat.v1.saved_model.load(session, [_TAG], folder).signature_def
+    return definitions
 
 
 def _specs(infos: Mapping[str, Any]) -> dict[str, Spec]:

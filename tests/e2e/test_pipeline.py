@@ -150,7 +150,7 @@ def test_the_pushed_model_answers(world, tmp_path):
     model = str(world.root / "serving" / "arcface")
     answer = cli("embed", model, *images)
     assert answer.returncode == 0, answer.stderr
-    loading = f"loading TensorFlow and {world.first['pushed']}"
+    loading = f"loading {world.first['pushed']}"
     assert answer.stderr.splitlines()[0] == loading and answer.stderr.count("\n") == answer.stderr.count(loading)
     rows = json.loads(answer.stdout)
     assert [row["name"] for row in rows] == images

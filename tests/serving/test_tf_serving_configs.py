@@ -22,31 +22,38 @@ def test_model_config_offers_the_folder_that_is_pushed_to():
     assert model.base_path == f"/models/{Path(PipelineConfig(data='d', root='r').serving_dir).name}"
 
 
-def test_batching_parameters_pad_up_to_the_largest_batch(mxnet_python):
-    # tensorflow-serving-api ships no BatchingParameters; an older client in the oracle's environment does.
+def _parsed(mxnet_python, file, module, message):
+    """A file as JSON, by an older client in the oracle's environment: tensorflow-serving-api ships not all messages."""
     code = (
         "import sys; from google.protobuf import json_format, text_format\n"
-        "from tensorflow_serving.servables.tensorflow import session_bundle_config_pb2\n"
-        "parsed = text_format.Parse(sys.stdin.read(), session_bundle_config_pb2.BatchingParameters())\n"
+        f"from tensorflow_serving.{module} import {message} as Message\n"
+        "parsed = text_format.Parse(sys.stdin.read(), Message())\n"
         "print(json_format.MessageToJson(parsed, preserving_proto_field_name=True))"
     )
-    result = subprocess.run(
-        [mxnet_python, "-c", code],
-        input=(FOLDER / "batching.config").read_text(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    parameters = json.loads(result.stdout)
+    content = (FOLDER / file).read_text()
+    result = subprocess.run([mxnet_python, "-c", code], input=content, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+def test_batching_parameters_pad_up_to_the_largest_batch(mxnet_python):
+    module = "servables.tensorflow.session_bundle_config_pb2"
+    parameters = _parsed(mxnet_python, "batching.config", module, "BatchingParameters")
     sizes = [int(size) for size in parameters["allowed_batch_sizes"]]
     assert sizes == sorted(sizes)
     assert sizes[-1] == int(parameters["max_batch_size"])
 
 
+def test_prometheus_reads_where_serve_answers_it(mxnet_python):
+    from serving.server.tfs_rest import METRICS
+
+    config = _parsed(mxnet_python, "monitoring.config", "config.monitoring_config_pb2", "MonitoringConfig")
+    assert config == {"prometheus_config": {"enable": True, "path": METRICS}}
+
+
 def test_compose_file_names_the_configs_and_mounts_read_only():
     service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["serving"]
     mounted = [volume.split(":") for volume in service["volumes"] if volume.startswith("./")]
-    assert {Path(source).name for source, *_ in mounted} == {"models.config", "batching.config"}
+    assert {Path(source).name for source, *_ in mounted} == {path.name for path in FOLDER.glob("*.config")}
     for source, target, mode in mounted:
         assert (FOLDER / source).is_file()
         assert any(argument.endswith(target) for argument in service["command"])

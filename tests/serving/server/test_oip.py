@@ -14,6 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from serving import protos
 from serving.export import probe_images
+from tests.serving.server.malformed import bodies
 from tests.serving.server.test_tfs_rest import ask
 
 pytestmark = pytest.mark.slow
@@ -168,13 +169,13 @@ def test_broken_binary_headers(times, header):
     assert _ask(times, json.dumps(_x()).encode(), **{"Inference-Header-Content-Length": header})[0] == 400
 
 
-@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.settings(deadline=None, max_examples=bodies(300))
 @hypothesis.given(st.binary(max_size=200), st.integers(0, 200))
 def test_any_bytes_over_rest(times, body, length):
     assert _ask(times, body, **{"Inference-Header-Content-Length": str(length)})[0] == 400
 
 
-@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.settings(deadline=None, max_examples=bodies(300))
 @hypothesis.given(
     st.builds(
         lambda raw, shape, datatype: protos.message("open_inference", "inference.ModelInferRequest")(

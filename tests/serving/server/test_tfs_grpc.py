@@ -20,6 +20,7 @@ from tensorflow_serving.apis import (
 
 from serving.export import probe_images
 from serving.server.limits import Limits, Token
+from tests.serving.server.malformed import bodies
 from tests.serving.server.running import running
 
 pytestmark = pytest.mark.slow
@@ -146,7 +147,7 @@ def test_broken_tensors_are_refused_and_take_no_memory(stub, broken):
     assert _refused(stub.Predict, broken)[0] == grpc.StatusCode.INVALID_ARGUMENT
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=bodies(500))
 @given(body=st.binary(max_size=200), method=st.sampled_from(["Predict", "GetModelMetadata", "Classify"]))
 def test_any_bytes_get_a_status(channel, body, method):
     call = channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")

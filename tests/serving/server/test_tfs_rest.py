@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from serving.export import probe_images
 from serving.server.limits import Limits, Token
+from tests.serving.server.malformed import bodies
 from tests.serving.server.running import running
 
 pytestmark = pytest.mark.slow
@@ -221,7 +222,7 @@ def test_bodies_may_be_packed_and_are_limited(times):
         connection.close()
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=bodies(500))
 @given(st.binary(max_size=300))
 def test_any_bytes_get_an_answer(times, body):
     assert predict(times, body)[0] == 400
@@ -236,7 +237,7 @@ _json = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=bodies(500))
 @given(key=st.sampled_from(["instances", "inputs"]), value=_json, name=st.sampled_from(["", "texts", "whole"]))
 def test_any_json_gets_an_answer(times, key, value, name):
     status, answer = predict(times, {key: value, "signature_name": name})

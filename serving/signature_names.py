@@ -1,0 +1,9 @@
+"""What the signatures and outputs of an exported model are called, beside `arcface_common.features`."""
+
+SERVING = "serving_default"
+EMBED_PIXELS = "embed_pixels"
+ALIGN_AND_EMBED = "align_and_embed"
+SIMILARITY = "similarity"
+VERIFICATION = "verification"
+RAW = "raw"
+RAW_MIRRORED = "raw_mirrored"
