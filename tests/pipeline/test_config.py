@@ -12,20 +12,13 @@ from pipeline.config import make_config
 from pipeline.overrides import load_yaml
 from pipeline.presets import PRESETS, about, preset_file
 from pipeline.sections import SECTIONS
+from tests.pipeline.training_runs import model_json, training_run
 from trainer_module.loss_facts import LOSSES
-
-
-def _model(**changed):
-    """A `model.json`, with changes."""
-    pixels = {"colour": "rgb", "mean": 127.5, "scale": 128.0}
-    sound = {"backbone": "iresnet_tiny", "options": {}, "embedding_dim": 128, "pixel_format": pixels}
-    sound |= {"classes": 2, "training": {}}
-    return json.dumps(sound | changed)
 
 
 def test_every_preset_is_what_its_file_says(tmp_path):
     for name in PRESETS:
-        config = make_config("data", "root", name, (), _training_run(tmp_path / "run") if name == "finetune" else None)
+        config = make_config("data", "root", name, (), training_run(tmp_path / "run") if name == "finetune" else None)
         with open(preset_file(name), "rb") as file:
             text = file.read()
         for section, settings in load_yaml(text).items():
@@ -200,13 +193,16 @@ def test_entries_of_a_dict_add_up():
         ("[]", "TypeError"),
         ("\udcff\x00", "JSONDecodeError"),
         ("{}", "KeyError.'pixel_format'"),
-        (_model(options=3), "options must be of JSON's objects, not 3"),
-        (_model(backbone=None), "backbone must be of JSON's strings, not None"),
-        (_model(embedding_dim="x"), "embedding_dim must be a whole number of 1 to .* not 'x'"),
-        (_model(pixel_format={"colour": "rgb", "mean": float("nan"), "scale": 1}), "mean must be a finite number"),
-        (_model(pixel_format={"colour": "rgb", "mean": 1}), "KeyError.'scale'"),
-        (_model(options={"embedding_dim": "x"}), "train.embedding_dim must be a whole number, .* embedding_dim='x'"),
-        (_model(options={"a": {"b": 1}}), "train.backbone_options must be entries by name"),
+        (model_json(options=3), "options must be of JSON's objects, not 3"),
+        (model_json(backbone=None), "backbone must be of JSON's strings, not None"),
+        (model_json(embedding_dim="x"), "embedding_dim must be a whole number of 1 to .* not 'x'"),
+        (model_json(pixel_format={"colour": "rgb", "mean": float("nan"), "scale": 1}), "mean must be a finite number"),
+        (model_json(pixel_format={"colour": "rgb", "mean": 1}), "KeyError.'scale'"),
+        (
+            model_json(options={"embedding_dim": "x"}),
+            "train.embedding_dim must be a whole number, .* embedding_dim='x'",
+        ),
+        (model_json(options={"a": {"b": 1}}), "train.backbone_options must be entries by name"),
     ],
 )
 def test_a_broken_model_json_is_named(tmp_path, content, message):
@@ -274,7 +270,7 @@ def test_warm_ups_are_shares_of_the_steps_unless_they_are_set(tmp_path):
     assert warm_ups() == (45, 540)
     assert warm_ups("train.steps=40") == (2, 24)
     assert warm_ups("train.margin_warmup_steps=7", "train.steps=40") == (2, 7)
-    assert warm_ups("train.steps=40", preset=None, init_from=_training_run(tmp_path / "run")) == (4, 0)
+    assert warm_ups("train.steps=40", preset=None, init_from=training_run(tmp_path / "run")) == (4, 0)
     assert warm_ups("train.steps=1000", preset="r50") == (10, 0)
 
 
@@ -285,80 +281,6 @@ def test_milestones_of_a_preset_are_shares_of_the_steps():
     assert milestones() == (20000, 28000)
     assert milestones("train.steps=64000") == (40000, 56000)
     assert milestones("train.steps=32", "train.milestones=[7]") == (7,)
-
-
-def test_what_starts_from_a_backbone_is_fine_tuned(tmp_path):
-    run = _training_run(tmp_path / "run")
-    by_flag = make_config("data", "root", None, (), run)
-    assert by_flag == make_config("data", "root", None, [f"train.init_from={run}"])
-    assert by_flag == make_config("data", "root", "finetune", (), run)
-    assert (by_flag.train.learning_rate, by_flag.train.steps) == (1e-4, 200)
-    assert make_config("data", "root", "demo", (), run).train.learning_rate == 6e-3
-    compiled = make_config("gs://b/d", "gs://b/r", None, ["train.init_from=/mnt/run"], here=False)
-    assert (compiled.train.learning_rate, compiled.train.init_from) == (1e-4, "/mnt/run")
-
-
-def _training_run(folder, weights="one"):
-    """A training run's folder, as far as a configuration looks into it."""
-    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-    pixels = {"colour": "bgr", "mean": 127.5, "scale": 127.5}
-    (folder / "model.json").write_text(_model(embedding_dim=64, pixel_format=pixels))
-    (folder / "checkpoint" / "model.index").write_text(weights)
-    return str(folder)
-
-
-def test_a_start_by_flag_and_by_setting_is_the_same(tmp_path):
-    run = _training_run(tmp_path / "run")
-    by_flag = make_config("data", "root", "demo", ["train.steps=0"], run)
-    assert make_config("data", "root", "demo", [f"train.init_from={run}", "train.steps=0"]) == by_flag
-    assert (by_flag.train.init_from, by_flag.train.embedding_dim, by_flag.train.colour) == (run, 64, "bgr")
-    _training_run(tmp_path / "run", "two")
-    other = make_config("data", "root", "demo", [f"train.init_from={run}"])
-    assert len({"", by_flag.init_digest, other.init_digest}) == 3
-    with pytest.raises(ConfigError, match="no setting that init_from decides. Received: train.init_from="):
-        make_config("data", "root", "demo", [f"train.init_from={run}"], run)
-    assert make_config("data", "root", "demo", ["train.init_from="]).init_digest == ""
-
-
-def test_a_start_without_a_checkpoint_is_named(tmp_path):
-    run = _training_run(tmp_path / "run")
-    (tmp_path / "run" / "checkpoint" / "model.index").unlink()
-    with pytest.raises(ConfigError, match=r"run/checkpoint: expected the checkpoint of .* Received: no files"):
-        make_config("data", "root", "demo", [f"train.init_from={run}"])
-
-
-def test_a_start_with_another_embedding_has_its_own_output_layer(tmp_path):
-    run = _training_run(tmp_path / "run")
-    assert make_config("data", "root", "demo", ["train.embedding_dim=32"], run).train.embedding_dim == 32
-    with pytest.raises(ConfigError, match=r"embedding_dim must be 64, as trained, with train.steps=0 .* Received: emb"):
-        make_config("data", "root", "demo", ["train.embedding_dim=32", "train.steps=0"], run)
-    with pytest.raises(ConfigError, match="init_centres must be another with other dimensions than its 64"):
-        make_config("data", "root", "demo", ["train.embedding_dim=32", "train.init_centres=kept"], run)
-
-
-def test_centres_are_kept_where_there_are_some_with_labels(tmp_path):
-    run = _training_run(tmp_path / "run")
-    with pytest.raises(ConfigError, match="init_centres must be another, since .*run has no identities.txt"):
-        make_config("data", "root", "demo", ["train.init_centres=kept"], run)
-    digests = set()
-    for labels in ("1\n2\n", "2\n1\n"):
-        (tmp_path / "run" / "identities.txt").write_text(labels)
-        config = make_config("data", "root", "demo", ["train.init_centres=kept"], run)
-        assert config.train.init_centres == "kept"
-        digests.add(config.init_digest)
-    assert len(digests) == 2  # of the cache key
-
-
-def test_frozen_steps_of_a_run_are_those_that_were_asked_for(tmp_path):
-    run = _training_run(tmp_path / "run")
-    assert make_config("data", "root", "demo", ["train.freeze_steps=20"], run).train.freeze_steps == 20
-    with pytest.raises(ConfigError, match="freeze_steps must be left at 0 without train.init_from"):
-        make_config("data", "root", "demo", ["train.freeze_steps=20"])
-
-
-def test_a_start_on_another_machine_is_taken_as_it_is():
-    config = make_config("gs://b/d", "gs://b/r", "demo", ["train.init_from=/mnt/run"], here=False)
-    assert (config.train.init_from, config.init_digest) == ("/mnt/run", "")
 
 
 @pytest.mark.parametrize("value", ["1:30", "0o17", "0x10", "2001-12-14"])
