@@ -16,8 +16,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stop_asked(*, listen: bool) -> Iterator[Callable[[], bool]]:
     """A function that says whether a signal has asked training to stop.
 
-    The body leaves when it says so. Then the signal is sent again, to whoever handled it before. A second signal
-    doesn't wait for that.
+    It listens from its first call on, after the process's first step: before that there is nothing to keep, and the
+    graph is made, which takes 14 s and more. The body leaves when it says so. Then the signal is sent again, to whoever
+    handled it before. A second signal doesn't wait for that.
 
     Args:
       listen: whether signals are waited for at all; in other threads than the main one they can't be.
@@ -33,12 +34,15 @@ def stop_asked(*, listen: bool) -> Iterator[Callable[[], bool]]:
         _restore(before)
         say("stopping after this step, with a checkpoint; once more stops at once")
 
-    if listen and threading.current_thread() is threading.main_thread():
-        # What is ignored stays so: a shell lets the jobs in its background ignore Ctrl-C.
-        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before |= {number: signal.signal(number, ask) for number in heard}
+    def stops() -> bool:
+        if listen and not before and threading.current_thread() is threading.main_thread():
+            # What is ignored stays so: a shell lets the jobs in its background ignore Ctrl-C.
+            heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            before.update({number: signal.signal(number, ask) for number in heard})
+        return bool(asked)
+
     try:
-        yield lambda: bool(asked)
+        yield stops
     finally:
         _restore(before)
     if asked:
