@@ -41,6 +41,9 @@ def check_together(settings: "TrainSettings") -> None:
     require(settings, "sample_rate", by_rows, "1 unless train.optimizer=sgd")
     mirrored = settings.strategy == "mirrored" or not settings.shard_centres
     require(settings, "shard_centres", mirrored, "false with train.strategy=central")  # which keeps them in one place
+    # A step of the centres alone has no gradient that replicas sum, by which they agree on its norm.
+    moves = not (settings.shard_centres and settings.freeze_steps)
+    require(settings, "shard_centres", moves, f"false with train.freeze_steps={settings.freeze_steps}")
     if not settings.verify_every:
         require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")
     _check_parts(settings)

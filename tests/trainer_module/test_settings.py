@@ -101,6 +101,10 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             "train.sample_rate must be left at 1.0 with train.workers=2 and train.shard_centres=false",
         ),
         ({"shard_centres": True, "accumulate": 2}, "train.accumulate must be 1 with train.shard_centres=true"),
+        (
+            {"shard_centres": True, "freeze_steps": 5, "init_from": "x"},
+            "train.shard_centres must be false with train.freeze_steps=5",
+        ),
         ({"shard_centres": True, "jit": True}, "train.jit must be false with train.shard_centres=true"),
         (
             {"shard_centres": True, "strategy": "central"},
