@@ -1,12 +1,13 @@
 """A stand-in for Kubeflow Pipelines' backend, as its sources say: what its compiler refuses, its cache, its launcher.
 
 Read in kubeflow/pipelines' backend/src/v2: `compiler/visitor.go`, `compiler/argocompiler/dag.go`,
-`driver/driver.go`, `cacheutils/cache.go`, `component/launcher_v2.go`. What this lacks: pods, Argo, retries, and object
-stores: a step's outputs are folders here.
+`driver/driver.go`, `cacheutils/cache.go`, `component/launcher_v2.go`. What this lacks: pods, Argo, retries. The object
+store is a folder, from and to which artifacts are copied as the launcher does.
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def _accept_executor(executors: Any, label: str) -> None:
 
 
 class Backend:
-    """Runs a spec's containers in order: resolves inputs, fills the placeholder, keeps outputs, and caches as KFP does.
+    """Runs a spec's containers in order: resolves inputs, moves artifacts, fills the placeholder, caches as KFP does.
 
     Attributes:
       inputs: task -> ExecutorInput's `inputs` of the last run.
@@ -74,8 +75,9 @@ class Backend:
     """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is where outputs lie."""
+        """`folder` is where the store and each step's own folder lie."""
         self._folder = folder
+        self._store = folder / "store"
         self._cache: dict[str, dict[str, Any]] = {}
         self._made = 0
         self.inputs: dict[str, dict[str, Any]] = {}
@@ -130,7 +132,11 @@ class Backend:
         folder = self._folder / name / str(self._made)
         definitions = component.get("outputDefinitions", {})
         artifacts = {
-            key: {"name": f"{100 * self._made + i}", "uri": str(folder / key), "type": value["artifactType"]}
+            key: {
+                "name": f"{100 * self._made + i}",
+                "uri": f"minio://mlpipeline/v2/{name}/{self._made}/{key}",
+                "type": value["artifactType"],
+            }
             for i, (key, value) in enumerate(definitions.get("artifacts", {}).items())
         }
         folder.mkdir(parents=True)
@@ -144,14 +150,40 @@ class Backend:
         }
         given = json.dumps({"inputs": inputs, "outputs": outputs})
         words = [word.replace("{{$}}", given) for word in (*container["command"], *container.get("args", []))]
-        assert words[0].startswith("python")
-        result = python(words[1:], cwd=self._folder)
+        for many in inputs["artifacts"].values():
+            for artifact in many["artifacts"]:
+                _copy(self._store / _key(artifact), folder / "minio" / _key(artifact))
+        for artifact in artifacts.values():
+            (folder / "minio" / _key(artifact)).parent.mkdir(parents=True, exist_ok=True)
+        # In a container, the launcher's folders lie in the topmost one.
+        start = f"from pipeline.runners.container import main; main({str(folder)!r})"
+        assert words[:3] == ["python", "-m", "pipeline.runners.container"]
+        result = python(["-c", start, *words[3:]], cwd=self._folder)
         assert result.returncode == 0, f"{name}: {result.stderr[-3000:]}"
         written = json.loads(output_file.read_text())
         assert set(written.get("parameterValues", {})) == set(definitions.get("parameters", {})), name
         for key, found in written.get("artifacts", {}).items():
             artifacts[key] = {**artifacts[key], **{k: v for k, v in found["artifacts"][0].items() if k != "name"}}
+        for artifact in artifacts.values():
+            _copy(folder / "minio" / _key(artifact), self._store / _key(artifact))
+        shutil.rmtree(folder)
         return {"artifacts": artifacts, "parameters": written.get("parameterValues", {})}
+
+
+def _key(artifact: dict[str, Any]) -> str:
+    scheme, _, key = artifact["uri"].partition("://")
+    assert scheme == "minio", artifact
+    return key
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file or a folder, and empty folders no more than an object store does."""
+    files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
+    for path in files:
+        if path.exists():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
 
 
 def _in_order(tasks: dict[str, Any]) -> Iterator[str]:

@@ -28,7 +28,10 @@ def compile_pipeline(config: PipelineConfig, image: str, output: str) -> None:
 
         pipeline = create_pipeline(config)
         runner_config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-            display_name=config.name, default_image=image, use_pipeline_spec_2_1=True
+            display_name=config.name,
+            default_image=image,
+            default_commands=["python", "-m", "pipeline.runners.container"],
+            use_pipeline_spec_2_1=True,
         )
         job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=runner_config).run(pipeline, write_out=False)
         spec = job["pipelineSpec"]

@@ -51,7 +51,7 @@ def test_the_compiled_steps_end_in_a_pushed_model_with_which_the_next_one_is_com
     assert [condition["holds"] for condition in verification["conditions"]] == [True, True]
     assert set(verification["leaks"]) == {"lfw", "cfp_fp", "verify"}
     assert verification["leaks"]["verify"]["identities"] == 3
-    assert list((tmp_path / "run" / "VerificationEvaluator").rglob("report.html"))
+    assert list((tmp_path / "run" / "store").rglob("report.html"))
     assert backend.inputs["VerificationEvaluator"]["parameterValues"]["baseline"] == ""
 
     # Beside the look-ups, the first blessing makes two steps run once more; the same model keeps its version.
