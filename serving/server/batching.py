@@ -34,7 +34,7 @@ class BatchingParameters:
     batch_timeout_micros: int = 2000
     max_enqueued_batches: int = 4
     num_batch_threads: int = 2
-    allowed_batch_sizes: tuple[int, ...] = (1, 8, 32)
+    allowed_batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
 
     def padded(self, rows: int) -> int:
         """The size that a batch of so many rows is computed in."""

@@ -34,7 +34,7 @@ def open_servable(path: str, engine: str) -> Servable:
     Raises:
       ServingError: it can't be loaded, or the engine gives other embeddings than the network gave at export.
     """
-    servable = Servable(path, lambda _, folder: graph_around(_compute(folder, engine), folder))
+    servable = Servable(path, lambda _, folder: _graph_around(_compute(folder, engine), folder))
     try:
         with tf.io.gfile.GFile(os.path.join(path, EXTRA, REFERENCE_FILE), "rb") as f:
             expected = np.load(f)
@@ -55,7 +55,7 @@ def _compute(path: str, engine: str) -> Compute:
         return ENGINES[engine](file)
 
 
-def graph_around(compute: Compute, path: str) -> Mapping[str, Any]:
+def _graph_around(compute: Compute, path: str) -> Mapping[str, Any]:
     """Puts `EmbeddingModel` into the default graph, with a call of `compute` as its network; its SignatureDefs."""
     metadata = ModelMetadata.read(os.path.join(path, EXTRA))
     network = _Network(compute, metadata.embedding_dim)

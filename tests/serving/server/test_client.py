@@ -17,7 +17,7 @@ import pytest
 
 from arcface_common.artifacts import EXTRA, VERIFICATION_FILE
 from arcface_common.errors import DataError
-from serving import client, protos, signatures
+from serving import protos
 from serving.client import RemoteModel
 from serving.export import probe_images
 from serving.local import LocalModel
@@ -58,11 +58,6 @@ def remote(request, server):
 @pytest.fixture(scope="module")
 def local(pushed):
     return LocalModel(pushed)
-
-
-def test_names_are_those_of_the_signatures():
-    assert (client._SERVING, client._VERIFICATION) == (signatures.SERVING, signatures.VERIFICATION)
-    assert (client._RAW, client._RAW_MIRRORED) == (signatures.RAW, signatures.RAW_MIRRORED)
 
 
 def test_embeddings_and_verdicts_are_the_local_models(remote, local):

@@ -1,4 +1,4 @@
-"""Other engines behind the same server: TensorFlow's embeddings, its errors, and their memory given back."""
+"""Other engines behind the same server: TensorFlow's embeddings and its errors."""
 
 import dataclasses
 import json
@@ -7,15 +7,13 @@ import subprocess
 import sys
 
 import numpy as np
-import psutil
 import pytest
 
 from arcface_common.artifacts import EXTRA
 from arcface_common.features import PixelFormat
 from serving.inference.engines import ENGINES
-from serving.onnx_export import export_onnx
 from serving.server.errors import ServingError
-from serving.server.other_engines import graph_around, open_servable
+from serving.server.other_engines import open_servable
 from serving.server.servable import Servable
 from tests.closeness import assert_close
 from tests.helpers import jpeg
@@ -95,18 +93,6 @@ def test_an_absent_package_is_named_at_once(tmp_path):
     assert done.returncode == 2
     assert "--engine openvino: expected the package openvino" in done.stderr
     assert "starting" not in done.stderr
-
-
-def test_a_version_that_goes_gives_its_memory_back(engine, model_dir, tmp_path):
-    file = str(tmp_path / "network.onnx")
-    export_onnx(model_dir, file)
-    memory = []
-    for _ in range(12):
-        servable = Servable(model_dir, lambda _, folder: graph_around(ENGINES[engine](file), folder))
-        servable.run("embed_pixels", {"pixels": np.zeros((8, 112, 112, 3), np.uint8)})
-        servable.close()
-        memory.append(psutil.Process().memory_info().rss)
-    assert max(memory[-3:]) < memory[4] + (16 << 20), [value >> 20 for value in memory]
 
 
 @pytest.mark.slow
