@@ -63,7 +63,11 @@ class EmbeddingModel(tf.Module):
         self.weights = network.variables
 
         def raw(pixels: tf.Tensor) -> tf.Tensor:
-            return network(to_input(pixels, pixel_format), training=False)
+            # Of no image, oneDNN's convolutions give the shape of what went in, at which the next operation fails.
+            count = tf.shape(pixels)[0]
+            one_more = tf.cast(tf.equal(count, 0), tf.int32)
+            pixels = tf.pad(pixels, [[0, one_more], [0, 0], [0, 0], [0, 0]])
+            return network(to_input(pixels, pixel_format), training=False)[:count]
 
         # One function that all signatures call: each would hold the whole network otherwise. AutoGraph stays on for it:
         # a user's layers may need it.
