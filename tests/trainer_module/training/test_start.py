@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from arcface_common.artifacts import IDENTITIES_FILE
 from arcface_common.errors import ConfigError, DataError
+from tests.processes import python
 from tests.trainer_module import tiny_network
 from trainer_module.training.state import create_state
 from trainer_module.training.step import make_train_step
@@ -52,6 +53,15 @@ def test_centres_of_identities_that_both_know_are_kept(tmp_path, options, before
     assert state.begun_from.endswith("run; centres: 2 of 5 identities kept, 2 new, 3 dropped")
     for variable in state.backbone.variables:
         np.testing.assert_array_equal(variable.numpy(), weights[variable.name])
+
+
+@pytest.mark.slow
+def test_centres_are_kept_where_they_are_split_over_replicas(tmp_path):
+    _run(tmp_path / "run", tiny_network.SETTINGS)
+    labels, file = [*NOW, "50"], tmp_path / "centres.npy"  # one more than two equal shards hold
+    done = python(["-m", "tests.trainer_module.training.kept_in_shards", str(tmp_path / "run"), str(file), *labels])
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(file), create_state(_starting(tmp_path / "run"), 5, labels).head.centres)
 
 
 def test_the_same_identities_in_another_order_and_none_at_all(tmp_path):
