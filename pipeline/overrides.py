@@ -1,5 +1,6 @@
 """Settings as a person writes them, `section.name=value`: names looked up, values read as YAML."""
 
+import collections
 import dataclasses
 import difflib
 import re
@@ -35,6 +36,18 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="an alias")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Entries by key.
+
+        Raises:
+          yaml.YAMLError: a key stands there twice, of which YAML's loader would take the last.
+        """
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for key, count in collections.Counter(map(str, keys)).items() if count > 1), None)
+        if twice is not None:
+            raise yaml.MarkedYAMLError(problem=f"{twice!r} twice")
+        return super().construct_mapping(node, deep)
 
     def construct_decimal(self, node: yaml.ScalarNode) -> int:
         """An integer in base 10, whatever it begins with."""

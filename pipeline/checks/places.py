@@ -1,9 +1,18 @@
 """Whether paths that a user gives can be taken literally: TFX and Beam look for files by globs."""
 
-from arcface_common.errors import DataError, argument
+import os
+import re
+
+from arcface_common.errors import ConfigError, DataError, argument
 from arcface_common.filesystem import is_local
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
+# The reference of the OCI distribution specification.
+_IMAGE = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
 
 
 def check_places(data: str, root: str, here: bool) -> None:
@@ -18,7 +27,8 @@ def check_places(data: str, root: str, here: bool) -> None:
       here: the pipeline runs on this machine.
 
     Raises:
-      DataError: a path with a character that a glob takes for another one, or that can't be printed.
+      DataError: a path with a character that a glob takes for another one, or that can't be printed; in a container,
+        a relative one or one with a placeholder of Kubeflow's; a root where TensorFlow can't write.
     """
     places = {"root": root} if here and is_local(data) else {"root": root, "data": data}
     for name, place in places.items():
@@ -30,3 +40,23 @@ def check_places(data: str, root: str, here: bool) -> None:
             )
     if here and not is_local(root):
         raise DataError(f"{argument('root')} must be a folder on this machine. Received: {root!r}")
+    for name, place in {} if here else {"data": data, "root": root}.items():
+        if is_local(place) and not os.path.isabs(place):
+            raise DataError(f"{argument(name)} must be a URI or an absolute path of every pod. Received: {place!r}")
+        if "{{" in place:
+            raise DataError(
+                f"{argument(name)} must be a path without {{{{, which Kubeflow replaces. Received: {place!r}"
+            )
+    if not is_local(root) and not root.startswith("gs://"):
+        expected = "gs://, or a folder of a volume in every pod: TensorFlow writes there, and knows no other store"
+        raise DataError(f"{argument('root')} must be {expected}. Received: {root!r}")
+
+
+def check_image(image: str) -> None:
+    """Checks the name of a container image.
+
+    Raises:
+      ConfigError: no registry would know it.
+    """
+    if not _IMAGE.fullmatch(image):
+        raise ConfigError(f"{argument('image')}: expected [HOST/]NAME[:TAG][@sha256:DIGEST]. Received: {image!r}")

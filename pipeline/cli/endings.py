@@ -133,9 +133,13 @@ def _written(log: str | None) -> str:
 
 def _is_interrupt(error: BaseException | None) -> bool:
     """Whether Ctrl-C is behind it: Beam raises an exception of its own from the one that ends a step."""
-    return isinstance(error, KeyboardInterrupt) or (
-        error is not None and _is_interrupt(error.__cause__ or error.__context__)
-    )
+    seen: list[BaseException] = []  # a library may raise an error from itself
+    while error is not None and error not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _nobody_reads() -> bool:

@@ -217,8 +217,10 @@ def compile_(
 ) -> None:
     """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
     from pipeline.checks.backbone import check_backbone
+    from pipeline.checks.places import check_image
     from pipeline.config import make_config
 
+    check_image(image)
     config = make_config(data, root, preset, overrides, here=False, file=file)
     check_backbone(config.train, here=False)
     config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))

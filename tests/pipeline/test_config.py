@@ -158,8 +158,8 @@ def test_a_training_is_judged_by_sets_that_are_evaluated():
 
 def test_text_is_taken_as_it_is_written():
     config = make_config(
-        "data",
-        "root",
+        "/data",
+        "/root",
         "demo",
         ["train.init_from=010", "train.backbone=null", "evaluation.sets=[2024, lfw]"],
         here=False,
@@ -293,6 +293,11 @@ def test_aliases_which_multiply_are_refused_at_once():
     bomb = "[&a0 [1,1], " + ", ".join(f"&a{i} [*a{i - 1},*a{i - 1}]" for i in range(1, 34)) + "]"
     with pytest.raises(ConfigError, match=r"backbone_options\.x: expected a value as YAML\. .*\(an alias\)"):
         make_config("data", "root", "demo", [f"train.backbone_options.x={bomb}"])
+
+
+def test_an_entry_that_stands_twice_is_refused():
+    with pytest.raises(ConfigError, match=r"train\.backbone_options.* \('dropout' twice\)"):
+        make_config("data", "root", "demo", ["train.backbone_options={dropout: 0.1, dropout: 0.2}"])
 
 
 def test_conditions_and_sets_are_given_together():

@@ -3,6 +3,7 @@
 import pytest
 
 from arcface_common.errors import ConfigError, DataError
+from pipeline.checks.places import check_image
 from pipeline.config import make_config
 
 
@@ -23,6 +24,30 @@ def test_other_names_are_taken():
     assert make_config("faces [v1]*?", "/runs/a b,c#d%41{é}'$!", "demo").data == "faces [v1]*?"
     with pytest.raises(DataError, match="root must be a folder on this machine. Received: 'gs://b/r'"):
         make_config("data", "gs://b/r", "demo")
+    assert make_config("s3://b/faces", "gs://b/r", "demo", here=False).root == "gs://b/r"
+    with pytest.raises(DataError, match="root must be gs://, or a folder of a volume .* Received: 's3://b/r'"):
+        make_config("s3://b/faces", "s3://b/r", "demo", here=False)
+
+
+@pytest.mark.parametrize("name", ["data", "root"])
+def test_pods_get_absolute_paths_that_nothing_replaces(name):
+    sound = {"data": "gs://b/faces", "root": "/mnt/runs"}
+    assert make_config(**sound, preset="demo", here=False).root == "/mnt/runs"
+    with pytest.raises(DataError, match=f"{name} must be a URI or an absolute path of every pod. Received: 'runs/a'"):
+        make_config(**sound | {name: "runs/a"}, preset="demo", here=False)
+    with pytest.raises(DataError, match=f"{name} must be a path without {{{{, which Kubeflow replaces. Received: "):
+        make_config(**sound | {name: "gs://b/{{$.x}}"}, preset="demo", here=False)
+
+
+@pytest.mark.parametrize("image", ["arcface", "h.io:5000/a/b_c:1.0-x", "REG.io/arc", "a/b@sha256:" + "0" * 64])
+def test_names_of_images(image):
+    check_image(image)
+
+
+@pytest.mark.parametrize("image", ["", "x y;rm -rf $(HOME)", "a:b:c", "a/B", "-a", "a@sha256:12", "a\n", "ä"])
+def test_what_is_no_name_of_an_image(image):
+    with pytest.raises(ConfigError, match="image: expected .HOST/.NAME.* Received: "):
+        check_image(image)
 
 
 @pytest.mark.parametrize("name", ["l*w", "../lfw", "lfw[1]", "a b", ""])

@@ -63,7 +63,7 @@ def test_what_training_starts_from_is_in_the_trainers_key(usual):
 
 
 def test_a_checkpoint_that_is_not_trained_is_exported_without_training(usual):
-    config = make_config("data", "root", "finetune", ["train.steps=0", "train.init_from=/imported"], here=False)
+    config = make_config("/data", "/root", "finetune", ["train.steps=0", "train.init_from=/imported"], here=False)
     config = dataclasses.replace(config, init_digest="c0ffee")
     local, container = _properties(config), _properties(config, local=False)
     assert set(usual) - set(local) == {"ExampleSchema", "Transform", "Trainer"}

@@ -118,18 +118,16 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
                 if not isinstance(error, WorkerLostError) or joined is not None or in_vain == job.settings.restarts:
                     if kept is None:
                         _copy_to_stderr(path)
-                    raise _with_restarts(error, restarts) from error
+                    if not restarts:
+                        raise
+                    times = f"{restarts} restart{'s' if restarts > 1 else ''}"
+                    raise type(error)(f"{error}, after {times}") from error
                 restarts, in_vain = restarts + 1, in_vain + 1
                 pause = min(2.0**in_vain / 2, _LONGEST_PAUSE_S)
                 say(f"  {error}\n  all workers begin again from step {reached:,} (restart {restarts}) in {pause:g} s")
                 time.sleep(pause)
     if restarts:
         say(f"  training ended after {restarts} restart{'s' if restarts > 1 else ''}")
-
-
-def _with_restarts(error: WorkerError, restarts: int) -> WorkerError:
-    """The error, with the number of restarts before it."""
-    return type(error)(f"{error}, after {restarts} restart{'s' if restarts > 1 else ''}") if restarts else error
 
 
 @contextlib.contextmanager

@@ -218,7 +218,8 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
     "compile": {
         "--output": [*NO_FILE_TO_WRITE, "face.jpg", "pipeline"],
         "--data": ["https://u:p@host/x"],
-        "--root": ["https://u:p@host/x"],
+        "--root": ["https://u:p@host/x", "s3://b/r", "runs"],
+        "--image": ["", "x y", "a:b:c"],
         "--preset": ["", "r5O"],
         "--set": [
             text for text in NO_SETTING if "no.such" not in text and "batch_size" not in text and "lwf" not in text
@@ -271,7 +272,6 @@ ANY = {
     "evaluate folder": {"--input", "--node", "--signature"},
     "evaluate search": {"--input", "--node", "--signature"},
     "import-mxnet": {"--node"},
-    "compile": {"--image"},
     "embed": {"--server-model"},
     "verify": {"--set-name", "--server-model"},
 }

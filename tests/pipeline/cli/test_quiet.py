@@ -43,6 +43,11 @@ def test_an_interrupt_is_told_from_a_failure(how, tmp_path):
     assert "ZeroDivisionError: x" in log.read_text()
 
 
+def test_an_error_that_is_its_own_cause_ends_too(tmp_path):
+    ended = _ended(ZeroDivisionError("x"), "raise error from error", tmp_path / "log")
+    assert (ended.returncode, ended.stderr) == (1, f"failed: ZeroDivisionError: x\nlog: {tmp_path / 'log'}\n")
+
+
 def test_bad_input_is_one_line_and_code_2(tmp_path):
     ended = _ended(DataError("a.rec: expected a record. Received: nothing"), PLAIN, tmp_path / "log")
     assert (ended.returncode, ended.stderr) == (2, "error: a.rec: expected a record. Received: nothing\n")

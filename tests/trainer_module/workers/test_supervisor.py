@@ -42,8 +42,9 @@ def test_a_worker_that_fails_ends_the_run_and_names_the_log(tmp_path):
         r"the workers' log is .*/logs/run-workers\.log$"
     )
     (tmp_path / "logs").mkdir()
-    with noise_to(str(tmp_path / "logs" / "run.log")), pytest.raises(supervisor.WorkerError, match=message):
+    with noise_to(str(tmp_path / "logs" / "run.log")), pytest.raises(supervisor.WorkerError, match=message) as raised:
         supervisor.run_workers(_job(tmp_path))
+    assert raised.value.__cause__ is None  # an error that is its own cause has no end
     # It outlives the Trainer's folders, and nobody else reads it.
     logs = sorted((tmp_path / "logs").iterdir())
     assert [log.name for log in logs] == ["run-workers.log", "run.log"]
