@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from arcface_common import filesystem
 from arcface_common.errors import DataError
 from serving.protos import message
 from trainer_module.literal_paths import literal_path
@@ -68,6 +69,10 @@ class GraphSession:
             c.TF_DeleteBuffer(meta)
             c.TF_DeleteSessionOptions(options)
         weakref.finalize(self, _close, os.getpid(), self._session, self._graph).atexit = False
+        # TensorFlow takes a model without this file for one that has no variables, and fails when it is asked.
+        index = os.path.join(folder, "variables", "variables.index")
+        if b"VarHandleOp" in content and not filesystem.exists(index):
+            raise DataError(f"{folder}: expected a whole SavedModel. Received: no variables/variables.index")
         self.signatures: Mapping[str, Any] = dict(_message("MetaGraphDef").FromString(content).signature_def)
 
     def run(self, signature: str, inputs: Mapping[str, Sequence[bytes]]) -> dict[str, np.ndarray]:

@@ -251,6 +251,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--num-versions": [*NO_INTEGER, "0"],
         "--version": NO_INTEGER,
         "--label": ["", "stable", "=1", "stable=x"],
+        "--engine": ["", "tensorrt", "OpenVINO!"],
         "--poll-seconds": [*NO_NUMBER, "0"],
         "--max-body-mb": [*NO_INTEGER, "0", "2048"],
         "--timeout-seconds": [*NO_NUMBER, "0"],

@@ -15,6 +15,7 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     path, *told = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
     if "ignored" in told:
         signal.signal(signal.Signals[told[0]], signal.SIG_IGN)
     if told:
