@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from arcface_common.packages import PACKAGES
 from arcface_common.pages import number, percent, render, shortened
 from tests.helpers import jpeg
 
@@ -52,7 +53,8 @@ def test_numbers_in_words():
 
 def test_every_template_goes_with_its_package():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
-    templates = [path for folder in ROOT.glob("[a-z]*/**/templates") for path in folder.iterdir()]
+    folders = [folder for package in PACKAGES for folder in (ROOT / package).glob("**/templates")]
+    templates = [path for folder in folders for path in folder.iterdir()]
     assert {path.parent.parent.name for path in templates} == {"arcface_common", "report", "alignment", "server"}
     for path in templates:
         assert any(path.relative_to(path.parent.parent).match(pattern) for pattern in patterns), path
