@@ -1,6 +1,6 @@
 """The Dockerfile's steps without a container engine: a root file system by debootstrap, each step in a chroot.
 
-`python -m tools.image build serve FOLDER` makes FOLDER/serve, of the target's files and `image.json`. `python -m
+`python -m tools.image build FOLDER serve` makes FOLDER/serve, of the target's files and `image.json`. `python -m
 tools.image run --user 12345 --writable DIR FOLDER/serve COMMAND...` runs a command there as Kubernetes' restricted
 level would: as a number without a name, the root read-only, DIR alone to be written, at /work.
 
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,20 +48,16 @@ class Stage(NamedTuple):
     steps: list[Step]
 
 
-def read(dockerfile: str) -> tuple[dict[str, str], list[Stage]]:
-    """Reads a Dockerfile.
+def read(dockerfile: str) -> list[Stage]:
+    """The stages of a Dockerfile, in order.
 
     Args:
       dockerfile: its text.
 
-    Returns:
-      The arguments before the first stage with their defaults, and the stages in order.
-
     Raises:
-      DockerfileError: a step comes before the first stage.
+      DockerfileError: another step than ARG comes before the first stage.
     """
     lines = [line for line in dockerfile.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    arguments: dict[str, str] = {}
     stages: list[Stage] = []
     for whole in "\n".join(lines).replace("\\\n", " ").splitlines():
         word, _, rest = whole.strip().partition(" ")
@@ -71,20 +67,18 @@ def read(dockerfile: str) -> tuple[dict[str, str], list[Stage]]:
             stages.append(Stage(name or image, image, []))
         elif stages:
             stages[-1].steps.append(step)
-        elif step.word == "ARG":
-            name, _, default = step.rest.partition("=")
-            arguments[name] = default
-        else:
+        elif step.word != "ARG":
             raise DockerfileError(f"Dockerfile: expected ARG or FROM first. Received: {whole!r}")
-    return arguments, stages
+    return stages
 
 
-def needed(stages: list[Stage], target: str) -> list[Stage]:
-    """The stages that a target is made of, in order."""
-    by_name = {stage.name: stage for stage in stages}
-    if target not in by_name:
-        raise DockerfileError(f"expected a target of {', '.join(by_name)}. Received: {target!r}")
-    wanted = {target}
+def needed(stages: list[Stage], targets: Sequence[str]) -> list[Stage]:
+    """The stages that targets are made of, each once, in order."""
+    names = [stage.name for stage in stages]
+    for target in targets:
+        if target not in names:
+            raise DockerfileError(f"expected a target of {', '.join(names)}. Received: {target!r}")
+    wanted = set(targets)
     for stage in reversed(stages):
         if stage.name in wanted:
             wanted.add(stage.begins_with)
@@ -249,8 +243,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     builds = commands.add_parser("build")
-    builds.add_argument("target")
     builds.add_argument("folder", type=Path)
+    builds.add_argument("targets", nargs="+", metavar="TARGET")
     runs = commands.add_parser("run")
     runs.add_argument("image", type=Path)
     runs.add_argument("--user", default="12345")
@@ -263,9 +257,8 @@ def main() -> int:
     if given.command == "run":
         return run(Image.of(given.image), given.words, given.user, given.writable)
     given.folder.mkdir(parents=True, exist_ok=True)
-    _, stages = read((ROOT / "Dockerfile").read_text())
     builder = Builder(given.folder.resolve())
-    for stage in needed(stages, given.target):
+    for stage in needed(read((ROOT / "Dockerfile").read_text()), given.targets):
         builder.build(stage)
     return 0
 

@@ -38,15 +38,16 @@ def check_places(data: str, root: str, here: bool) -> None:
             raise DataError(
                 f"{argument(name)} must be a path without {named}, which TFX takes for a pattern. Received: {place!r}"
             )
-    if here and not is_local(root):
-        raise DataError(f"{argument('root')} must be a folder on this machine. Received: {root!r}")
-    for name, place in {} if here else {"data": data, "root": root}.items():
+    if here:
+        if not is_local(root):
+            raise DataError(f"{argument('root')} must be a folder on this machine. Received: {root!r}")
+        return
+    for name, place in (("data", data), ("root", root)):
         if is_local(place) and not os.path.isabs(place):
             raise DataError(f"{argument(name)} must be a URI or an absolute path of every pod. Received: {place!r}")
         if "{{" in place:
-            raise DataError(
-                f"{argument(name)} must be a path without {{{{, which Kubeflow replaces. Received: {place!r}"
-            )
+            named = "{{, which Kubeflow replaces"
+            raise DataError(f"{argument(name)} must be a path without {named}. Received: {place!r}")
     if not is_local(root) and not root.startswith("gs://"):
         expected = "gs://, or a folder of a volume in every pod: TensorFlow writes there, and knows no other store"
         raise DataError(f"{argument('root')} must be {expected}. Received: {root!r}")

@@ -1,13 +1,11 @@
 """The Dockerfile: what it copies is there, and what each target is made of."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.helpers import ROOT
 from tools import image
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-ARGUMENTS, STAGES = image.read((ROOT / "Dockerfile").read_text())
+STAGES = image.read((ROOT / "Dockerfile").read_text())
 BY_NAME = {stage.name: stage for stage in STAGES}
 TARGETS = ("serve", "pipeline-gpu", "pipeline")
 
@@ -25,7 +23,7 @@ def test_what_it_copies_is_there_and_goes_to_the_builder():
 
 
 def test_a_target_is_made_of_its_own_packages_alone():
-    made_of = {target: {stage.name for stage in image.needed(STAGES, target)} for target in TARGETS}
+    made_of = {target: {stage.name for stage in image.needed(STAGES, [target])} for target in TARGETS}
     shared = {"tools", "wheel", "base"}
     assert made_of == {
         "serve": shared | {"serve-packages", "serve"},
@@ -46,6 +44,6 @@ def test_no_image_holds_a_tool_of_the_build_and_the_user_is_a_number():
 
 def test_steps_of_another_kind_are_refused():
     with pytest.raises(image.DockerfileError, match="expected a target of tools, .* Received: 'trainer'"):
-        image.needed(STAGES, "trainer")
+        image.needed(STAGES, ["trainer"])
     with pytest.raises(image.DockerfileError, match="expected ARG or FROM first. Received: 'RUN true'"):
         image.read("RUN true\n")

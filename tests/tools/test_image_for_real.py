@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.helpers import ROOT
+
 pytestmark = pytest.mark.slow
 
 
@@ -28,8 +29,9 @@ def images():
     shutil.rmtree(folder / "work", ignore_errors=True)
     (folder / "work").mkdir(parents=True)
     (folder / "work").chmod(0o777)
-    for target in ("pipeline", "serve"):
-        subprocess.run([sys.executable, "-m", "tools.image", "build", target, folder], cwd=ROOT, check=True)
+    targets = ("pipeline", "serve")
+    subprocess.run([sys.executable, "-m", "tools.image", "build", folder, *targets], cwd=ROOT, check=True)
+    for target in targets:
         packages = subprocess.run(["du", "-sm", folder / target / "opt"], check=True, capture_output=True, text=True)
         print(f"{target}: packages of {packages.stdout.split()[0]} MB")
     return folder

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,13 @@ from typing import Any
 
 from serving.server.batching import BatchingParameters
 from serving.server.launch import Options, Server, bind
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port: int = bound.getsockname()[1]
+    return port
 
 
 class Running:

@@ -2,14 +2,14 @@
 
 import importlib.metadata
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.helpers import ROOT
+from tests.serving.server.running import free_port
 
 
 def _absent_from(lock):
@@ -24,9 +24,7 @@ def _absent_from(lock):
 def test_it_needs_nothing_else_and_says_that_it_starts(folder):
     absent = _absent_from("serve.lock")
     assert {"tfx", "apache_beam", "scipy", "tf_keras", "sklearn"} <= set(absent)
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port = bound.getsockname()[1]
-    call = [sys.executable, Path(__file__).with_name("alone.py"), str(folder), str(port), *absent]
+    call = [sys.executable, Path(__file__).with_name("alone.py"), str(folder), str(free_port()), *absent]
     # TFX sets that variable in this process, by which TensorFlow would import tf_keras.
     environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=200, check=False)

@@ -23,23 +23,18 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving.server.batching import BatchingParameters
 from tests.processes import Started, cli
 from tests.serving.server.models import copy
-from tests.serving.server.running import running
+from tests.serving.server.running import free_port, running
 from tests.serving.server.test_tfs_rest import ask
 
 pytestmark = pytest.mark.slow
 BODY = json.dumps({"inputs": [[1, 2]]})
 
 
-def _free():
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        return bound.getsockname()[1]
-
-
 class _Process(Started):
     """`arcface-tfx serve`, until it answers."""
 
     def __init__(self, folder, *options):
-        self.port, self.rest_port = _free(), _free()
+        self.port, self.rest_port = free_port(), free_port()
         ports = ["--port", str(self.port), "--rest-port", str(self.rest_port), "--model-name", "m"]
         super().__init__(["-m", "pipeline", "serve", str(folder), *ports, "--poll-seconds", "0.1", *options])
         self.rest = f"127.0.0.1:{self.rest_port}"
@@ -180,7 +175,7 @@ def test_what_is_wrong_is_said_at_once(folder, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for option in ("--port", "--rest-port"):
-            done = cli("serve", str(folder), "--port", str(_free()), "--rest-port", str(_free()), option, port)
+            done = cli("serve", str(folder), "--port", str(free_port()), "--rest-port", str(free_port()), option, port)
             assert done.returncode == 2
             assert f"127.0.0.1:{port}: expected an address that is free" in done.stderr
     token = tmp_path / "token"
@@ -202,7 +197,7 @@ def test_what_is_wrong_is_said_at_once(folder, tmp_path):
 
 def test_versions_and_ports_that_cannot_be_are_said_before_tensorflow_is_loaded(folder):
     copy(folder / "1", 3)
-    ports = ("--port", str(_free()), "--rest-port", str(_free()))
+    ports = ("--port", str(free_port()), "--rest-port", str(free_port()))
     wrong = {
         (*ports, "--version", "5"): f"{folder}: expected version 5, as --version says. Received: 3, 1",
         (*ports, "--label", "stable=2"): "--label stable=2: expected a version that is served. Received: 3 is served",
@@ -226,8 +221,8 @@ def test_a_version_that_comes_later_is_said(folder):
 
 @pytest.mark.parametrize("delay", [0.0, 1.0, 3.0, 5.0])
 def test_sigterm_ends_a_server_that_starts_within_two_seconds(folder, delay):
-    command = [sys.executable, "-m", "pipeline", "serve", str(folder), "--port", str(_free()), "--rest-port"]
-    with subprocess.Popen([*command, str(_free())], stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "pipeline", "serve", str(folder), "--port", str(free_port()), "--rest-port"]
+    with subprocess.Popen([*command, str(free_port())], stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr.readline().startswith("starting: ")
             time.sleep(1 + delay)  # until it hears the signal, and then amid imports, loading or warm-up
@@ -242,7 +237,7 @@ def test_sigterm_ends_a_server_that_starts_within_two_seconds(folder, delay):
 
 def test_nothing_that_can_be_loaded_is_an_error(folder):
     (folder / "1" / "saved_model.pb").write_bytes(b"no graph")
-    done = cli("serve", str(folder), "--port", str(_free()), "--rest-port", str(_free()))
+    done = cli("serve", str(folder), "--port", str(free_port()), "--rest-port", str(free_port()))
     assert done.returncode == 2
     assert "expected a version that can be loaded" in done.stderr
 
@@ -261,7 +256,7 @@ def test_lines_of_requests_tell_no_content(folder):
 
 
 def test_a_full_disk_costs_words_and_no_answer(folder):
-    port, rest_port = _free(), _free()
+    port, rest_port = free_port(), free_port()
     arguments = ["serve", str(folder), "--port", str(port), "--rest-port", str(rest_port), "--model-name", "m"]
     code = (
         "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
