@@ -42,6 +42,12 @@ class Head(Protocol):
     def shards(self) -> Sequence[tf.Variable]:
         """Those of which each replica has other rows: what it finds as their gradient is whole. See `heads.shards`."""
 
+    def whole_centres(self) -> np.ndarray:
+        """The centres of all classes, on the host: float32 [C, K, D]. Outside of replicas; each worker asks."""
+
+    def take_centres(self, centres: np.ndarray) -> None:
+        """Takes the centres of all classes, float32 [C, K, D]. Outside of replicas; each worker gives the same."""
+
     def begin_at(self, directions: np.ndarray) -> None:
         """Puts the centres of each class at its direction, before the first step.
 

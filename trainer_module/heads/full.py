@@ -79,10 +79,19 @@ class FullCentres(tf.Module):
         """See `Head`."""
         return ()
 
+    def whole_centres(self) -> np.ndarray:
+        """See `Head`."""
+        centres: np.ndarray = self.centres.numpy()
+        return centres
+
+    def take_centres(self, centres: np.ndarray) -> None:
+        """See `Head`."""
+        self.centres.assign(centres)
+
     def begin_at(self, directions: np.ndarray) -> None:
         """See `Head`. Several centres of a class keep their random difference: equal ones would stay equal."""
-        scattered = self.centres.numpy() if self._options.sub_centres > 1 else 0.0
-        self.centres.assign(directions[:, np.newaxis] + scattered)
+        scattered = self.whole_centres() if self._options.sub_centres > 1 else 0.0
+        self.take_centres(directions[:, np.newaxis] + scattered)
 
     def loss(self, embeddings: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor, step: tf.Tensor) -> HeadLoss:
         """See `Head`. The loss is the softmax cross-entropy."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainer_module.heads import HeadLoss
 from trainer_module.heads.full import BLOCK, FullCentres, HeadOptions, initial_centres, with_targets
 from trainer_module.heads.sampled import draw
-from trainer_module.heads.shards import everyones, own, own_sum, shard_rows, spread
+from trainer_module.heads.shards import collected, everyones, own, own_sum, shard_rows, spread
 
 
 class _Part(NamedTuple):
@@ -52,14 +52,15 @@ class ShardedCentres(FullCentres):
         """See `Head`."""
         return (self.centres,)
 
-    def begin_at(self, directions: np.ndarray) -> None:
+    def whole_centres(self) -> np.ndarray:
         """See `Head`."""
+        whole = collected(self.centres, self.classes, kept=True)
+        assert whole is not None
+        return whole
 
-        def rows(begin: int, end: int) -> np.ndarray:
-            around = directions[begin:end, np.newaxis]
-            return around + self._initial(begin, end) if self._options.sub_centres > 1 else around
-
-        spread(self.centres, self.classes, rows)
+    def take_centres(self, centres: np.ndarray) -> None:
+        """See `Head`."""
+        spread(self.centres, self.classes, lambda begin, end: centres[begin:end])
 
     def loss(self, embeddings: tf.Tensor, class_index: tf.Tensor, margin: tf.Tensor, step: tf.Tensor) -> HeadLoss:
         """See `Head`; in a replica. The images are the replica's own, and so is what is said of them."""

@@ -12,7 +12,6 @@ from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.setting import require
 from trainer_module.heads import Head
-from trainer_module.heads.shards import collected, spread
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
 
@@ -78,10 +77,7 @@ def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str])
     shape = checkpoints.shapes(run_dir).get(_CENTRES)
     require(settings, "init_centres", bool(shape) and filesystem.exists(path), f"another, since {run_dir} has none")
     assert shape
-    (centres,) = head.trainable_variables
-    whole = collected(centres, head.classes, kept=True) if head.shards else centres.numpy()
-    assert whole is not None
-    values, (count, many, width) = whole, shape
+    values, (count, many, width) = head.whole_centres(), shape
     fits = many <= values.shape[1] and width == values.shape[2]
     before, now = (f"{of[-2]} of {of[-1]} dimensions" for of in (shape, values.shape))
     require(settings, "init_centres", fits, f"another, since an identity has {now}, and had {before}")
@@ -93,10 +89,7 @@ def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str])
     if kept:
         to, of = map(list, zip(*kept, strict=True))
         values[to, :many] = checkpoints.read_value(run_dir, _CENTRES)[of]
-        if head.shards:
-            spread(centres, head.classes, lambda begin, end: values[begin:end])
-        else:
-            centres.assign(values)
+        head.take_centres(values)
     new, dropped = len(identities) - len(kept), count - len(kept)
     return f"{len(kept):,} of {count:,} identities kept, {new:,} new, {dropped:,} dropped"
 

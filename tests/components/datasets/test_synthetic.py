@@ -250,6 +250,20 @@ print(json.dumps([labels, ranges]))
 """
 
 
+def test_sigterm_ends_its_processes_without_a_word_and_leaves_nothing(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, threading
+from components.datasets.synthetic import SyntheticSpec, write_dataset
+threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+write_dataset(sys.argv[1], SyntheticSpec(identities=5000), processes=2)
+"""
+    call = [sys.executable, "-c", code, str(tmp_path / "faces")]
+    done = subprocess.run(call, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 143
+    assert "Traceback" not in done.stderr and "leaked" not in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_mxnet_reads_it(folder: Path, mxnet_python: Path) -> None:
     done = subprocess.run([str(mxnet_python), "-c", _READ], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from tests.trainer_module import tiny_network
-from trainer_module.heads.shards import collected
 from trainer_module.training.state import create_state
 
 if __name__ == "__main__":
@@ -20,5 +19,4 @@ if __name__ == "__main__":
     settings = dataclasses.replace(tiny_network.SETTINGS, init_from=run, init_centres="kept", shard_centres=True)
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         state = create_state(settings, len(labels), labels)
-    (centres,) = state.head.shards
-    np.save(file, collected(centres, len(labels), kept=True))
+    np.save(file, state.head.whole_centres())
