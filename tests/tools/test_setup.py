@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.locks import pins
 from tools import interpreter, setup
 
 HERE = Path(setup.__file__).resolve().parent
@@ -204,16 +205,12 @@ def test_command_line_says_why_it_failed(monkeypatch, capsys):
 
 
 def test_the_other_locks_hold_the_runtimes_versions():
-    def pins(lock):
-        lines = (HERE.parent / "requirements" / lock).read_text().splitlines()
-        return {line.split(" ")[0] for line in lines if "==" in line}
-
     assert pins("runtime.lock") <= pins("dev.lock")
     added = pins("gpu.lock") - pins("runtime.lock")
     assert pins("runtime.lock") <= pins("gpu.lock")
-    assert added and all(pin.startswith("nvidia-") for pin in added)
-    (tensorflow,) = pins("serve.lock") - pins("runtime.lock")
-    assert tensorflow.replace("-cpu", "") in pins("runtime.lock")
+    assert added and all(name.startswith("nvidia-") for name, _ in added)
+    ((tensorflow, version),) = pins("serve.lock") - pins("runtime.lock")
+    assert (tensorflow.removesuffix("-cpu"), version) in pins("runtime.lock")
 
 
 def test_the_project_declares_what_the_runtimes_lock_is_made_from():

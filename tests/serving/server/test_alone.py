@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT
+from tests.locks import pins
 from tests.serving.server.running import free_port
 
 
 def _absent_from(lock):
     """Top-level modules of what is installed here and isn't in a lock."""
-    pinned = {line.split("==")[0] for line in (ROOT / "requirements" / lock).read_text().splitlines() if "==" in line}
-    pinned = {name.removesuffix("-cpu") for name in pinned} | {"arcface-tfx"}
+    pinned = {name.removesuffix("-cpu") for name, _ in pins(lock)} | {"arcface-tfx"}
     owners = importlib.metadata.packages_distributions()
     return [m for m, names in owners.items() if not {n.lower().replace("_", "-") for n in names} & pinned]
 
