@@ -17,8 +17,14 @@ from arcface_common.packages import PACKAGES
 
 # They show how work goes, say what is wrong, end processes or make keys: no result of a node depends on them.
 _TALK = ("arcface_common.console", "arcface_common.run_log")
-_OTHERS = ("aside", "errors", "name_text", "processes", "setting", "source_digest")
-_SHOWN = ("serving.published", "trainer_module.data.pairs", "trainer_module.training.verification")
+_OTHERS = ("aside", "duration", "errors", "name_text", "processes", "setting", "source_digest")
+_SHOWN = (
+    "serving.published",
+    "trainer_module.backbones.summary",
+    "trainer_module.data.pairs",
+    "trainer_module.training.outlook",
+    "trainer_module.training.verification",
+)
 _WITHOUT_RESULT = frozenset((*_TALK, *_SHOWN, *(f"arcface_common.{name}" for name in _OTHERS)))
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

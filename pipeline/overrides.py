@@ -1,6 +1,5 @@
 """Settings as a person writes them, `section.name=value`: names looked up, values read as YAML."""
 
-import collections
 import dataclasses
 import difflib
 import re
@@ -19,23 +18,43 @@ _NUMBERS = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers: 1e-3 is one, 010 is ten and 1:30 is text, unlike YAML 1.1's. No aliases: they multiply."""
+_LONGEST_NUMBER = 4000  # characters; Python refuses to read 4,301 digits
+_SHOWN = 200  # characters of what a person wrote
 
-    yaml_implicit_resolvers = {
-        first: [(tag, form) for tag, form in forms if tag not in _NUMBERS]
-        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+def _refused(problem: str, where: Any) -> yaml.YAMLError:
+    """An error that knows its line; `where` is an event or a node."""
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
+
+
+class _PlainMixin(yaml.composer.Composer):
+    """Of a loader, which parses, too: no aliases, which multiply what they name, no tags, which ask for other kinds."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """A node of the text.
 
         Raises:
-          yaml.YAMLError: it is an alias of another one.
+          yaml.YAMLError: it is an alias of another one, or has a tag.
         """
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="an alias")
+        event: yaml.Event = self.peek_event()  # type: ignore[attr-defined]
+        if isinstance(event, yaml.AliasEvent):
+            raise _refused("an alias", event)
+        if tag := getattr(event, "tag", None):
+            raise _refused(f"a tag, {tag.replace(_TAG, '!!')}", event)
         return super().compose_node(parent, index)
+
+
+class _TextLoader(_PlainMixin, yaml.BaseLoader):
+    """Everything that is no list or map is text."""
+
+
+class _Loader(_PlainMixin, yaml.SafeLoader):
+    """YAML 1.2's numbers: 1e-3 is one, 010 is ten and 1:30 is text, unlike YAML 1.1's. Dates are text, too."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag not in (*_NUMBERS, f"{_TAG}timestamp")]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Entries by key.
@@ -43,14 +62,17 @@ class _Loader(yaml.SafeLoader):
         Raises:
           yaml.YAMLError: a key stands there twice, of which YAML's loader would take the last.
         """
-        keys = [key.value for key, _ in node.value]
-        twice = next((key for key, count in collections.Counter(map(str, keys)).items() if count > 1), None)
-        if twice is not None:
-            raise yaml.MarkedYAMLError(problem=f"{twice!r} twice")
+        known: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in known:
+                raise _refused(f"{key.value!r} twice", key)
+            known.add(str(key.value))
         return super().construct_mapping(node, deep)
 
     def construct_decimal(self, node: yaml.ScalarNode) -> int:
         """An integer in base 10, whatever it begins with."""
+        if len(node.value) > _LONGEST_NUMBER:
+            raise _refused(f"a number of {len(node.value):,} characters", node)
         return int(node.value)
 
 
@@ -59,13 +81,30 @@ for _tag, _form in _NUMBERS.items():
 _Loader.add_constructor(f"{_TAG}int", _Loader.construct_decimal)
 
 
-def load_yaml(text: bytes) -> Any:
+class YamlError(ValueError):
+    """Text is no YAML that settings are written in; the message says what it is, and in which line."""
+
+
+def load_yaml(text: bytes | str, *, as_text: bool = False) -> Any:
     """What YAML 1.2 text stands for.
 
+    Args:
+      text: in UTF-8, if bytes.
+      as_text: leave everything that is no list or map as text.
+
     Raises:
-      yaml.YAMLError, ValueError, RecursionError: it is none, or has an alias.
+      YamlError: it is none, or has an alias, a tag or a key twice.
     """
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _TextLoader if as_text else _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise YamlError(f"{error.problem or error.context}{line}") from error
+    except yaml.reader.ReaderError as error:
+        raise YamlError(f"no text that can be read: {error.reason}, at place {error.position:,}") from error
+    except RecursionError as error:
+        raise YamlError("lists or maps in each other, too many to be read") from error
 
 
 def parse_override(text: str) -> tuple[str, str]:
@@ -124,8 +163,8 @@ def _read(name: str, kind: Any, text: str) -> Any:
     """The value that YAML text stands for; where text is wanted, 010 and null are text."""
     is_text = kind is str or kind == tuple[str, ...] or typing.get_origin(kind) is typing.Literal
     try:
-        value = yaml.load(text, yaml.BaseLoader if is_text else _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 31st of February
-        problem = getattr(error, "problem", None) or type(error).__name__
-        raise ConfigError(f"{name}: expected a value as YAML. Received: {text!r} ({problem})") from error
+        value = load_yaml(text, as_text=is_text)
+    except YamlError as error:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise ConfigError(f"{name}: expected a value as YAML. Received: {shown!r} ({error})") from error
     return "" if is_text and value is None else value

@@ -8,6 +8,10 @@ import yaml
 
 from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
+from pipeline.overrides import YamlError, load_yaml
+from pipeline.sections import SECTIONS
+
+_LAST = "beam_args"  # in the file's order
 
 
 def effective(config: PipelineConfig) -> dict[str, Any]:
@@ -28,14 +32,16 @@ def load(text: str, path: str) -> dict[str, Any]:
       path: of the file, for the error.
 
     Raises:
-      DataError: no YAML, or something else than settings by name.
+      DataError: no YAML, or not all that `effective` has, as in a file that was cut.
     """
     try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        found = load_yaml(text)
+    except YamlError as error:
         raise DataError(f"{path}: expected settings as YAML. Received: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise DataError(f"{path}: expected settings by name. Received: {type(found).__name__}")
+    if missing := {"data", "root", *SECTIONS, _LAST} - set(found):
+        raise DataError(f"{path}: expected all settings of a run. Received: none of {', '.join(sorted(missing))}")
     return found
 
 

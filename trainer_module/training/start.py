@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tensorflow_transform as tft
 import tf_keras
@@ -16,6 +17,14 @@ from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
 
 _CENTRES = "head/centres/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class KeptCentres(NamedTuple):
+    """How many identities kept their centres, how many there were before, and how many there are."""
+
+    kept: int
+    before: int
+    now: int
 
 
 def identities_of(transform_graph: str) -> list[str]:
@@ -58,16 +67,13 @@ def take_backbone(backbone: tf_keras.Model, run_dir: str) -> list[tf_keras.layer
     return [layer for layer in weighted if layer not in taken.values()]
 
 
-def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str]) -> str:
+def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str]) -> KeptCentres:
     """Fills the centres of the identities that the run has too, by their labels. The others stay as they were drawn.
 
     Args:
       head: of this training.
       settings: `init_from`; with more `sub_centres` than the run had, the further ones stay as they were drawn.
       identities: the label of each class of this training.
-
-    Returns:
-      What was kept and dropped, for people.
 
     Raises:
       ConfigError: the run has no class centres with labels, or of other dimensions, or more of them for each identity.
@@ -90,24 +96,4 @@ def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str])
         to, of = map(list, zip(*kept, strict=True))
         values[to, :many] = checkpoints.read_value(run_dir, _CENTRES)[of]
         head.take_centres(values)
-    new, dropped = len(identities) - len(kept), count - len(kept)
-    return f"{len(kept):,} of {count:,} identities kept, {new:,} new, {dropped:,} dropped"
-
-
-def told(settings: TrainSettings, new_layers: Sequence[tf_keras.layers.Layer], kept: str) -> str:
-    """What a training takes over from the run or import that it starts from, in a line for people.
-
-    Args:
-      settings: `init_from` and others.
-      new_layers: of the backbone.
-      kept: of the class centres, see `take_centres`; "" where they are new.
-    """
-    if settings.init_centres == "data":
-        kept = "at the means of the data"
-    elif not kept:
-        labelled = filesystem.exists(os.path.join(settings.init_from, IDENTITIES_FILE))
-        hint = "train.init_centres=kept takes those of identities with the same label" if labelled else "it has none"
-        kept = f"new, {hint}"
-    layers = f"; new layers: {', '.join(layer.name for layer in new_layers)}" if new_layers else ""
-    frozen = f"; the backbone is frozen for {settings.freeze_steps:,} steps" if settings.freeze_steps else ""
-    return f"  starts from {settings.init_from}{layers}{frozen}; centres: {kept}"
+    return KeptCentres(len(kept), count, len(identities))

@@ -18,7 +18,8 @@ from trainer_module.heads.choose import create_head
 from trainer_module.heads.shards import collected, spread
 from trainer_module.optimization.optimizers import create_optimizer, slots
 from trainer_module.settings import TrainSettings
-from trainer_module.training.start import take_backbone, take_centres, told
+from trainer_module.training.outlook import begun_from
+from trainer_module.training.start import take_backbone, take_centres
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +139,9 @@ def create_state(
     started = settings.init_from and not seeded
     new_layers = take_backbone(backbone, settings.init_from) if started else []
     head = create_head(settings, backbone.output_shape[-1], classes)
-    kept = take_centres(head, settings, identities) if started and settings.init_centres == "kept" else ""
+    kept = take_centres(head, settings, identities) if started and settings.init_centres == "kept" else None
     slow = [v for layer in backbone.layers if layer not in new_layers for v in layer.trainable_variables]
     optimizer = create_optimizer(settings, backbone, head, slow)
     l2_factor = tf.Variable(1.0, trainable=False, name="l2_factor")
-    said = told(settings, new_layers, kept) if started else ""
+    said = begun_from(settings, [layer.name for layer in new_layers], kept) if started else ""
     return TrainState(backbone, head, optimizer, l2_factor, new_layers, said)

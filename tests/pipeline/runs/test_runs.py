@@ -207,6 +207,16 @@ def test_a_damaged_folder_is_said_and_left_out(root, capfd, content):
     assert f"WARNING left out: {first.folder}/summary.json" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("kept", [0, 20, 300, 0.9])
+def test_cut_settings_are_said_and_left_out(root, capfd, kept):
+    first, *others = all_runs(root)
+    path = os.path.join(first.folder, "settings.yaml")
+    size = os.path.getsize(path)
+    os.truncate(path, int(kept * size) if kept == 0.9 else kept)
+    assert [run.name for run in all_runs(root)] == [run.name for run in others]
+    assert f"WARNING left out: {path}" in capfd.readouterr().err
+
+
 def test_a_moved_root_is_read_where_it_lies(root, tmp_path):
     os.rename(root, tmp_path / "moved")
     first = all_runs(str(tmp_path / "moved"))[0]
