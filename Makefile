@@ -61,7 +61,7 @@ lint: setup-dev ## Check style, formatting, who imports whom, undeclared imports
 	$(BIN)/hadolint Dockerfile
 
 format: setup-dev ## Reformat
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 typecheck: setup-dev ## Check types

@@ -43,7 +43,8 @@ def synth(
 ) -> None:
     """Draw a data set of faces, in InsightFace's files.
 
-    The faces are drawn by a program, the files those that InsightFace publishes. They are written to the folder OUT.
+    The faces are drawn by a program, the files those that InsightFace publishes. They are written to the folder OUT, in
+    place of what was drawn there with other options.
     """
     from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
     from components.datasets.synthetic.sheet import write_samples, write_sheet

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from arcface_common.aside import folder_aside
 from arcface_common.console import progress
+from arcface_common.errors import DataError
 from arcface_common.features import VERIFICATION_SETS
 from arcface_common.processes import die_with_parent, sigterm_unwinds
 from components.datasets.synthetic.condition import Variation
@@ -102,7 +103,7 @@ def write_dataset(
       "unchanged" if the folder already holds this spec's files, drawn by this version of the generator.
 
     Raises:
-      FileExistsError: `out_dir` holds something that this function didn't write.
+      DataError: `out_dir` holds something that this function didn't write.
       ValueError: `processes` is less than 1.
     """
     if processes is not None and processes < 1:
@@ -206,11 +207,17 @@ def _holds(folder: Path, spec: SyntheticSpec) -> bool:
         return False
     try:
         found = json.loads((folder / _MANIFEST).read_text())
-        sizes = found.pop("bytes")
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise FileExistsError(
+        sizes = dict(found.pop("bytes"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(
             f"{folder}: expected no such folder, an empty one, or one that was drawn before ({_MANIFEST} in it). "
             f"Received: {'a folder of something else' if folder.is_dir() else 'a file'}"
         ) from None
+    if others := sorted({path.name for path in folder.iterdir()} - {_MANIFEST, *sizes}):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise DataError(
+            f"{folder}: expected nothing in it but what was drawn, which another set would replace. "
+            f"Received: {others[0]!r}{more}"
+        )
     present = all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
     return present and found == _manifest(spec)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from arcface_common.errors import DataError
 from arcface_common.features import IMAGE_SIZE, VERIFICATION_SETS
 from components.datasets.synthetic import (
     Condition,
@@ -122,11 +123,21 @@ def test_a_finished_folder_is_left_alone(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["train.rec", "synthetic.json"])
 def test_somebody_elses_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FileExistsError, match="expected no such folder.*Received: a folder of something else"):
+    with pytest.raises(DataError, match="expected no such folder.*Received: a folder of something else"):
         write_dataset(tmp_path, SPEC)
-    with pytest.raises(FileExistsError, match="Received: a file"):
+    with pytest.raises(DataError, match="Received: a file"):
         write_dataset(tmp_path / name, SPEC)
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_what_a_user_put_beside_it_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "faces"
+    shutil.copytree(folder, mine)
+    (mine / "notes.txt").write_text("mine")
+    for spec in (SPEC, dataclasses.replace(SPEC, seed=8)):
+        with pytest.raises(DataError, match="nothing in it but what was drawn.* Received: 'notes.txt'$"):
+            write_dataset(mine, spec)
+    assert digests(mine).items() > digests(folder).items()
 
 
 def test_a_failure_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
