@@ -34,7 +34,7 @@ class BatchingParameters:
     max_batch_size: int = 32
     batch_timeout_micros: int = 2000
     max_enqueued_batches: int = 4
-    num_batch_threads: int = 2
+    num_batch_threads: int = 1
     allowed_batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
 
     def next_batch(self, waiting: int) -> tuple[int, int]:

@@ -89,7 +89,7 @@ def test_the_rows_that_are_left_come_next_with_those_that_came_meanwhile():
         computer.go.set()
         return [float(answer["y"][0]) for answer in await asyncio.gather(*first, *then)]
 
-    answers = _run(test, num_batch_threads=1, batch_timeout_micros=10_000)
+    answers = _run(test, batch_timeout_micros=10_000)
     assert answers == [2.0 * i for i in (*range(17), *range(15))]
     assert computer.sizes == [16, 16]
 
@@ -105,7 +105,7 @@ def test_a_thread_begins_the_next_batch_while_the_event_loop_is_busy():
         await asyncio.gather(*tasks)
         return done
 
-    assert _run(test, max_batch_size=2, allowed_batch_sizes=(), num_batch_threads=1) == 4
+    assert _run(test, max_batch_size=2, allowed_batch_sizes=()) == 4
 
 
 def test_a_full_batch_does_not_wait_for_the_timeout():
@@ -195,9 +195,7 @@ def test_a_full_queue_refuses_and_says_so_and_an_oversized_request_is_split():
         computer.go.set()
         return refused.value.code, (await large[0])["y"].tolist(), (await fits)["y"].tolist()
 
-    code, large, fits = _run(
-        test, max_batch_size=4, allowed_batch_sizes=(), max_enqueued_batches=2, num_batch_threads=1
-    )
+    code, large, fits = _run(test, max_batch_size=4, allowed_batch_sizes=(), max_enqueued_batches=2)
     assert code == Code.UNAVAILABLE
     assert large == [2 * i for i in range(10)]
     assert fits == [14, 16]
@@ -218,7 +216,7 @@ def test_a_cancelled_request_is_not_computed():
         computer.go.set()
         return (await first)["y"].tolist(), (await third)["y"].tolist()
 
-    assert _run(test, allowed_batch_sizes=(), num_batch_threads=1) == ([2], [6])
+    assert _run(test, allowed_batch_sizes=()) == ([2], [6])
     assert computer.sizes == [1, 1]
 
 
@@ -234,7 +232,7 @@ def test_while_no_thread_is_free_a_batch_goes_on_filling():
         computer.go.set()
         await asyncio.gather(*tasks)
 
-    _run(test, allowed_batch_sizes=(), num_batch_threads=1, batch_timeout_micros=0)
+    _run(test, allowed_batch_sizes=(), batch_timeout_micros=0)
     assert computer.sizes == [1, 8]
 
 
