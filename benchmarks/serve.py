@@ -32,6 +32,7 @@ from benchmarks.embedding import child, jpegs
 MODULE = "benchmarks.serve"
 SECONDS = 60  # of turns
 BATCH = 32
+ROUNDS = 4  # requests of each client in a turn
 RELOADS = 20
 BASELINE = "onnxruntime"
 Rows = Iterator[tuple[str, str, str]]
@@ -124,13 +125,16 @@ def endpoint(backbone: str, engine: str = "tensorflow") -> Rows:
         yield f"{what}, batch {BATCH} in this process", f"{BATCH / batch_seconds:.2f}", "images/s"
         yield f"{what}, what gRPC adds to a batch of {BATCH}, median of {len(pairs) - 1}", f"{over * 100:.1f}", "%"
         singles = [_request([image]) for image in images]
-        ratios = []
+        walls, cpus = [], []
         end = time.perf_counter() + SECONDS
-        while len(ratios) < 4 or time.perf_counter() < end:
-            here = _timed(lambda: inside(images)) / BATCH
-            ratios.append(here / asyncio.run(_crowd(server.address, singles)))
-        rate = statistics.median(ratios[1:])
-        yield f"{what}, {BATCH} clients of an image each / the batch in this process", f"{rate:.3f}", "ratio"
+        while len(walls) < 4 or time.perf_counter() < end:
+            here, here_cpu = _both(os.getpid(), lambda: inside(images))
+            there, there_cpu = _both(server.pid, lambda: asyncio.run(_crowd(server.address, singles)))
+            walls.append(ROUNDS * here / there)
+            cpus.append(ROUNDS * here_cpu / there_cpu)
+        crowd = f"{what}, {BATCH} clients of an image each / the batch in this process"
+        yield crowd, f"{statistics.median(walls[1:]):.3f}", "ratio"
+        yield f"{crowd}, by the server's CPU time", f"{statistics.median(cpus[1:]):.3f}", "ratio"
         waited = asyncio.run(_half_load(server.address, singles, batch_seconds))
         p99 = float(np.percentile(waited, 99))
         yield f"{what}, p99 at half load, {len(waited)} requests of an image", f"{p99 * 1e3:.0f}", "ms"
@@ -141,6 +145,16 @@ def _timed(call: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
+
+
+def _both(pid: int, call: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of a call, and the CPU seconds that a process computed meanwhile."""
+    import psutil
+
+    process = psutil.Process(pid)
+    before = sum(process.cpu_times()[:2])
+    wall = _timed(call)
+    return wall, sum(process.cpu_times()[:2]) - before
 
 
 def _request(images: list[bytes]) -> bytes:
@@ -154,20 +168,18 @@ def _request(images: list[bytes]) -> bytes:
     return bytes(request.SerializeToString())
 
 
-async def _crowd(address: str, requests: list[bytes], rounds: int = 4) -> float:
-    """Seconds an image of clients that each ask again when they have their answer."""
+async def _crowd(address: str, requests: list[bytes]) -> None:
+    """Clients that each ask again when they have their answer."""
     import grpc
 
     async with grpc.aio.insecure_channel(address) as channel:
         predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
 
         async def client(request: bytes) -> None:
-            for _ in range(rounds):
+            for _ in range(ROUNDS):
                 await predict(request)
 
-        begin = time.perf_counter()
         await asyncio.gather(*map(client, requests))
-        return (time.perf_counter() - begin) / (rounds * len(requests))
 
 
 async def _half_load(address: str, requests: list[bytes], batch_seconds: float) -> list[float]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -14,7 +15,7 @@ from serving.server.errors import Code, ServingError
 # Name -> array. What is batched has the rows as its first dimension, the same number in each array.
 Tensors = Mapping[str, np.ndarray]
 Compute = Callable[[Tensors], Tensors]
-# Is told of each computed batch: rows, padded rows, and how long each part of it waited, in seconds.
+# Is told of each batch: rows, padded rows, and how long each part of it waited, in seconds; by one thread at a time.
 OnBatch = Callable[[int, int, list[float]], None]
 
 
@@ -27,54 +28,110 @@ class BatchingParameters:
       batch_timeout_micros: how long a batch waits for more rows while a thread is free.
       max_enqueued_batches: batches of one signature that may wait; a request beyond is refused (UNAVAILABLE).
       num_batch_threads: batches that are computed at once.
-      allowed_batch_sizes: sizes that a batch is padded to, rising, the last one `max_batch_size`; none: as it comes.
+      allowed_batch_sizes: sizes that are computed, rising, the last one `max_batch_size`; none: as it comes.
     """
 
     max_batch_size: int = 32
     batch_timeout_micros: int = 2000
     max_enqueued_batches: int = 4
-    num_batch_threads: int = 2
+    num_batch_threads: int = 1
     allowed_batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
 
-    def padded(self, rows: int) -> int:
-        """The size that a batch of so many rows is computed in."""
-        return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
+    def next_batch(self, waiting: int) -> tuple[int, int]:
+        """How many of the waiting rows are computed together next, and the size that they are padded to.
+
+        A batch costs as much as its rows and one more. Of the allowed sizes, the one is taken at which a row costs
+        least: of 17 rows 16 are computed, and one waits for the next batch. Of 1, 8 and 32 alone, 7 are padded to 8.
+        """
+        rows = min(waiting, self.max_batch_size)
+        size = min(self.allowed_batch_sizes, key=lambda size: (size + 1) / min(size, rows), default=rows)
+        return min(rows, size), size
+
+
+@dataclasses.dataclass(eq=False)
+class _Request:
+    """Inputs, how many of their rows are with a thread or computed, and the outputs of the computed ones."""
+
+    inputs: Tensors
+    rows: int
+    since: float
+    future: "asyncio.Future[Tensors]"
+    taken: int = 0
+    outputs: dict[int, Tensors] = dataclasses.field(default_factory=dict)  # by the first row
+    computed: int = 0
+
+    def keep(self, part: "_Part", outputs: Tensors) -> None:
+        """Keeps the outputs of some rows, and answers when all are there."""
+        self.outputs[part.start] = outputs
+        self.computed += part.rows
+        if self.computed < self.rows:
+            return
+        found = [self.outputs[start] for start in sorted(self.outputs)]
+        if len(found) == 1:
+            self.future.set_result(outputs)
+        else:
+            self.future.set_result({name: np.concatenate([part[name] for part in found]) for name in outputs})
 
 
 @dataclasses.dataclass(eq=False)
 class _Part:
     """Rows of one request that are computed together."""
 
-    inputs: Tensors
+    request: _Request
+    start: int
     rows: int
-    since: float
-    future: "asyncio.Future[Tensors]"
-
-
-@dataclasses.dataclass(eq=False)
-class _Batch:
-    """Parts that are computed together, the room for more rows, and whether it may be padded: not what is alone."""
-
-    parts: list[_Part] = dataclasses.field(default_factory=list)
-    room: int = 0
-    padded: bool = True
 
     @property
-    def since(self) -> float:
-        return self.parts[0].since
+    def inputs(self) -> Tensors:
+        if self.rows == self.request.rows:
+            return self.request.inputs
+        return {name: array[self.start : self.start + self.rows] for name, array in self.request.inputs.items()}
 
 
 @dataclasses.dataclass(eq=False)
 class _Queue:
+    """Requests of one kind that wait, and whether they may be computed together."""
+
     compute: Compute
-    batches: deque[_Batch] = dataclasses.field(default_factory=deque)
+    together: bool
+    requests: deque[_Request] = dataclasses.field(default_factory=deque)
+
+    def rows(self) -> int:
+        """How many wait."""
+        return sum(request.rows - request.taken for request in self.requests)
+
+    def drop_ended(self) -> None:
+        """Leaves out the requests that were cancelled, or failed by another part of theirs."""
+        if any(request.future.done() for request in self.requests):
+            self.requests = deque(request for request in self.requests if not request.future.done())
+
+    def take(self, rows: int) -> Iterator[_Part]:
+        """So many of the rows that wait."""
+        while rows:
+            request = self.requests[0]
+            part = _Part(request, request.taken, min(rows, request.rows - request.taken))
+            request.taken += part.rows
+            rows -= part.rows
+            if request.taken == request.rows:
+                self.requests.popleft()
+            yield part
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Parts that are computed together, and the size they are padded to; None: as they are."""
+
+    compute: Compute
+    parts: list[_Part]
+    size: int | None
 
 
 class Batcher:
     """Collects rows of the same kind from many requests, and computes them in threads.
 
-    All methods are called in one event loop. A batch goes to a free thread when it is full, or when its oldest rows
-    have waited for the timeout; while no thread is free it goes on filling. Rows of a cancelled request are left out.
+    All methods are called in one event loop. A batch is made when a thread is free for it, and so many rows wait as it
+    can hold, or the oldest has waited for the timeout. A thread that ends with one begins the next at once; meanwhile
+    the event loop answers. Rows of a cancelled request are left out.
     """
 
     def __init__(self, parameters: BatchingParameters, on_batch: OnBatch = lambda *_: None) -> None:
@@ -82,16 +139,17 @@ class Batcher:
 
         Args:
           parameters: sizes and times.
-          on_batch: is told of each computed batch.
+          on_batch: is told of each batch.
         """
         self.parameters = parameters
         self._on_batch = on_batch
         self._pool = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
-        self._free = parameters.num_batch_threads
-        self._queues: dict[Hashable, _Queue] = {}
-        self._computing: set[_Part] = set()
         self._timeout = parameters.batch_timeout_micros / 1e6
         self._timer: asyncio.TimerHandle | None = None
+        self._open: set[_Request] = set()
+        self._lock = threading.Lock()  # of what follows
+        self._free = parameters.num_batch_threads
+        self._queues: dict[Hashable, _Queue] = {}
 
     async def run(self, key: Hashable, compute: Compute, inputs: Tensors, rows: int | None) -> Tensors:
         """Computes a request's rows, together with those of others.
@@ -108,25 +166,25 @@ class Batcher:
         Raises:
           ServingError: UNAVAILABLE where too many batches wait; what `compute` raises.
         """
-        queue = self._queues.setdefault(key, _Queue(compute))
-        last = queue.batches[-1] if queue.batches else None
-        fits = last is not None and rows is not None and rows <= last.room
-        if not fits and len(queue.batches) >= self.parameters.max_enqueued_batches:
-            raise ServingError(
-                Code.UNAVAILABLE,
-                "The batch scheduling queue to which this task was submitted is full; "
-                f"max_enqueued_batches is {self.parameters.max_enqueued_batches}",
-            )
-        parts = list(self._enqueued(queue, inputs, rows))
+        request = _Request(inputs, rows or 1, time.monotonic(), asyncio.get_running_loop().create_future())
+        with self._lock:
+            queue = self._queues.setdefault(key, _Queue(compute, together=rows is not None))
+            queue.drop_ended()
+            batches = self._batches(queue)
+            room = batches * self.parameters.max_batch_size - queue.rows() if queue.together else 0
+            if request.rows > room and batches >= self.parameters.max_enqueued_batches:
+                raise ServingError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full; "
+                    f"max_enqueued_batches is {self.parameters.max_enqueued_batches}",
+                )
+            queue.requests.append(request)
+        self._open.add(request)
         self._pump()
         try:
-            outputs = await asyncio.gather(*(part.future for part in parts))
+            return await request.future
         finally:
-            for part in parts:
-                part.future.cancel()  # where another part failed, or the request was cancelled
-        if len(outputs) == 1:
-            return outputs[0]
-        return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+            self._open.discard(request)
 
     def close(self) -> None:
         """Ends the threads when they have computed what they are at."""
@@ -138,88 +196,72 @@ class Batcher:
         self._pump()
 
     def abandon(self) -> int:
-        """Answers all that is not computed yet with UNAVAILABLE; how many parts of requests that are."""
-        waiting = [part for queue in self._queues.values() for batch in queue.batches for part in batch.parts]
-        open_parts = [part for part in (*waiting, *self._computing) if not part.future.done()]
-        for part in open_parts:
-            part.future.set_exception(ServingError(Code.UNAVAILABLE, "The server is shutting down"))
-        return len(open_parts)
+        """Answers all that is not computed yet with UNAVAILABLE; how many requests that are."""
+        unanswered = [request for request in self._open if not request.future.done()]
+        for request in unanswered:
+            request.future.set_exception(ServingError(Code.UNAVAILABLE, "The server is shutting down"))
+        return len(unanswered)
 
     def waiting(self) -> int:
         """How many batches wait for a thread."""
-        return sum(len(queue.batches) for queue in self._queues.values())
+        with self._lock:
+            return sum(map(self._batches, self._queues.values()))
 
-    def _enqueued(self, queue: _Queue, inputs: Tensors, rows: int | None) -> Iterator[_Part]:
-        """Puts a request's rows into the last batch, as far as there is room, and into new ones."""
-        loop, now = asyncio.get_running_loop(), time.monotonic()
-        if rows is None:
-            part = _Part(inputs, 1, now, loop.create_future())
-            queue.batches.append(_Batch([part], padded=False))
-            yield part
-            return
-        done = 0
-        while done < rows:
-            if not queue.batches or not queue.batches[-1].room:
-                queue.batches.append(_Batch(room=self.parameters.max_batch_size))
-            batch = queue.batches[-1]
-            size = min(batch.room, rows - done)
-            part = _Part(
-                {name: array[done : done + size] for name, array in inputs.items()}, size, now, loop.create_future()
-            )
-            batch.parts.append(part)
-            batch.room -= size
-            done += size
-            yield part
+    def _batches(self, queue: _Queue) -> int:
+        rows = queue.rows()
+        return -(-rows // self.parameters.max_batch_size) if queue.together else len(queue.requests)
 
     def _pump(self) -> None:
-        """Hands batches to free threads, the oldest first, and sets the alarm for the next one that comes of age."""
+        """Hands batches to free threads, and sets the alarm for the next one that comes of age."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._free and self._queues:
-            now = time.monotonic()
-            due = {
-                key: -1.0 if not head.room or len(queue.batches) > 1 else head.since + self._timeout
-                for key, queue in self._queues.items()
-                if queue.batches and (head := queue.batches[0])
-            }
-            ready = [key for key, when in due.items() if when <= now]
-            if not ready:
-                if due:
-                    self._timer = asyncio.get_running_loop().call_later(min(due.values()) - now, self._pump)
-                return
-            self._start(min(ready, key=lambda key: self._queues[key].batches[0].since))
+        with self._lock:
+            while self._free and (batch := self._take()) is not None:
+                self._free -= 1
+                self._pool.submit(self._work, batch)
+            due = min(map(self._due, self._queues.values()), default=None) if self._free else None
+        if due is not None:
+            self._timer = asyncio.get_running_loop().call_later(due - time.monotonic(), self._pump)
 
-    def _start(self, key: Hashable) -> None:
-        queue = self._queues[key]
-        batch = queue.batches.popleft()
-        if not queue.batches:
-            del self._queues[key]
-        parts = [part for part in batch.parts if not part.future.done()]
-        if not parts:
-            return
-        self._free -= 1
-        self._computing.update(parts)
+    def _due(self, queue: _Queue) -> float:
+        """When a queue's next batch is to begin."""
+        whole = not queue.together or queue.rows() >= self.parameters.max_batch_size
+        return 0.0 if whole else queue.requests[0].since + self._timeout
+
+    def _take(self) -> _Batch | None:
+        """The oldest batch that is due. The lock is held."""
+        for queue in self._queues.values():
+            queue.drop_ended()
+        self._queues = {key: queue for key, queue in self._queues.items() if queue.requests}
         now = time.monotonic()
-        rows = sum(part.rows for part in parts)
-        size = self.parameters.padded(rows) if batch.padded else None
-        self._on_batch(rows, size or rows, [now - part.since for part in parts])
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._pool, _computed, queue.compute, parts, size)
-        done.add_done_callback(lambda done: self._finish(parts, done))
+        due = [queue for queue in self._queues.values() if self._due(queue) <= now]
+        if not due:
+            return None
+        queue = min(due, key=lambda queue: queue.requests[0].since)
+        rows, size = self.parameters.next_batch(queue.rows()) if queue.together else (1, 1)
+        parts = list(queue.take(rows))
+        self._on_batch(rows, size, [now - part.request.since for part in parts])
+        return _Batch(queue.compute, parts, size if queue.together else None)
 
-    def _finish(self, parts: list[_Part], done: "asyncio.Future[list[Tensors | Exception]]") -> None:
-        self._free += 1
-        self._computing.difference_update(parts)
-        ended = ServingError(Code.UNAVAILABLE, "The server is shutting down")
-        results = [ended] * len(parts) if done.cancelled() else done.result()
+    def _work(self, batch: _Batch | None) -> None:
+        """In a thread: computes a batch, and what is due when it ends."""
+        while batch is not None:
+            done, results = batch, _computed(batch.compute, batch.parts, batch.size)
+            with self._lock:
+                batch = self._take()
+                self._free += batch is None
+            loop = done.parts[0].request.future.get_loop()
+            loop.call_soon_threadsafe(self._finish, done.parts, results)
+
+    def _finish(self, parts: list[_Part], results: list[Tensors | Exception]) -> None:
         for part, result in zip(parts, results, strict=True):
-            if part.future.done():
+            if part.request.future.done():
                 continue
             if isinstance(result, Exception):
-                part.future.set_exception(result)
+                part.request.future.set_exception(result)
             else:
-                part.future.set_result(result)
+                part.request.keep(part, result)
         self._pump()
 
 
@@ -239,9 +281,10 @@ def _computed(compute: Compute, parts: list[_Part], size: int | None) -> list[Te
 def _joined(parts: list[_Part], size: int) -> Tensors:
     """The rows of all parts, filled up to `size` with the first one, as TF Serving pads."""
     missing = size - sum(part.rows for part in parts)
+    given = [part.inputs for part in parts]
     joined = {}
-    for name, first in parts[0].inputs.items():
-        arrays = [part.inputs[name] for part in parts] + [np.repeat(first[:1], missing, axis=0)] * bool(missing)
+    for name, first in given[0].items():
+        arrays = [inputs[name] for inputs in given] + [np.repeat(first[:1], missing, axis=0)] * bool(missing)
         joined[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return joined
 

@@ -8,13 +8,19 @@ import pytest
 import tensorflow as tf
 
 from arcface_common.errors import DataError
-from serving.graph_session import GraphSession
+from serving.graph_session import _CONFIG, GraphSession
 from tests.helpers import jpeg
 
 
 @pytest.fixture(scope="module")
 def session(model_dir):
     return GraphSession(model_dir)
+
+
+def test_its_settings_are_those_of_tensorflow():
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    assert config.SerializeToString() == _CONFIG
 
 
 @pytest.mark.parametrize("count", [1, 5])

@@ -45,16 +45,67 @@ def _rows(*numbers):
 
 
 def test_requests_that_come_together_are_computed_together_and_padded():
-    computer, seen = Computer(), []
+    computer, seen = Computer(), []  # of 7 rows, 8 cost less than 4 and then 2 and 1
 
     async def test(batcher):
         batcher._on_batch = lambda *seen_now: seen.append(seen_now[:2])
         return await asyncio.gather(*(batcher.run("k", computer, _rows(i), 1) for i in range(5)))
 
-    answers = _run(test, batch_timeout_micros=50_000)
+    answers = _run(test, batch_timeout_micros=50_000, allowed_batch_sizes=(1, 8, 32))
     assert [answer["y"].tolist() for answer in answers] == [[0], [2], [4], [6], [8]]
     assert computer.sizes == [8]
     assert seen == [(5, 8)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "sizes", "expected"),
+    [
+        (1, (1, 2, 4, 8, 16, 32), (1, 1)),
+        (17, (1, 2, 4, 8, 16, 32), (16, 16)),
+        (31, (1, 2, 4, 8, 16, 32), (16, 16)),
+        (40, (1, 2, 4, 8, 16, 32), (32, 32)),
+        (3, (4, 32), (3, 4)),
+        (7, (1, 8, 32), (7, 8)),
+        (17, (1, 8, 32), (8, 8)),
+        (31, (1, 8, 32), (31, 32)),
+        (3, (1, 8, 32), (1, 1)),
+        (7, (), (7, 7)),
+        (40, (), (32, 32)),
+    ],
+)
+def test_the_size_is_taken_at_which_a_row_costs_least(waiting, sizes, expected):
+    assert BatchingParameters(allowed_batch_sizes=sizes).next_batch(waiting) == expected
+
+
+def test_the_rows_that_are_left_come_next_with_those_that_came_meanwhile():
+    computer = Computer()
+    computer.go.clear()
+
+    async def test(batcher):
+        first = [asyncio.create_task(batcher.run("k", computer, _rows(i), 1)) for i in range(17)]
+        await asyncio.sleep(0.1)
+        then = [asyncio.create_task(batcher.run("k", computer, _rows(i), 1)) for i in range(15)]
+        await asyncio.sleep(0.1)
+        computer.go.set()
+        return [float(answer["y"][0]) for answer in await asyncio.gather(*first, *then)]
+
+    answers = _run(test, batch_timeout_micros=10_000)
+    assert answers == [2.0 * i for i in (*range(17), *range(15))]
+    assert computer.sizes == [16, 16]
+
+
+def test_a_thread_begins_the_next_batch_while_the_event_loop_is_busy():
+    computer = Computer()
+
+    async def test(batcher):
+        tasks = [asyncio.create_task(batcher.run("k", computer, _rows(i), 1)) for i in range(8)]
+        await asyncio.sleep(0)
+        time.sleep(0.5)  # noqa: ASYNC251 - as long as it parses requests
+        done = len(computer.sizes)
+        await asyncio.gather(*tasks)
+        return done
+
+    assert _run(test, max_batch_size=2, allowed_batch_sizes=()) == 4
 
 
 def test_a_full_batch_does_not_wait_for_the_timeout():
@@ -86,8 +137,8 @@ def test_keys_are_not_mixed():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=8), st.integers(1, 40))
-def test_any_requests_get_their_own_rows_and_no_batch_is_too_large(sizes, largest):
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=8), st.integers(1, 40), st.integers(1, 3))
+def test_any_requests_get_their_own_rows_and_no_batch_is_too_large(sizes, largest, threads):
     computer = Computer()
 
     async def test(batcher):
@@ -95,7 +146,8 @@ def test_any_requests_get_their_own_rows_and_no_batch_is_too_large(sizes, larges
         answers = await asyncio.gather(*(batcher.run("k", computer, {"x": x}, len(x)) for x in inputs))
         return all(np.array_equal(answer["y"], 2 * x) for answer, x in zip(answers, inputs, strict=True))
 
-    assert _run(test, max_batch_size=largest, allowed_batch_sizes=(), max_enqueued_batches=1000, batch_timeout_micros=0)
+    parameters = {"max_batch_size": largest, "allowed_batch_sizes": (), "num_batch_threads": threads}
+    assert _run(test, max_enqueued_batches=1000, batch_timeout_micros=0, **parameters)
     assert max(computer.sizes) <= largest
     assert sum(computer.sizes) == sum(sizes)
 
@@ -124,7 +176,8 @@ def test_a_fault_of_the_machine_is_everybodys():
     async def test(batcher):
         return await asyncio.gather(*(batcher.run("k", broken, _rows(i), 1) for i in range(3)), return_exceptions=True)
 
-    assert {error.code for error in _run(test, batch_timeout_micros=50_000)} == {Code.INTERNAL}
+    answers = _run(test, batch_timeout_micros=50_000, allowed_batch_sizes=())
+    assert {error.code for error in answers} == {Code.INTERNAL}
     assert broken.calls == 1
 
 
@@ -142,9 +195,7 @@ def test_a_full_queue_refuses_and_says_so_and_an_oversized_request_is_split():
         computer.go.set()
         return refused.value.code, (await large[0])["y"].tolist(), (await fits)["y"].tolist()
 
-    code, large, fits = _run(
-        test, max_batch_size=4, allowed_batch_sizes=(), max_enqueued_batches=2, num_batch_threads=1
-    )
+    code, large, fits = _run(test, max_batch_size=4, allowed_batch_sizes=(), max_enqueued_batches=2)
     assert code == Code.UNAVAILABLE
     assert large == [2 * i for i in range(10)]
     assert fits == [14, 16]
@@ -165,7 +216,7 @@ def test_a_cancelled_request_is_not_computed():
         computer.go.set()
         return (await first)["y"].tolist(), (await third)["y"].tolist()
 
-    assert _run(test, allowed_batch_sizes=(), num_batch_threads=1) == ([2], [6])
+    assert _run(test, allowed_batch_sizes=()) == ([2], [6])
     assert computer.sizes == [1, 1]
 
 
@@ -181,7 +232,7 @@ def test_while_no_thread_is_free_a_batch_goes_on_filling():
         computer.go.set()
         await asyncio.gather(*tasks)
 
-    _run(test, allowed_batch_sizes=(), num_batch_threads=1, batch_timeout_micros=0)
+    _run(test, allowed_batch_sizes=(), batch_timeout_micros=0)
     assert computer.sizes == [1, 8]
 
 

@@ -224,10 +224,10 @@ def test_other_signatures_and_chosen_outputs(folder):
 def test_a_large_request_is_computed_in_allowed_sizes(folder):
     async def test(core):
         with core.use(TARGET) as version:
-            answer = await core.predict(TARGET, version, {"x": np.ones((10, 2), np.float32)})
+            answer = await core.predict(TARGET, version, {"x": np.ones((11, 2), np.float32)})
         return answer.outputs["size"].tolist(), core.metrics.text()
 
     sizes, text = _within(folder, test)
-    assert sizes == [4] * 10  # the last two are padded to 4
-    assert ':tensorflow:serving:batching_session:padding_size_sum{model_name="m"} 2\n' in text
-    assert ':tensorflow:serving:request_example_count_total{model="m"} 10\n' in text
+    assert sizes == [4] * 11  # the last three are padded to 4
+    assert ':tensorflow:serving:batching_session:padding_size_sum{model_name="m"} 1\n' in text
+    assert ':tensorflow:serving:request_example_count_total{model="m"} 11\n' in text

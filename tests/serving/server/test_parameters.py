@@ -21,8 +21,8 @@ def test_the_default_is_the_file_that_ships_for_tf_serving():
         ("", BatchingParameters()),
         ("max_batch_size { value: 4 }", BatchingParameters(4, allowed_batch_sizes=())),
         (
-            "max_batch_size { value: 4 } allowed_batch_sizes: 2 allowed_batch_sizes: 4 num_batch_threads { value: 1 }",
-            BatchingParameters(4, num_batch_threads=1, allowed_batch_sizes=(2, 4)),
+            "max_batch_size { value: 4 } allowed_batch_sizes: 2 allowed_batch_sizes: 4 num_batch_threads { value: 3 }",
+            BatchingParameters(4, num_batch_threads=3, allowed_batch_sizes=(2, 4)),
         ),
         (
             "batch_timeout_micros { value: 0 } pad_variable_length_inputs: false",
