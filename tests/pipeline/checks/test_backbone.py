@@ -109,13 +109,22 @@ def test_the_check_imports_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False False\n"
 
 
-@pytest.mark.slow
-def test_the_facts_are_those_of_the_real_networks():
+def test_each_backbone_and_norm_is_known_everywhere():
     from trainer_module import backbones, normalization
     from trainer_module.backbone_facts import BACKBONES, NORMS
 
     assert NORMS == normalization.NAMES
-    assert tuple(BACKBONES) == backbones.names()
+    assert set(BACKBONES) == set(backbones.names())
+    meanings = {field.name: str(field) for field in dataclasses.fields(TrainSettings)}
+    assert [name for name in BACKBONES if name not in meanings["backbone"]] == []
+    assert [name for name in NORMS if name not in meanings["norm"]] == []
+
+
+@pytest.mark.slow
+def test_the_facts_are_those_of_the_real_networks():
+    from trainer_module import backbones
+    from trainer_module.backbone_facts import BACKBONES
+
     for name, facts in BACKBONES.items():
         network = backbones.build(name)
         assert dataclasses.astuple(facts)[1:3] == (network.output_shape[-1], network.count_params()), name

@@ -1,14 +1,17 @@
 """The margins and the heads, against the formulas of the papers in numpy."""
 
+import dataclasses
 import doctest
+import typing
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.closeness import assert_close
+from tests.helpers import ROOT
 from tests.trainer_module.heads import reference_losses as reference
-from trainer_module.heads import full
+from trainer_module.heads import full, margins
 from trainer_module.heads.full import FullCentres, HeadOptions
 from trainer_module.heads.margins import add_angle, create_margin
 from trainer_module.heads.sampled import SampledCentres, draw
@@ -70,6 +73,19 @@ CASES = [
     ("cosface", {}, {"ignored_from": 0.3}),
     ("curricularface", {}, {"ignored_from": 0.3, "sub_centres": 2}),
 ]
+
+
+def test_each_loss_is_known_everywhere():
+    """A new one is a setting, has a formula of its own to be held to below, and a row in the docs with its options."""
+    names = set(LOSSES)
+    fields = {field.name: field for field in dataclasses.fields(TrainSettings)}
+    assert set(typing.get_args(typing.get_type_hints(TrainSettings)["loss"])) == names == set(margins._MARGINS)
+    assert {loss for loss, *_ in CASES} == names == {*reference.TARGETS, "softmax"}
+    rows = (ROOT / "docs" / "how-to" / "training.md").read_text().splitlines()
+    for name, facts in LOSSES.items():
+        (row,) = (row for row in rows if row.startswith(f"| `{name}`"))
+        assert all(f"`{option}`" in row for option in facts.options), row
+        assert all(option in str(fields["loss_options"]) for option in facts.options), name
 
 
 @pytest.mark.parametrize(("loss", "given", "more"), CASES)
