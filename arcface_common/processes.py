@@ -18,6 +18,12 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def end_with_parent_alone() -> None:
+    """Begins a child process: it dies with its parent, and leaves Ctrl-C, which reaches all of a terminal, to that."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def sigterm_unwinds() -> Iterator[None]:
     """Meanwhile SIGTERM ends this process as `sys.exit(143)` does: processes it started are ended, folders removed.

@@ -3,10 +3,9 @@
 import concurrent.futures
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Sequence
 
-from arcface_common.processes import die_with_parent
+from arcface_common.processes import end_with_parent_alone
 from components.alignment.aligner import process_aligner
 from components.alignment.job import AlignJob, Batch
 
@@ -36,7 +35,7 @@ def run_in_processes(
             done(_write(job, batch))
         return
     # Forked, so that what is imported is there at once. Nothing here has started a thread of onnxruntime's.
-    pool = concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin)
+    pool = concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), end_with_parent_alone)
     try:
         waiting = [pool.submit(_write, job, batch) for batch in batches]
         for future in concurrent.futures.as_completed(waiting):
@@ -48,11 +47,6 @@ def run_in_processes(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin() -> None:
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes: one says so
 
 
 def _write(job: AlignJob, batch: Batch) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import select
 import signal
@@ -40,7 +41,7 @@ class Commands(click.Group):
                 return super().main(*args, **kwargs)
         except SystemExit as ended:
             if ended.code == _INTERRUPTED:
-                _leave_threads()
+                _leave_threads(ended)
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -88,11 +89,20 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.default_int_handler(number, frame)
 
 
-def _leave_threads() -> None:
+def _leave_threads(ended: BaseException) -> None:
     """Ends the process: Beam's threads would be waited for, until their part of the images is computed, 10 s and more.
 
-    All that a command cleans up is done by now, and what threads write lies aside, as after a kill.
+    All that a command cleans up is done by now, and what threads write lies aside, as after a kill. What the stack held
+    is let go first: multiprocessing says of semaphores that nobody let go that they leaked.
+
+    Args:
+      ended: what was raised last.
     """
+    error: BaseException | None = ended
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    gc.collect()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
