@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
@@ -101,11 +102,11 @@ def draw(panels: Sequence[Panel], height: float = _PANEL[1]) -> bytes:
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # A box stands for it in the plot; the table beside has the text itself.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(_PANEL[0] * len(panels), height), layout="constrained")
+        figure = Figure(figsize=(_PANEL[0] * len(panels), height), dpi=_DPI, layout="constrained")
         for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
             panel(axes)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI)
+        FigureCanvasAgg(figure).print_png(buffer)  # `savefig` draws everything twice, for the same file
     return buffer.getvalue()
 
 
