@@ -111,7 +111,10 @@ def assigned(layers: Sequence[Layer], initial: Mapping[str, Any]) -> dict[str, d
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for number, layer in enumerate(layers):
         for name, text in layer.given:
-            assign(values, SECTIONS, name, text, written=True)
+            try:
+                assign(values, SECTIONS, name, text, written=True)
+            except ConfigError as error:
+                raise ConfigError(f"{layer.origin}: {error}") if layer.origin else error from None
         if not number:
             values["train"] |= initial
     for field, value in initial.items():

@@ -162,4 +162,6 @@ def test_an_unknown_setting_in_it_is_named(tmp_path, capfd):
     (tmp_path / "mine.yaml").write_text("preset: demo\ntrain: {stepz: 3}\n")
     refused = CliRunner().invoke(main, [*arguments, "--data", str(tmp_path)])
     assert refused.exit_code == 2
-    assert "Received: 'train.stepz'; did you mean 'train.steps'?" in refused.output + capfd.readouterr().err
+    told = refused.output + capfd.readouterr().err
+    assert f"{tmp_path}/mine.yaml: expected a setting" in told
+    assert "Received: 'train.stepz'; did you mean 'train.steps'?" in told
