@@ -14,9 +14,10 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,7 @@ UV = TOOLS / "bin" / "uv"
 # The newest tag that a locked wheel has. It is named to uv because two wheels have it that older hosts can load too
 # once they are relabelled; `tools.fit` then checks what the host really has to have.
 PLATFORM = "x86_64-manylinux_2_39"
-# cryptography's wheel asks for it, and there is nothing to be relabelled in it.
-OLDEST_GLIBC = (2, 34)
+OLDEST_GLIBC = (2, 34)  # cryptography's wheel asks for it, and there is nothing to be relabelled in it
 _SECONDS_BETWEEN_SIGNS = 10.0  # on a machine whose console is no terminal
 
 
@@ -154,6 +154,10 @@ def _ended(process: subprocess.Popen[bytes]) -> int | None:
         raise
 
 
+def _say_so_far(what: str, begun: float) -> None:
+    print(f"set-up: {what}: {time.monotonic() - begun:.0f} s so far", file=sys.stderr, flush=True)
+
+
 def _run(command: list[str], what: str) -> None:
     # uv's and pip's own progress goes to the terminal: 820 MiB are on their way the first time.
     environment = tool_environment(os.environ)
@@ -162,7 +166,7 @@ def _run(command: list[str], what: str) -> None:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sys.stderr, close_fds=False) as process:
         while (code := _ended(process)) is None:
             if not sys.stderr.isatty():  # where uv and pip show nothing either
-                print(f"set-up: {what}: {time.monotonic() - begun:.0f} s so far", file=sys.stderr, flush=True)
+                _say_so_far(what, begun)
     if code:
         raise SetUpError(f"expected {what} to succeed; its own message stands above. Received: {' '.join(command)}")
 
@@ -250,28 +254,24 @@ def make_environment(name: str, base: Path | None) -> None:
 def _import_all(python: Path) -> None:
     """Imports what a run imports, so that Python keeps its bytecode and a broken environment is noticed.
 
-    Two processes share the work. Compiling all files took twice as long on two cores.
-
-    Raises:
-        SetUpError: something can't be imported.
+    Two processes share the work, half as long as compiling all files on two cores. Raises SetUpError where one fails.
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
-    children = [
-        subprocess.Popen(
-            [str(python), "-W", "ignore", "-c", f"import {modules}"],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for modules in IMPORTED
-    ]
-    complaints = [child.communicate()[1] for child in children]
-    for child, modules, complaint in zip(children, IMPORTED, complaints):  # noqa: B905 - `strict` is Python 3.10's
-        if child.returncode:
-            raise SetUpError(f"expected an environment that imports {modules}. Received: {complaint[-1000:]}")
+    begun, call = time.monotonic(), [str(python), "-W", "ignore", "-c"]
+    with ExitStack() as stack:
+        started = []
+        for modules in IMPORTED:
+            said = stack.enter_context(tempfile.TemporaryFile())
+            child = subprocess.Popen([*call, f"import {modules}"], cwd=ROOT, env=environment, stdout=said, stderr=said)
+            started.append((stack.enter_context(child), modules, said))
+        for child, modules, said in started:
+            while (code := _ended(child)) is None:
+                _say_so_far("the first imports", begun)
+            if code:
+                said.seek(0)
+                complaint = said.read()[-1000:].decode(errors="replace")
+                raise SetUpError(f"expected an environment that imports {modules}. Received: {complaint}")
 
 
 def check_host() -> None:
