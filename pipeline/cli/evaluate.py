@@ -190,7 +190,8 @@ def evaluate_sets(
 def evaluate_folder(model: str, folder: str, **given: Any) -> None:
     """Judge MODEL by all pairs of the faces in FOLDER (1:1) and by a search among them (1:N).
 
-    FOLDER has one folder of faces an identity.
+    FOLDER has one folder of faces an identity. Of each the first image, or the one named gallery, is known to the
+    search, and the others are its probes. Identities of one image, or else every fifth, are unknown to it.
     """
     from pipeline.evaluation import folders
 
