@@ -95,6 +95,7 @@ class GrpcServer:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.server_handshake_timeout_ms", int(limits.body_seconds * 1000)),
         )
         self.server = grpc.aio.server(interceptors=(guard,), options=options)
         self._health = health.aio.HealthServicer()

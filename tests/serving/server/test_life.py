@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -59,6 +60,47 @@ def _predict(address):
     return ask(address, "POST", "/v1/models/m:predict", BODY)[0]
 
 
+def _request():
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((1, 2), np.float32)))
+    return request
+
+
+def test_sigterm_answers_what_grpc_accepted(folder):
+    """A request that the server's log knows has its answer; what came later was not accepted, and was told so."""
+    answered, refused = set(), []
+
+    def load(server, worker):
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for number in itertools.count():
+                given_id = f"{worker}-{number}"
+                try:
+                    stub.Predict(_request(), timeout=30, metadata=[("x-request-id", given_id)])
+                except grpc.RpcError as error:
+                    refused.append(error.code())
+                    return
+                answered.add(given_id)
+
+    with _Process(folder, "--drain-seconds", "20", "--log-requests").until_ready() as server:
+        with ThreadPoolExecutor(8) as pool:
+            workers = [pool.submit(load, server, worker) for worker in range(8)]
+            time.sleep(1.5)
+            assert not refused
+            done = server.end()
+            for worker in workers:
+                worker.result()
+    assert done.returncode == 0, done.stderr
+    # gRPC itself cancels what comes before its goodbye has arrived.
+    assert len(refused) == 8
+    assert set(refused) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    lines = [line.split() for line in done.stderr.splitlines() if line.startswith("GRPC Predict")]
+    assert {line[2] for line in lines} == {"OK"}
+    assert {line[4].removeprefix("id=") for line in lines} == answered
+    assert len(answered) > 100
+
+
 def test_sigterm_answers_what_was_accepted(folder):
     codes, dropped = [], []
 
@@ -97,10 +139,7 @@ def test_requests_that_wait_at_sigterm_are_answered(folder):
     with _Process(folder, "--batching-parameters-file", str(slow)).until_ready() as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, ThreadPoolExecutor(4) as pool:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            request = predict_pb2.PredictRequest()
-            request.model_spec.name = "m"
-            request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((1, 2), np.float32)))
-            waiting = [stub.Predict.future(request, timeout=30) for _ in range(4)]
+            waiting = [stub.Predict.future(_request(), timeout=30) for _ in range(4)]
             plain = [pool.submit(_predict, server.rest) for _ in range(4)]
             time.sleep(0.7)
             begun = time.monotonic()
@@ -142,7 +181,7 @@ def test_the_first_word_comes_at_once_and_probes_are_answered_while_it_loads(fol
 
 
 def test_20_reloads_under_load_fail_no_request_and_keep_no_memory(folder):
-    failures, answered, stop = [], [0], threading.Event()
+    failures, answered, stop = [], [0, 0], threading.Event()
 
     def load(address):
         with contextlib.closing(http.client.HTTPConnection(address, timeout=30)) as connection:
@@ -154,9 +193,17 @@ def test_20_reloads_under_load_fail_no_request_and_keep_no_memory(folder):
                 if response.status != 200:
                     failures.append(response.status)
 
+    def load_grpc(address):
+        with grpc.insecure_channel(address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            while not stop.is_set():
+                stub.Predict(_request(), timeout=30)
+                answered[1] += 1
+
     memory = []
     with running(folder, batching=BatchingParameters(32, 500)) as server, ThreadPoolExecutor(4) as pool:
-        workers = [pool.submit(load, server.rest) for _ in range(4)]
+        workers = [pool.submit(load, server.rest) for _ in range(2)]
+        workers += [pool.submit(load_grpc, server.grpc) for _ in range(2)]
         for number in range(2, 24):
             shutil.rmtree(copy(folder / str(number - 1), number).parent / str(number - 1))
             server.look()
@@ -166,7 +213,7 @@ def test_20_reloads_under_load_fail_no_request_and_keep_no_memory(folder):
             worker.result()
         version = ask(server.rest, "GET", "/v1/models/m")[2]["model_version_status"][0]
     assert not failures
-    assert answered[0] > 100
+    assert min(answered) > 100
     assert version["version"] == "23"
     assert max(memory[-3:]) < memory[2] + (32 << 20)
 

@@ -1,5 +1,9 @@
 """gRPC as tensorflow-serving-api's stubs speak it."""
 
+import contextlib
+import socket
+import time
+
 import grpc
 import numpy as np
 import pytest
@@ -228,6 +232,25 @@ def test_one_bad_image_among_31_others_fails_alone(served):
     else:  # one that says which image it could read
         valid = [call.result().outputs["valid"].bool_val[0] for call in calls]
         assert [i for i, good in enumerate(valid) if not good] == [17]
+
+
+def test_slow_clients_keep_nobody_waiting_and_those_without_a_greeting_are_hung_up_on(times, stub):
+    host, port = times.grpc.split(":")
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    greeting, half_a_request = b"\0\0\0\4\0\0\0\0\0", b"\0\1\0\1\4\0\0\0\1\x82"
+    said = [b"", preface[:10], preface + greeting + half_a_request]
+    slow = [socket.create_connection((host, int(port)), timeout=15) for _ in range(60)]
+    begun = time.monotonic()
+    for i, connection in enumerate(slow):
+        connection.sendall(said[i % 3])
+    for _ in range(10):
+        assert stub.Predict(_request(x=_x()), timeout=5).outputs["y"]
+    for i, connection in enumerate(slow):
+        with contextlib.suppress(ConnectionResetError):
+            while i % 3 < 2 and connection.recv(4096):
+                pass  # the server's own greeting
+        connection.close()
+    assert time.monotonic() - begun < 12
 
 
 def test_tokens_request_ids_limits_and_deadlines(times, model_dir):
