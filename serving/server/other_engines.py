@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,12 @@ import tensorflow as tf
 
 from arcface_common.artifacts import EXTRA, REFERENCE_FILE
 from arcface_common.errors import in_short
-from arcface_common.features import EMBEDDING, IMAGE_BYTES, PixelFormat
-from arcface_common.model_metadata import ModelMetadata
+from arcface_common.features import EMBEDDING, IMAGE_BYTES
 from serving.embedding_probes import check_alike, probe_images
 from serving.inference.engines import ENGINES, Compute
-from serving.onnx_export import export_onnx
 from serving.server.errors import Code, ServingError
 from serving.server.servable import Servable
-from serving.signatures import SERVING, EmbeddingModel
-
-_saved = tf.compat.v1.saved_model
+from serving.signature_names import SERVING
 
 
 def open_servable(path: str, engine: str) -> Servable:
@@ -34,7 +31,7 @@ def open_servable(path: str, engine: str) -> Servable:
     Raises:
       ServingError: it can't be loaded, or the engine gives other embeddings than the network gave at export.
     """
-    servable = Servable(path, lambda _, folder: _graph_around(_compute(folder, engine), folder))
+    servable = Servable(path, lambda _, folder: _imported(folder, engine))
     try:
         with tf.io.gfile.GFile(os.path.join(path, EXTRA, REFERENCE_FILE), "rb") as f:
             expected = np.load(f)
@@ -46,41 +43,31 @@ def open_servable(path: str, engine: str) -> Servable:
     return servable
 
 
-def _compute(path: str, engine: str) -> Compute:
-    """The network of a SavedModel. Keras, which knows its structure, has a process of its own: it leaves memory."""
+def _imported(path: str, engine: str) -> Mapping[str, Any]:
+    """Puts the graph around a SavedModel's network into the default graph; its SignatureDefs."""
     with tempfile.TemporaryDirectory() as folder:
-        file = os.path.join(folder, "network.onnx")
+        network, around = (os.path.join(folder, name) for name in ("network.onnx", "around.pb"))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            process.submit(export_onnx, path, file).result()
-        return ENGINES[engine](file)
+            process.submit(_write_parts, path, network, around).result()
+        meta = tf.compat.v1.MetaGraphDef.FromString(Path(around).read_bytes())
+        token = _registered(ENGINES[engine](network))
+    for function in meta.graph_def.library.function:
+        for node in function.node_def:
+            if node.op == "PyFunc":
+                node.attr["token"].s = token
+    tf.import_graph_def(meta.graph_def, name="")
+    return dict(meta.signature_def)
 
 
-def _graph_around(compute: Compute, path: str) -> Mapping[str, Any]:
-    """Puts `EmbeddingModel` into the default graph, with a call of `compute` as its network; its SignatureDefs."""
-    metadata = ModelMetadata.read(os.path.join(path, EXTRA))
-    network = _Network(compute, metadata.embedding_dim)
-    as_they_are = PixelFormat("rgb", 0, 1)  # the ONNX file makes the network's own range of them
-    model = EmbeddingModel(network, as_they_are, metadata.max_image_pixels)
-    definitions = {}
-    for name, function in model.signatures().items():
-        specs = function.structured_input_signature[0]
-        inputs = {spec.name: tf.compat.v1.placeholder(spec.dtype, spec.shape) for spec in specs}
-        outputs = function(*inputs.values())
-        definitions[name] = _saved.build_signature_def(_infos(inputs), _infos(outputs), "tensorflow/serving/predict")
-    return definitions
+def _write_parts(*arguments: str) -> None:
+    from serving.server.graph_around import write_parts  # in a process of its own alone: it leaves memory
+
+    write_parts(*arguments)
 
 
-class _Network:
-    """See `serving.signatures.Network`."""
-
-    def __init__(self, compute: Compute, dim: int) -> None:
-        self.variables: dict[str, tf.Variable] = {}
-        self._compute = compute
-        self._dim = dim
-
-    def __call__(self, pixels: tf.Tensor, *, training: bool) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(self._compute, [pixels], tf.float32), [None, self._dim])
-
-
-def _infos(tensors: Mapping[str, tf.Tensor]) -> dict[str, Any]:
-    return {name: _saved.build_tensor_info(tensor) for name, tensor in tensors.items()}
+def _registered(compute: Compute) -> bytes:
+    """The name by which a PyFunc calls it, for as long as the default graph lives."""
+    with tf.name_scope("network"):
+        call = tf.numpy_function(compute, [tf.compat.v1.placeholder(tf.float32)], tf.float32)
+    token: bytes = call.op.get_attr("token")
+    return token

@@ -5,6 +5,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -96,17 +98,22 @@ def test_an_absent_package_is_named_at_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_takes_over_a_new_version(engine, model_dir, tmp_path):
+def test_a_server_takes_over_a_new_version_and_keeps_nothing_of_the_old_one(engine, model_dir, tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()
     shutil.copytree(model_dir, folder / "1")
     body = json.dumps({"signature_name": "embed_pixels", "instances": np.zeros((2, 112, 112, 3), int).tolist()})
     with running(folder, engine=engine) as server:
         before = ask(server.rest, "POST", "/v1/models/m:predict", body)
+        graph = weakref.ref(server.server.core.manager.versions[1].servable._session.graph)
         copy(folder / "1", 2)
         server.look()
         after = ask(server.rest, "POST", "/v1/models/m:predict", body)
         versions = ask(server.rest, "GET", "/v1/models/m")[2]["model_version_status"]
+        deadline = time.monotonic() + 30
+        while graph() is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert graph() is None
     assert (before[0], after[0]) == (200, 200)
     assert after[2] == before[2]
     assert versions[0]["version"] == "2"
