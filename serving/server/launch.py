@@ -154,13 +154,13 @@ class Server:
         await self._http.start(self._bound)
         await asyncio.to_thread(_import_tensorflow)
         await self._start_grpc()
+        gc.freeze()  # what was imported stays: a collection when a version goes needn't look at it
         await self.core.manager.look()
         if not self.core.manager.available():
             reasons = [str(version.error) for version in self.core.manager.versions.values() if version.error]
             received = "; ".join(reasons) or "none"
             raise DataError(f"{self._options.path}: expected a version that can be loaded. Received: {received}")
         self._ready.set()
-        gc.freeze()  # what was imported stays: a collection when a version goes needn't look at it
         self._following = asyncio.create_task(self.core.manager.follow(self._options.poll_seconds))
         await self._grpc.tell(ready=True)
         scheme = "https" if self._options.certificate else "http"
