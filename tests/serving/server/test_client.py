@@ -176,8 +176,9 @@ def test_a_server_of_another_kind(said):
     thread.join(5)
 
 
-def test_a_full_queue_is_asked_again():
-    """A server that is too full three times, then answers."""
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_a_server_that_is_full_or_ends_is_asked_again(code):
+    """Three times, and then it answers."""
     response = protos.message("tf_serving", "arcface_tfx.tf_serving.PredictResponse")()
     for name, width in (("embedding", 4), ("norm", None)):
         tensor = response.outputs[name]
@@ -190,7 +191,7 @@ def test_a_full_queue_is_asked_again():
     def predict(request, context):
         calls.append(time.monotonic())
         if len(calls) <= 3:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "full")
+            context.abort(code, "full")
         return response.SerializeToString()
 
     def metadata(request, context):
