@@ -83,15 +83,21 @@ class Backend:
         self.inputs: dict[str, dict[str, Any]] = {}
         self.hits: list[str] = []
 
-    def run(self, document: dict[str, Any], only: set[str] | None = None) -> None:
+    def run(
+        self, document: dict[str, Any], only: set[str] | None = None, parameters: dict[str, Any] | None = None
+    ) -> None:
         """Runs each task as soon as those it depends on have run.
 
         Args:
           document: the pipeline spec.
           only: the tasks to run, with all that they need; None for all.
+          parameters: of the run, in place of their default values.
         """
         accept(document)
         self._document = document
+        defined = document["root"].get("inputDefinitions", {}).get("parameters", {})
+        assert set(parameters or {}) <= set(defined)
+        self._parameters = {name: one["defaultValue"] for name, one in defined.items()} | (parameters or {})
         self._outputs: dict[str, dict[str, Any]] = {}
         self.inputs, self.hits = {}, []
         tasks = document["root"]["dag"]["tasks"]
@@ -116,6 +122,8 @@ class Backend:
             if produced := value.get("taskOutputParameter"):
                 made = self._outputs[produced["producerTask"]]["parameters"]
                 parameters[key] = made[produced["outputParameterKey"]]
+            elif "componentInputParameter" in value:
+                parameters[key] = self._parameters[value["componentInputParameter"]]
             else:
                 parameters[key] = value["runtimeValue"]["constant"]
         for key, value in inputs.get("artifacts", {}).items():

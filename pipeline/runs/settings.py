@@ -16,7 +16,9 @@ _LAST = "beam_args"  # in the file's order
 
 def effective(config: PipelineConfig) -> dict[str, Any]:
     """All settings, after the preset, `--init-from` and `--set`, in types that YAML knows."""
-    return {"preset": config.preset, **_plain(dataclasses.asdict(config))}
+    settings = _plain(dataclasses.asdict(config))
+    del settings["kubeflow"]  # no run on this machine has it
+    return {"preset": config.preset, **settings}
 
 
 def dump(settings: Mapping[str, Any]) -> str:
