@@ -20,8 +20,8 @@ from serving.token_file import read_token
 CACHED = "CACHED"  # a step's state beside those of the API
 _GOOD = ("SUCCEEDED", "SKIPPED")
 _ENDED = (*_GOOD, "FAILED", "CANCELED")
-_POLLS_S = (1.0, 10.0)  # the first pause and the longest
-_TIMEOUT_S = 60.0
+_LONGEST_PAUSE_S = 10.0  # between two looks; the first is a second
+_TIMEOUT_S = 60
 _PATIENCE_S = 600.0  # a server that restarts, a laptop between two networks
 _LOG_END = 1 << 16
 # How Python ends a traceback; the launcher's own lines come after it.
@@ -130,7 +130,7 @@ class Kubeflow:
           DataError: no such run, or no answer for longer.
         """
         ended: set[str] = set()
-        pause, longest = _POLLS_S
+        pauses = _pauses()
         while True:
             found = self._patiently(run)
             steps = tuple(self._steps(found, run))
@@ -140,8 +140,7 @@ class Kubeflow:
                     told(step)
             if found.state in _ENDED:
                 return Outcome(run, self.page(run), found.state, steps, _why(found, steps))
-            time.sleep(pause)
-            pause = min(longest, 1.5 * pause)
+            time.sleep(next(pauses))
 
     def page(self, run: str) -> str:
         """URL of a run's page."""
@@ -149,18 +148,18 @@ class Kubeflow:
 
     def _patiently(self, run: str) -> Any:
         """The API's run; a server that isn't there, or has trouble of its own, is asked again."""
-        since = None
+        pauses, since = _pauses(), 0.0
         while True:
             try:
                 with self._answered():
-                    return self._checked(self._client.runs.run_service_get_run(run, _request_timeout=int(_TIMEOUT_S)))
+                    return self._checked(self._client.runs.run_service_get_run(run, _request_timeout=_TIMEOUT_S))
             except DataError as error:
-                since = since or time.monotonic()
-                if not _may_pass(error.__cause__) or time.monotonic() - since > _PATIENCE_S:
+                if not _may_pass(error.__cause__) or (since and time.monotonic() - since > _PATIENCE_S):
                     raise
-                if pause := time.monotonic() - since < 1:
+                if not since:
+                    since = time.monotonic()
                     say(f"WARNING {error}; asking on for {_PATIENCE_S / 60:.0f} minutes")
-                time.sleep(_POLLS_S[not pause])
+                time.sleep(next(pauses))
 
     def _checked(self, run: Any) -> Any:
         """The run, if it is one: a page that asks for a password is answered, too."""
@@ -225,7 +224,7 @@ class Kubeflow:
                 auth_settings=["Bearer"],
                 _return_http_data_only=True,
                 _preload_content=False,
-                _request_timeout=int(_TIMEOUT_S),
+                _request_timeout=_TIMEOUT_S,
             )
             for chunk in answer.stream(_LOG_END):
                 end = (end + chunk)[-_LOG_END:]
@@ -241,7 +240,7 @@ def _client_class() -> Any:
 
     class Client(kfp.Client):
         def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-            return self.healthzs.healthz_service_get_healthz(_request_timeout=int(_TIMEOUT_S))
+            return self.healthzs.healthz_service_get_healthz(_request_timeout=_TIMEOUT_S)
 
     return Client
 
@@ -263,6 +262,14 @@ def _silent() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between one look and the next."""
+    pause = 1.0
+    while True:
+        yield pause
+        pause = min(_LONGEST_PAUSE_S, 1.5 * pause)
 
 
 def _may_pass(error: BaseException | None) -> bool:
