@@ -28,7 +28,7 @@ STEPS = (
     "Pusher",
 )
 _BY_STEP = ("cpu", "memory", "gpus", "shm", "scratch", "node_selector", "tolerations", "retries")
-_OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "volumes", "run_as_user")
+_OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "volumes", "notify", "run_as_user")
 _TOLERATION = ("key", "operator", "value", "effect", "toleration_seconds")
 _QUANTITY = re.compile(r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -89,6 +89,11 @@ class KubeflowSettings:
         description="Size of a volume of its own as /work of a step, where alone it writes, as in {all: 20Gi}; a "
         "read-only root will do then.",
     )
+    notify: Text = Field(
+        default="",
+        description="Variable out of kubeflow.secrets that holds an address to which a last step posts how the run "
+        "ended, whatever happened; empty for no such step.",
+    )
     run_as_user: Whole = Field(
         default=0,
         ge=0,
@@ -119,6 +124,8 @@ class KubeflowSettings:
             for variable in keys.values():
                 if not _VARIABLE.fullmatch(variable):
                     raise ConfigError(f"kubeflow.secrets.{name}: expected names of variables. Received: {variable!r}")
+        if self.notify and self.notify not in {one for keys in self.secrets.values() for one in keys.values()}:
+            raise ConfigError(f"kubeflow.notify: expected a variable of kubeflow.secrets. Received: {self.notify!r}")
         for name, path in self.volumes.items():
             if not path.startswith("/") or path == "/":
                 raise ConfigError(f"kubeflow.volumes.{name}: expected an absolute path. Received: {path!r}")

@@ -10,6 +10,7 @@ import yaml
 
 from arcface_common.aside import file_aside
 from pipeline.config import PipelineConfig
+from pipeline.runners.notice import add_notice
 from pipeline.runners.pods import add_resources, platform_spec
 from pipeline.summary import LOOK_UPS
 
@@ -48,6 +49,8 @@ def compile_pipeline(config: PipelineConfig, image: str, output: str, platform: 
     job = _compiled(config, image)
     _add_parameters(job["pipelineSpec"])
     add_resources(job["pipelineSpec"], config.kubeflow)
+    if config.kubeflow.notify:
+        add_notice(job["pipelineSpec"], image, config.kubeflow.notify)
     pods = platform_spec(job["pipelineSpec"], config.kubeflow)
     with file_aside(Path(output).absolute()) as aside, open(aside, "w", encoding="utf-8") as file:
         if platform == "vertex":

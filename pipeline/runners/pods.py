@@ -19,7 +19,8 @@ def add_resources(spec: dict[str, Any], settings: KubeflowSettings) -> None:
     """
     for step, task in spec["root"]["dag"]["tasks"].items():
         if resources := _resources(settings, step):
-            spec["deploymentSpec"]["executors"][_label(spec, step)]["container"]["resources"] = resources
+            label = spec["components"][step]["executorLabel"]
+            spec["deploymentSpec"]["executors"][label]["container"]["resources"] = resources
         if retries := settings.of("retries", step):
             task["retryPolicy"] = {"maxRetryCount": retries, **_BACKOFF}
 
@@ -31,15 +32,10 @@ def platform_spec(spec: dict[str, Any], settings: KubeflowSettings) -> dict[str,
       spec: the pipeline spec.
       settings: what the steps get.
     """
-    configs = {_label(spec, step): _pod(settings, step) for step in spec["root"]["dag"]["tasks"]}
+    labels = {step: one["executorLabel"] for step, one in spec["components"].items() if "executorLabel" in one}
+    configs = {label: _pod(settings, step) for step, label in labels.items()}
     executors = {label: config for label, config in configs.items() if config}
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else None
-
-
-def _label(spec: dict[str, Any], step: str) -> str:
-    """Name of a step's executor."""
-    component = spec["root"]["dag"]["tasks"][step]["componentRef"]["name"]
-    return str(spec["components"][component]["executorLabel"])
 
 
 def _resources(settings: KubeflowSettings, step: str) -> dict[str, Any]:

@@ -25,9 +25,10 @@ SETTINGS = (
     "kubeflow.secrets={s3: {access: AWS_ACCESS_KEY_ID, secret: AWS_SECRET_ACCESS_KEY}}",
     "kubeflow.volumes={faces: /data}",
     "kubeflow.retries={all: 2, Trainer: 5}",
+    "kubeflow.notify=AWS_ACCESS_KEY_ID",
     "kubeflow.run_as_user=4711",
 )
-OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "volumes", "run_as_user")
+OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "volumes", "notify", "run_as_user")
 
 
 def _config(*settings):
@@ -45,6 +46,7 @@ def _config(*settings):
         ("tolerations.all=[{taint: x}]", "tolerations.all: expected key, operator, .* Received: 'taint'"),
         ("secrets={S3: {a: B}}", "kubeflow.secrets: expected names as Kubernetes has them. Received: 'S3'"),
         ("secrets={s3: {a: B-C}}", "kubeflow.secrets.s3: expected names of variables. Received: 'B-C'"),
+        ("notify=CHAT", "kubeflow.notify: expected a variable of kubeflow.secrets. Received: 'CHAT'"),
         ("volumes.faces=data", "kubeflow.volumes.faces: expected an absolute path. Received: 'data'"),
     ],
 )
@@ -82,9 +84,10 @@ def documents(tmp_path_factory):
 @pytest.mark.slow
 def test_the_pipeline_spec_has_processors_memory_gpus_and_retries(documents):
     spec = accept(copy.deepcopy(documents[0]))
-    assert set(STEPS) == set(spec.root.dag.tasks)
-    assert spec.root.dag.tasks["Trainer"].retry_policy.max_retry_count == 5
-    assert spec.root.dag.tasks["Transform"].retry_policy.max_retry_count == 2
+    tasks = spec.components["Pipeline"].dag.tasks
+    assert set(STEPS) == set(tasks)
+    assert tasks["Trainer"].retry_policy.max_retry_count == 5
+    assert tasks["Transform"].retry_policy.max_retry_count == 2
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     deployment = json_format.ParseDict(documents[0]["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig())
