@@ -58,10 +58,10 @@ class VerificationEvaluatorExecutor(executor.Executor):
         """Runs the Beam job.
 
         Raises:
-          DataError: a condition that cannot be read, or on a set that isn't evaluated.
+          DataError: a condition that cannot be read.
         """
         splits = json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
-        conditions = asked_conditions(exec_properties[CONDITIONS_KEY], splits)
+        conditions = asked_conditions(exec_properties[CONDITIONS_KEY])
         told = {
             standard_component_specs.EXAMPLE_SPLITS_KEY: json.dumps([ALL_SPLITS]),
             standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(

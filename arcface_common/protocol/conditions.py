@@ -155,12 +155,12 @@ def parse_all(texts: tuple[str, ...] | list[str]) -> tuple[Condition, ...]:
     return conditions
 
 
-def asked_conditions(text: str, sets: Sequence[str]) -> tuple[Condition, ...]:
+def asked_conditions(text: str, sets: Sequence[str] | None = None) -> tuple[Condition, ...]:
     """Conditions as a person writes them in a line, with commas between; brackets and quotes around them don't count.
 
     Args:
       text: the line, e.g. "lfw.accuracy >= 0.95, lfw.accuracy change >= 0".
-      sets: that are evaluated.
+      sets: that are evaluated; None looks at no set: one without data holds no condition.
 
     Raises:
       DataError: none, one that cannot be read, or one on another set.
@@ -171,7 +171,7 @@ def asked_conditions(text: str, sets: Sequence[str]) -> tuple[Condition, ...]:
     except ValueError as error:
         raise DataError(f"conditions: {error}") from error
     for name in sets_of(conditions):
-        if name not in sets:
+        if sets is not None and name not in sets:
             raise DataError(f"conditions: expected sets that are evaluated, {', '.join(sets)}. Received: {name!r}")
     return conditions
 
