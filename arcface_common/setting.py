@@ -171,7 +171,7 @@ def refuse_unused(unused: Iterable[tuple[Any, str, str]]) -> None:
     errors = dict[tuple[str, str], ConfigError]()
     for settings, name, why in unused:
         kind, value = type(settings), getattr(settings, name)
-        default = kind.__pydantic_fields__[name].default
+        default = kind.__pydantic_fields__[name].get_default(call_default_factory=True)
         if value != default:
             expected = f"left at {default!r} {why}, which ignores it"
             written = default if isinstance(default, str) else json.dumps(default)

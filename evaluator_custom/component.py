@@ -19,7 +19,6 @@ from evaluator_custom.executor import (
     TRAINING_EXAMPLES_KEY,
     VerificationEvaluatorExecutor,
 )
-from evaluator_custom.tfma_bridge.metrics import make_eval_config
 
 _MODULE = "evaluator_custom.tfma_bridge.embed_pairs"  # TFMA imports it by this name
 
@@ -89,10 +88,9 @@ class VerificationEvaluator(component.Evaluator):
             training_examples=training_examples,
             fairness_indicator_thresholds="null",
             example_splits=json.dumps(list(sets)),
-            eval_config=make_eval_config(conditions, folds),
             schema=schema,
             module_path=_MODULE,
-            conditions=json.dumps([str(condition) for condition in conditions]),
+            conditions=", ".join(map(str, conditions)),
             folds=folds,
             code_version=source_digest(__name__, _MODULE),
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),

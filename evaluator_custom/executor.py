@@ -13,7 +13,7 @@ from tensorflow_model_analysis import constants as tfma_constants
 from tfx import types
 from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.utils import io_utils, path_constants, path_utils
+from tfx.utils import io_utils, path_constants, path_utils, proto_utils
 
 from arcface_common.artifacts import BEST_FILE, EXTRA, VERIFICATION_FILE
 from arcface_common.aside import private_folder
@@ -21,13 +21,14 @@ from arcface_common.console import say
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol.best_so_far import Record, better, dumps, loads, pairs_digest
-from arcface_common.protocol.conditions import Cut, parse_all
+from arcface_common.protocol.conditions import Cut, asked_conditions
 from arcface_common.protocol.leaks import find_leak
 from arcface_common.protocol.scored_pairs import ScoredPairs
 from arcface_common.protocol.verdict_warnings import verdict_warnings
 from components.latest_blessed.records import BlessedModel
 from evaluator_custom.networks import embedder
 from evaluator_custom.report.page import write_report
+from evaluator_custom.tfma_bridge.metrics import make_eval_config
 from evaluator_custom.tfma_bridge.one_source import ALL_SPLITS, as_one_split
 from evaluator_custom.tfma_bridge.pair_examples import PairExamples, read_pair_examples, read_training_content
 from evaluator_custom.tfma_bridge.results import read_evaluation
@@ -47,14 +48,26 @@ class VerificationEvaluatorExecutor(executor.Executor):
     """Evaluates, validates and blesses as TFX does; writes `verification.json` and a report beside its results.
 
     `input_dict` holds what the Evaluator's does, and may hold `training_examples` (RecordExampleGen's).
-    `exec_properties` has `baseline` (path of the latest blessed model's record, "" for none), `conditions` (JSON list
-    of texts), `folds` and `code_version` beside the Evaluator's.
+    `exec_properties` has `baseline` (path of the latest blessed model's record, "" for none), `conditions` (see
+    `asked_conditions`), `folds` and `code_version` beside the Evaluator's.
     """
 
     def Do(  # noqa: N802 - TFX's name
         self, input_dict: _Artifacts, output_dict: _Artifacts, exec_properties: dict[str, Any]
     ) -> None:
-        """Runs the Beam job."""
+        """Runs the Beam job.
+
+        Raises:
+          DataError: a condition that cannot be read.
+        """
+        splits = json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
+        conditions = asked_conditions(exec_properties[CONDITIONS_KEY])
+        told = {
+            standard_component_specs.EXAMPLE_SPLITS_KEY: json.dumps([ALL_SPLITS]),
+            standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(
+                make_eval_config(conditions, exec_properties[FOLDS_KEY])
+            ),
+        }
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
         embedder.expected_pairs = examples.get_int_custom_property("pairs") or None
         blessed = BlessedModel.read(exec_properties[BASELINE_KEY]) if exec_properties[BASELINE_KEY] else None
@@ -63,13 +76,10 @@ class VerificationEvaluatorExecutor(executor.Executor):
         super().Do(
             {**input_dict, standard_component_specs.EXAMPLES_KEY: [as_one_split(examples)]},
             output_dict,
-            {**exec_properties, standard_component_specs.EXAMPLE_SPLITS_KEY: json.dumps([ALL_SPLITS])},
+            {**exec_properties, **told},
         )
 
-        sets = {
-            name: read_pair_examples(artifact_utils.get_split_uri([examples], name), name)
-            for name in json.loads(exec_properties[standard_component_specs.EXAMPLE_SPLITS_KEY])
-        }
+        sets = {name: read_pair_examples(artifact_utils.get_split_uri([examples], name), name) for name in splits}
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         candidate, baseline = _read_both(evaluation.uri, sets, input_dict, exec_properties[FOLDS_KEY])
@@ -79,7 +89,7 @@ class VerificationEvaluatorExecutor(executor.Executor):
             candidate,
             baseline,
             best,
-            parse_all(json.loads(exec_properties[CONDITIONS_KEY])),
+            conditions,
             _leaks(sets, input_dict.get(TRAINING_EXAMPLES_KEY)),
             exec_properties[FOLDS_KEY],
         )

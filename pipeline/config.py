@@ -22,6 +22,7 @@ from pipeline.beam import beam_args
 from pipeline.checks.places import check_places
 from pipeline.checks.secrets import refuse_secret_path
 from pipeline.config_file import ConfigFile
+from pipeline.kubeflow_settings import KubeflowSettings
 from pipeline.layers import Layer, assigned, rescaled, with_origin
 from pipeline.overrides import assign, parse_override
 from pipeline.presets import choose_preset, preset_file
@@ -47,6 +48,7 @@ class PipelineConfig:
       ingest: see IngestSettings.
       train: see TrainSettings.
       evaluation: see EvaluationConfig.
+      kubeflow: see KubeflowSettings; a run on this machine has none of it.
       preset: name of the preset that the settings came from, for the run's record; "" for none.
       init_digest: digest of checkpoint and labels in `train.init_from`: it stands for that folder in the cache key.
       beam_args: Beam's options, see `beam`. They are part of a node's cache key: another spelling re-runs it.
@@ -58,6 +60,7 @@ class PipelineConfig:
     ingest: IngestSettings = dataclasses.field(default_factory=IngestSettings)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    kubeflow: KubeflowSettings = dataclasses.field(default_factory=KubeflowSettings)
     preset: str = ""
     init_digest: str = ""
     beam_args: tuple[str, ...] = beam_args()
@@ -204,7 +207,10 @@ def make_config(
             ingest=IngestSettings(**values["ingest"]),
             train=TrainSettings(**values["train"]),
             evaluation=EvaluationConfig(**values["evaluation"]),
+            kubeflow=KubeflowSettings(**values["kubeflow"]),
         )
+        if here:
+            config.kubeflow.refuse_here()
     except ConfigError as error:
         if (told := with_origin(error, layers)) is error:
             raise

@@ -54,6 +54,8 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         record_files=json.dumps(record_example_gen.FILES),
         pair_files=json.dumps(pair_example_gen.files_of(config.set_files)),
         work=config.work_dir,
+        conditions=", ".join(map(str, config.evaluation.parsed_conditions)),
+        sets=json.dumps(config.evaluated_sets),
     )
     # train.rec to shuffled, sharded Examples; the JPEG bytes stay as they are from here to the accelerator's host.
     record_examples = record_example_gen.RecordExampleGen(

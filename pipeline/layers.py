@@ -7,8 +7,7 @@ from typing import Any
 from arcface_common.errors import ConfigError, argument, is_number, setting_argument
 from pipeline.overrides import assign
 from pipeline.sections import SECTIONS
-
-_SHARES = ("warmup_steps", "margin_warmup_steps", "freeze_steps", "milestones")  # of train.steps
+from trainer_module.shares import SHARES, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,24 +48,17 @@ def rescaled(layers: Sequence[Layer], steps: Any) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     for layer in layers:
         own = layer.values()["train"]
-        for field in _SHARES:
+        for field in SHARES:
             if field in own:
                 found.pop(field, None)
                 if own[field] and _is_other(own.get("steps"), steps):
-                    found[field] = (_share(own[field], steps / own["steps"]), layer.origin)
+                    found[field] = (share(own[field], steps / own["steps"]), layer.origin)
     return found
 
 
 def _is_other(usual: Any, steps: Any) -> bool:
     """Whether two numbers of steps differ, of which the first is positive."""
     return is_number(usual) and is_number(steps) and usual > 0 and usual != steps
-
-
-def _share(steps: Any, of: float) -> Any:
-    """A number of steps, or a list of them, for a training that is so many times as long; what is none stays."""
-    if isinstance(steps, list):
-        return [_share(one, of) for one in steps]
-    return round(steps * of) if is_number(steps) else steps
 
 
 def with_origin(error: ConfigError, layers: Sequence[Layer]) -> ConfigError:

@@ -10,6 +10,7 @@ from arcface_common.protocol.conditions import Condition, Cut, parse_all, sets_o
 from arcface_common.setting import Names, Number, Whole, require, section
 from components.datasets.pair_facts import DEFAULT_HARD, MOST_PAIRS, UNIT
 from components.record_example_gen.settings import IngestSettings
+from pipeline.kubeflow_settings import KubeflowSettings
 from trainer_module.settings import TrainSettings
 
 _SET_NAME = re.compile(r"\w[\w.-]*")
@@ -102,4 +103,9 @@ class EvaluationConfig:
         return self.sets or tuple(dict.fromkeys((*VERIFICATION_SETS, *self.required_sets)))
 
 
-SECTIONS: dict[str, type] = {"ingest": IngestSettings, "train": TrainSettings, "evaluation": EvaluationConfig}
+SECTIONS: dict[str, type] = {
+    "ingest": IngestSettings,
+    "train": TrainSettings,
+    "evaluation": EvaluationConfig,
+    "kubeflow": KubeflowSettings,
+}

@@ -38,12 +38,22 @@ def accept(document: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
         raise RefusedError('component name "root" is reserved')
     executors = pipeline_spec_pb2.PipelineDeploymentConfig()
     json_format.ParseDict(document.get("deploymentSpec", {}), executors, ignore_unknown_fields=True)
-    tasks = spec.root.dag.tasks
+    for dag in (spec.root, *(one for one in spec.components.values() if one.HasField("dag"))):
+        _accept_dag(spec, executors.executors, dag)
+    return spec
+
+
+def _accept_dag(spec: pipeline_spec_pb2.PipelineSpec, executors: Any, dag: Any) -> None:
+    """Walks the tasks of the root, or of a component that is a graph itself."""
+    tasks = dag.dag.tasks
+    if all(_comes_last(task) for task in tasks.values()):
+        raise RefusedError("DAG must contain one or more non-exit tasks")
     for name, task in tasks.items():
         component = spec.components.get(task.component_ref.name)
         if component is None:
             raise RefusedError(f'cannot find component ref name="{task.component_ref.name}" for task name="{name}"')
-        _accept_executor(executors.executors, component.executor_label)
+        if not component.HasField("dag"):
+            _accept_executor(executors, component.executor_label)
         producers = [each.task_output_parameter.producer_task for each in task.inputs.parameters.values()]
         producers += [each.task_output_artifact.producer_task for each in task.inputs.artifacts.values()]
         for producer in filter(None, [*producers, *task.dependent_tasks]):
@@ -51,9 +61,14 @@ def accept(document: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
                 raise RefusedError(f'unknown producer task "{producer}" in DAG')
         for parameter in task.inputs.parameters.values():
             asked = parameter.component_input_parameter
-            if asked and asked not in spec.root.input_definitions.parameters:
+            if asked and asked not in dag.input_definitions.parameters:
                 raise RefusedError(f'parent DAG does not have input parameter "{asked}"')
-    return spec
+            if parameter.task_final_status.producer_task and not _comes_last(task):
+                raise RefusedError(f'task "{name}" is no exit task, and asks for a final status')
+
+
+def _comes_last(task: Any) -> bool:
+    return task.trigger_policy.strategy == task.trigger_policy.ALL_UPSTREAM_TASKS_COMPLETED
 
 
 def _accept_executor(executors: Any, label: str) -> None:
@@ -83,15 +98,21 @@ class Backend:
         self.inputs: dict[str, dict[str, Any]] = {}
         self.hits: list[str] = []
 
-    def run(self, document: dict[str, Any], only: set[str] | None = None) -> None:
+    def run(
+        self, document: dict[str, Any], only: set[str] | None = None, parameters: dict[str, Any] | None = None
+    ) -> None:
         """Runs each task as soon as those it depends on have run.
 
         Args:
           document: the pipeline spec.
           only: the tasks to run, with all that they need; None for all.
+          parameters: of the run, in place of their default values.
         """
         accept(document)
         self._document = document
+        defined = document["root"].get("inputDefinitions", {}).get("parameters", {})
+        assert set(parameters or {}) <= set(defined)
+        self._parameters = {name: one["defaultValue"] for name, one in defined.items()} | (parameters or {})
         self._outputs: dict[str, dict[str, Any]] = {}
         self.inputs, self.hits = {}, []
         tasks = document["root"]["dag"]["tasks"]
@@ -116,6 +137,8 @@ class Backend:
             if produced := value.get("taskOutputParameter"):
                 made = self._outputs[produced["producerTask"]]["parameters"]
                 parameters[key] = made[produced["outputParameterKey"]]
+            elif "componentInputParameter" in value:
+                parameters[key] = self._parameters[value["componentInputParameter"]]
             else:
                 parameters[key] = value["runtimeValue"]["constant"]
         for key, value in inputs.get("artifacts", {}).items():

@@ -7,13 +7,16 @@
 | `SET.FIGURE gap COLUMN <= NUMBER` | the difference between the best and the worst slice of an attribute does |
 | `SET.leaks <= NUMBER` | the share of the set that is in the training set does, see `leaks.leaked_share` |
 
-Imports the standard library only: the command line reads conditions before anything else.
+Imports the standard library and our errors only: the command line reads conditions before anything else.
 """
 
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from typing import Literal, Self
+
+from arcface_common.errors import DataError
 
 # Fields of `insightface.VerificationResult` that are one number each.
 FIGURES = (
@@ -149,6 +152,27 @@ def parse_all(texts: tuple[str, ...] | list[str]) -> tuple[Condition, ...]:
         )
     if len(set(conditions)) != len(conditions):
         raise ValueError(f"expected different conditions. Received: {[str(condition) for condition in conditions]}")
+    return conditions
+
+
+def asked_conditions(text: str, sets: Sequence[str] | None = None) -> tuple[Condition, ...]:
+    """Conditions as a person writes them in a line, with commas between; brackets and quotes around them don't count.
+
+    Args:
+      text: the line, e.g. "lfw.accuracy >= 0.95, lfw.accuracy change >= 0".
+      sets: that are evaluated; None looks at no set: one without data holds no condition.
+
+    Raises:
+      DataError: none, one that cannot be read, or one on another set.
+    """
+    texts = [one.strip().strip("\"'") for one in text.strip().removeprefix("[").removesuffix("]").split(",")]
+    try:
+        conditions = parse_all([one for one in texts if one])
+    except ValueError as error:
+        raise DataError(f"conditions: {error}") from error
+    for name in sets_of(conditions):
+        if sets is not None and name not in sets:
+            raise DataError(f"conditions: expected sets that are evaluated, {', '.join(sets)}. Received: {name!r}")
     return conditions
 
 

@@ -1,4 +1,4 @@
-"""The node that says what the data set's files hold; it is never cached.
+"""The node that says what the data set's files hold, and looks at what a person asked of a run; it is never cached.
 
 Kubeflow Pipelines' cache goes by the values of a step's parameters, and runs no driver: by the folder's name alone, a
 data set that was changed in place would be a hit. So its digest is a parameter of the nodes that read it.
@@ -12,6 +12,7 @@ from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
 
 from arcface_common import filesystem
+from arcface_common.protocol.conditions import asked_conditions
 from components.content_digest import content_digest, memo_path
 
 
@@ -24,7 +25,12 @@ class Digests(TypedDict):
 
 @component
 def DataDigest(  # noqa: N802 - a component is named like a class
-    data: Parameter[str], record_files: Parameter[str], pair_files: Parameter[str], work: Parameter[str]
+    data: Parameter[str],
+    record_files: Parameter[str],
+    pair_files: Parameter[str],
+    work: Parameter[str],
+    conditions: Parameter[str],
+    sets: Parameter[str],
 ) -> Digests:
     """Hands `content_digest` of the training set and of the verification sets on, as parameters.
 
@@ -33,7 +39,14 @@ def DataDigest(  # noqa: N802 - a component is named like a class
       record_files: JSON list of the names of the training set's files; those that aren't there are left out.
       pair_files: the same of the verification sets.
       work: folder that outlives a run, where digests of local files that have not changed are kept.
+      conditions: what a model must fulfil, see `asked_conditions`. On a cluster's page they can be changed, and the
+        node that judges comes last.
+      sets: JSON list of the sets that are evaluated.
+
+    Raises:
+      DataError: see `asked_conditions`.
     """
+    asked_conditions(conditions, json.loads(sets))
     return {
         "records": folder_digest(data, json.loads(record_files), work),
         "pairs": folder_digest(data, json.loads(pair_files), work),

@@ -11,13 +11,17 @@ from tfx.utils import json_utils
 
 from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT
 from arcface_common.source_digest import source_digest
-from components.trainer.executor import PAIRS_KEY, WORK_KEY, TrainerExecutor
+from components.trainer.executor import PAIRS_KEY, STEPS_KEY, WORK_KEY, TrainerExecutor
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
     """The Trainer's spec without a model, which the Exporter makes; with pairs, and a folder that outlives a run."""
 
-    PARAMETERS = {**standard_component_specs.TrainerSpec.PARAMETERS, WORK_KEY: ExecutionParameter(type=str)}
+    PARAMETERS = {
+        **standard_component_specs.TrainerSpec.PARAMETERS,
+        WORK_KEY: ExecutionParameter(type=str),
+        STEPS_KEY: ExecutionParameter(type=int),
+    }
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
         PAIRS_KEY: ChannelParameter(type=standard_artifacts.Examples, optional=True),
@@ -55,7 +59,7 @@ class Trainer(base_component.BaseComponent):
         Args:
           examples: of RecordExampleGen.
           transform_graph: of Transform, which maps identities to classes.
-          steps: optimizer steps.
+          steps: optimizer steps; other ones than in `custom_config` keep its shares, see `of_length`.
           backbone: name of the network; the module of an own one belongs to the cache key.
           custom_config: JSON-ready; what `run_fn` reads, and what else belongs to the cache key.
           holdout: there is a hold-out split, which only shows how training goes. A model is judged by identities that
@@ -81,6 +85,7 @@ class Trainer(base_component.BaseComponent):
                 eval_args=trainer_pb2.EvalArgs(splits=[evaluated]),
                 custom_config=json_utils.dumps({**custom_config, "code_version": code}),
                 work=work,
+                steps=steps,
                 model_run=types.Channel(type=standard_artifacts.ModelRun),
             )
         )

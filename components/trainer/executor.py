@@ -20,8 +20,9 @@ from tfx.types.standard_component_specs import (
 
 from arcface_common import filesystem
 from trainer_module.run_fn import run_fn
+from trainer_module.shares import of_length
 
-WORK_KEY, PAIRS_KEY = "work", "pair_examples"
+WORK_KEY, PAIRS_KEY, STEPS_KEY = "work", "pair_examples", "steps"
 
 
 class TrainerExecutor(base_executor.BaseExecutor):
@@ -39,13 +40,14 @@ class TrainerExecutor(base_executor.BaseExecutor):
         """Trains.
 
         Raises:
-          DataError: see `run_fn`.
+          DataError: no steps; see `run_fn`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties)
         fn_args.data_digest = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]).get_string_custom_property(
             "content_digest"
         )
+        fn_args.custom_config["settings"] = of_length(fn_args.custom_config["settings"], exec_properties[STEPS_KEY])
         fn_args.model_run_dir = artifact_utils.get_single_uri(output_dict[MODEL_RUN_KEY])
         if PAIRS_KEY in input_dict:
             fn_args.custom_config["pairs"] = _pairs(artifact_utils.get_single_instance(input_dict[PAIRS_KEY]))

@@ -53,6 +53,19 @@ def check_places(data: str, root: str, here: bool) -> None:
         raise DataError(f"{argument('root')} must be {expected}. Received: {root!r}")
 
 
+def check_vertex_places(data: str, root: str) -> None:
+    """Checks the data set's folder and that of the results for Vertex AI Pipelines, whose steps have no volumes.
+
+    Raises:
+      DataError: a root that isn't on Cloud Storage, or data on a disk; buckets are in /gcs there.
+    """
+    if not root.startswith("gs://"):
+        raise DataError(f"{argument('root')} must be gs://: Vertex keeps no artifacts elsewhere. Received: {root!r}")
+    if is_local(data) and not data.startswith("/gcs/"):
+        expected = "a URI, or /gcs/BUCKET/...: no other folder is in a step of Vertex"
+        raise DataError(f"{argument('data')} must be {expected}. Received: {data!r}")
+
+
 def check_image(image: str) -> None:
     """Checks the name of a container image.
 

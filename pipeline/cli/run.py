@@ -1,110 +1,48 @@
-"""The commands that run the pipeline here, and compile it for Kubeflow."""
+"""The command that runs the pipeline, on this machine or on a cluster."""
 
-import dataclasses
-import functools
 import shlex
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from arcface_common.aside import temporary_files_aside
-from arcface_common.console import say, tinted, waiting
-from pipeline.beam import RUNNERS, beam_args, check_with_beam
+from arcface_common.console import say, tinted
 from pipeline.checks.files import as_typed
-from pipeline.cli.completion import DEFAULT_ROOT, settings_named
+from pipeline.cli.cluster import cluster_options, run_on_cluster
+from pipeline.cli.completion import DEFAULT_ROOT
 from pipeline.cli.echo import echo_json, echo_lines
 from pipeline.cli.endings import ends_in_words
 from pipeline.cli.hints import own_command
-from pipeline.cli.paths import InputFile, ModelFolder, Number, OneOf, OutputFile, OutputFolder
-from pipeline.cli.quiet import quiet
-from pipeline.presets import PRESETS, about
+from pipeline.cli.paths import ModelFolder, OneOf, OutputFolder
+from pipeline.cli.pipeline_option import pipeline_options
+from pipeline.presets import about
 
-if TYPE_CHECKING:  # it reads the settings, 0.3 s
+if TYPE_CHECKING:  # they read the settings, 0.3 s
     from pipeline.config_file import ConfigFile
+    from pipeline.runners.kubeflow_api import Server
 
-_INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout", "verify_identities")
 
+class _Root(OutputFolder):
+    """A folder of this machine, or with `--engine kubeflow` one that the pods see."""
 
-def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that `run` and `compile` share; settings of ingest that have a flag of their own become `--set`s."""
-
-    @functools.wraps(command)
-    def with_settings(*, overrides: tuple[str, ...], **given: Any) -> None:
-        from pipeline.config_file import ConfigFile
-
-        flags = {name: given.pop(name) for name in _INGEST_FLAGS}
-        settings = tuple(f"ingest.{name}={value}" for name, value in flags.items() if value is not None)
-        path = given.pop("config")
-        file = ConfigFile.read(path) if path else None
-        given["data"] = given["data"] or (file and file.data)
-        if not given["data"]:
-            raise click.UsageError("Missing option '--data'.")
-        command(overrides=(*settings, *overrides), file=file, **given)
-
-    decorated: Callable[..., Any] = with_settings
-    for option in (
-        click.option(
-            "--verify-identities",
-            type=Number(0, 0.5),
-            help="Keep this share of the identities out of training, and judge by the set `verify`, drawn of them.",
-        ),
-        click.option("--holdout", type=Number(0, 0.5), help="Keep this share of all images out of training."),
-        click.option(
-            "--min-images-per-identity", type=click.IntRange(min=1), help="Leave out identities with fewer images."
-        ),
-        click.option(
-            "--on-bad-record",
-            type=OneOf(["fail", "quarantine"]),
-            help="End at a bad record of train.rec, which is the default, or write it aside with the reason and go on.",
-        ),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="NAME=VALUE",
-            shell_complete=settings_named,
-            help="Change a setting, e.g. train.steps=200. `arcface-tfx settings` lists them.",
-        ),
-        click.option(
-            "--config",
-            type=InputFile(),
-            help="Take settings, preset, data and root from this YAML file, such as a run's settings.yaml; --preset, "
-            "--data, --root and --set go before it.",
-        ),
-        click.option(
-            "--preset",
-            type=OneOf(PRESETS),
-            help="Begin with the settings of this name, which `arcface-tfx presets` lists. It must be given, unless "
-            "train.backbone is, or training starts from a backbone: then it is finetune.",
-        ),
-        click.option(
-            "--beam-arg",
-            "beam_given",
-            multiple=True,
-            metavar="--NAME=VALUE",
-            help="Pass an option to Beam; it can be given any number of times.",
-        ),
-        click.option(
-            "--beam-runner",
-            type=OneOf(list(RUNNERS)),
-            default="local",
-            show_default=True,
-            help="Run ingest, statistics, Transform's analysis and evaluation there.",
-        ),
-        click.option(
-            "--data",
-            type=click.Path(),
-            help="Train on this folder of train.rec, train.idx and the .bin sets; for `compile`, as the pods see it.",
-        ),
-    ):
-        decorated = option(decorated)
-    return decorated
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See `OutputFolder`."""
+        return str(value) if ctx and ctx.params.get("engine") == "kubeflow" else super().convert(value, param, ctx)
 
 
 @click.command(epilog="Example: arcface-tfx run --data faces/ms1m --preset r50 --set train.workers=2")
-@click.option("--root", show_default=DEFAULT_ROOT, type=OutputFolder(), help="Write all results to this folder.")
+@click.option(
+    "--engine",
+    type=OneOf(["local", "kubeflow"]),
+    default="local",
+    show_default=True,
+    is_eager=True,
+    help="Run on this machine, or on a cluster's Kubeflow Pipelines; --data and --root are then what the pods see.",
+)
+@cluster_options
+@click.option("--image", help="Name the container image of the steps, with --engine kubeflow.")
+@click.option("--root", show_default=DEFAULT_ROOT, type=_Root(), help="Write all results to this folder.")
 @click.option(
     "--init-from",
     type=ModelFolder(),
@@ -130,8 +68,11 @@ def run(
     wait: bool,
     dry_run: bool,
     as_json: bool,
+    engine: str,
+    image: str | None,
+    server: "Server | None",
 ) -> None:
-    """Train, judge and push a model on this machine.
+    """Train, judge and push a model.
 
     It runs the whole pipeline; what has not changed since the last run comes from the cache.
     """
@@ -142,18 +83,18 @@ def run(
     if root is None and file and file.root:
         root = file.root
         say(f"root: {root}, as {file.path} has it")
-    config = prepare(
-        configure(
-            data,
-            root or DEFAULT_ROOT,
-            preset,
-            overrides,
-            init_from,
-            file=file,
-            beam_runner=beam_runner,
-            beam_given=beam_given,
-        )
-    )
+    asked: dict[str, Any] = {"beam_runner": beam_runner, "beam_given": beam_given, "file": file}
+    if engine == "kubeflow":
+        if init_from or wait or dry_run:
+            raise click.UsageError(
+                "--init-from, --wait and --dry-run are for --engine local; a folder that pods see is "
+                "--set train.init_from=FOLDER."
+            )
+        run_on_cluster(data, root, image, server, as_json, preset=preset, overrides=overrides, **asked)
+        return
+    if server or image:
+        raise click.UsageError("--host and --image are for --engine kubeflow, which isn't asked for.")
+    config = prepare(configure(data, root or DEFAULT_ROOT, preset, overrides, init_from, **asked))
     if config.preset:
         say(f"preset {config.preset}: {about(config.preset)}")
     if dry_run:
@@ -193,41 +134,3 @@ def print_summary(summary: Any, folder: str, log: str) -> None:
         click.echo(tinted(line, sys.stdout))
     place = as_typed(summary.pushed or summary.model)
     click.echo(f"\nask it:      {own_command()} embed {shlex.quote(place)} IMAGE.jpg")
-
-
-@click.command(
-    "compile", epilog="Example: arcface-tfx compile --data gs://b/ms1m --root gs://b/runs --image repo/arcface"
-)
-@click.option(
-    "--output", required=True, type=OutputFile([".yaml", ".yml"]), help="Write the pipeline to this YAML file."
-)
-@click.option("--root", required=True, help="Name the folder of results as the pods see it.")
-@click.option("--image", required=True, help="Name the container image that holds this project (see the Dockerfile).")
-@pipeline_options
-def compile_(
-    output: str,
-    data: str,
-    root: str,
-    image: str,
-    preset: str | None,
-    overrides: tuple[str, ...],
-    file: "ConfigFile | None",
-    beam_runner: str,
-    beam_given: tuple[str, ...],
-) -> None:
-    """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
-    from pipeline.checks.backbone import check_backbone
-    from pipeline.checks.places import check_image
-    from pipeline.config import make_config
-
-    check_image(image)
-    config = make_config(data, root, preset, overrides, here=False, file=file)
-    check_backbone(config.train, here=False)
-    config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
-    check_with_beam(config.beam_args, here=False)
-    with quiet():
-        with waiting("loading TFX"):
-            from pipeline.runners.kubeflow import compile_pipeline
-
-        compile_pipeline(config, image, output)
-    click.echo(f"{output}: written")

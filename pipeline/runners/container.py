@@ -58,6 +58,7 @@ def main(base: str = "/") -> None:
     Args:
       base: see `to_local`.
     """
+    from tfx.dsl.io import fileio
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_entry_point
 
     def run(parsed: Any) -> None:
@@ -68,10 +69,10 @@ def main(base: str = "/") -> None:
         tfx_entry_point.main(parsed)
         output_file = executor_input["outputs"]["outputFile"]
         if uris:
-            with open(output_file, encoding="utf-8") as file:
-                output = to_uris(json.load(file), uris)
-            with open(output_file, "w", encoding="utf-8") as file:
-                json.dump(output, file)
+            with fileio.open(output_file) as file:
+                output = to_uris(json.loads(file.read()), uris)
+            with fileio.open(output_file, "w") as file:
+                file.write(json.dumps(output))
 
     tfx_entry_point.app.run(run, flags_parser=tfx_entry_point._parse_flags)
 

@@ -1,25 +1,66 @@
-"""Compiles the same pipeline for Kubeflow Pipelines (pipeline spec 2.1)."""
+"""Compiles the same pipeline for Kubeflow Pipelines and for Vertex AI Pipelines: one graph, two files (spec 2.1)."""
 
+import json
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from arcface_common.aside import file_aside
 from pipeline.config import PipelineConfig
+from pipeline.runners.notice import add_notice
+from pipeline.runners.pods import add_resources, platform_spec
 from pipeline.summary import LOOK_UPS
 
+# What a person may change for a run on the cluster's page: name, what it means, and the inputs that get it. TFX's own
+# RuntimeParameter compiles to one without a default value.
+_PARAMETERS = (
+    (
+        "data",
+        "Folder of the data set, as the pods see it.",
+        (("DataDigest", "data"), ("RecordExampleGen", "input_base"), ("PairExampleGen", "input_base")),
+    ),
+    ("steps", "Optimizer steps; warm-ups and milestones keep their shares of them.", (("Trainer", "steps"),)),
+    (
+        "conditions",
+        "What a model must fulfil to be pushed, with commas between.",
+        (("VerificationEvaluator", "conditions"), ("DataDigest", "conditions")),
+    ),
+)
+Platform = Literal["kubeflow", "vertex"]
 
-def compile_pipeline(config: PipelineConfig, image: str, output: str) -> None:
-    """Writes the pipeline as YAML, aside first, then renamed.
+
+def compile_pipeline(config: PipelineConfig, image: str, output: str, platform: Platform = "kubeflow") -> None:
+    """Writes the pipeline, aside first, then renamed.
+
+    | platform | file |
+    |---|---|
+    | kubeflow | YAML of the pipeline spec, and of Kubernetes' spec of the pods where there is one |
+    | vertex | JSON of a PipelineJob: the same spec, and the root that a run begins with |
 
     Args:
       config: `data` and `root` as the cluster's pods see them, e.g. gs:// or s3:// paths or a mounted volume.
       image: container image with this project installed.
-      output: path of the YAML file.
+      output: path of the file.
+      platform: what runs it.
     """
+    job = _compiled(config, image)
+    _add_parameters(job["pipelineSpec"])
+    add_resources(job["pipelineSpec"], config.kubeflow)
+    if config.kubeflow.notify:
+        add_notice(job["pipelineSpec"], image, config.kubeflow.notify)
+    pods = platform_spec(job["pipelineSpec"], config.kubeflow)
+    with file_aside(Path(output).absolute()) as aside, open(aside, "w", encoding="utf-8") as file:
+        if platform == "vertex":
+            json.dump(job, file, indent=2, sort_keys=True)
+        else:
+            yaml.safe_dump_all(filter(None, [job["pipelineSpec"], pods]), file)
+
+
+def _compiled(config: PipelineConfig, image: str) -> dict[str, Any]:
+    """The pipeline as KFP's PipelineJob."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TFX's own deprecations
         from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
@@ -33,12 +74,11 @@ def compile_pipeline(config: PipelineConfig, image: str, output: str) -> None:
             default_commands=["python", "-m", "pipeline.runners.container"],
             use_pipeline_spec_2_1=True,
         )
-        job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=runner_config).run(pipeline, write_out=False)
-        spec = job["pipelineSpec"]
-        look_ups = [component.id for component in pipeline.components if component.type in LOOK_UPS]
-        _make_runnable(spec, look_ups)
-        with file_aside(Path(output).absolute()) as aside, open(aside, "w", encoding="utf-8") as file:
-            yaml.safe_dump(spec, file)
+        runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=runner_config)
+        job: dict[str, Any] = runner.run(pipeline, write_out=False)
+    look_ups = [component.id for component in pipeline.components if component.type in LOOK_UPS]
+    _make_runnable(job["pipelineSpec"], look_ups)
+    return job
 
 
 def _make_runnable(spec: dict[str, Any], look_ups: Collection[str]) -> None:
@@ -58,3 +98,24 @@ def _make_runnable(spec: dict[str, Any], look_ups: Collection[str]) -> None:
     for executor in spec["deploymentSpec"]["executors"].values():
         # TFX's driver: Kubeflow never runs it, and on Vertex the digest of the data stands in its place.
         executor["container"].pop("lifecycle", None)
+
+
+def _add_parameters(spec: dict[str, Any]) -> None:
+    """Makes parameters of the pipeline of constants of its tasks, which become their defaults.
+
+    Args:
+      spec: the pipeline spec; changed.
+    """
+    tasks = spec["root"]["dag"]["tasks"]
+    parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
+    for name, about, places in _PARAMETERS:
+        for task, key in places:
+            if task in tasks:
+                inputs = tasks[task]["inputs"]["parameters"]
+                parameters[name] = {
+                    "parameterType": spec["components"][task]["inputDefinitions"]["parameters"][key]["parameterType"],
+                    "defaultValue": inputs[key]["runtimeValue"]["constant"],
+                    "description": about,
+                    "isOptional": True,
+                }
+                inputs[key] = {"componentInputParameter": name}

@@ -12,11 +12,14 @@ from pipeline.overrides import YamlError, load_yaml
 from pipeline.sections import SECTIONS
 
 _LAST = "beam_args"  # in the file's order
+_OF_CLUSTERS = "kubeflow"  # no run on this machine has it
 
 
 def effective(config: PipelineConfig) -> dict[str, Any]:
     """All settings, after the preset, `--init-from` and `--set`, in types that YAML knows."""
-    return {"preset": config.preset, **_plain(dataclasses.asdict(config))}
+    settings = _plain(dataclasses.asdict(config))
+    del settings[_OF_CLUSTERS]
+    return {"preset": config.preset, **settings}
 
 
 def dump(settings: Mapping[str, Any]) -> str:
@@ -40,7 +43,7 @@ def load(text: str, path: str) -> dict[str, Any]:
         raise DataError(f"{path}: expected settings as YAML. Received: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise DataError(f"{path}: expected settings by name. Received: {type(found).__name__}")
-    if missing := {"data", "root", *SECTIONS, _LAST} - set(found):
+    if missing := {"data", "root", *SECTIONS, _LAST} - {_OF_CLUSTERS, *found}:
         raise DataError(f"{path}: expected all settings of a run. Received: none of {', '.join(sorted(missing))}")
     return found
 

@@ -91,3 +91,20 @@ def test_a_data_set_that_was_changed_in_place_is_ingested_again(document, tmp_pa
     (tmp_path / "data" / "lfw.bin").unlink()
     backend.run(document, only=ingest)
     assert backend.hits == ["RecordExampleGen"]
+
+
+def test_what_is_changed_on_the_clusters_page_reaches_every_step_that_it_is_for(document, tmp_path):
+    backend = Backend(tmp_path / "run")
+    (tmp_path / "data").rename(tmp_path / "other")
+    asked = {"data": str(tmp_path / "other"), "steps": 4, "conditions": "[lfw.accuracy >= 0, cfp_fp.accuracy >= 1]"}
+    backend.run(document, parameters=asked)
+    (model,) = (tmp_path / "run" / "store").rglob("model_run/model.json")
+    training = json.loads(model.read_text())["training"]
+    assert (training["steps"], training["warmup_steps"]) == (4, 2)
+    verdicts = [json.loads(path.read_text()) for path in (tmp_path / "run" / "store").rglob("verification.json")]
+    assert {one["text"] for verdict in verdicts for one in verdict["conditions"]} == {
+        "lfw.accuracy >= 0",
+        "cfp_fp.accuracy >= 1",
+    }
+    with pytest.raises(AssertionError, match="conditions: expected sets that are evaluated, lfw, cfp_fp.* 'lwf'"):
+        backend.run(document, only={"DataDigest"}, parameters={**asked, "conditions": "lwf.accuracy >= 0"})

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
-from tfx.utils import proto_utils
 
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
@@ -16,13 +15,12 @@ from arcface_common.features import PixelFormat
 from arcface_common.filesystem import path_end
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol import insightface
-from arcface_common.protocol.conditions import FIGURES, parse_all
+from arcface_common.protocol.conditions import FIGURES
 from arcface_common.protocol.scored_pairs import ScoredPairs
 from components.latest_blessed.records import BlessedModel
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom.executor import VerificationEvaluatorExecutor
-from evaluator_custom.tfma_bridge import metrics
 from serving import export, signatures
 from tests.helpers import jpeg
 from trainer_module import backbones
@@ -110,12 +108,11 @@ def evaluate(inputs, out, *conditions, baseline="", sets=SETS, beam=BEAM, folds=
         inputs,
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
-            "eval_config": proto_utils.proto_to_json(metrics.make_eval_config(parse_all(conditions), folds)),
             "example_splits": json.dumps(sets),
             "module_path": "evaluator_custom.tfma_bridge.embed_pairs",
             "fairness_indicator_thresholds": "null",
             "baseline": baseline,
-            "conditions": json.dumps(conditions),
+            "conditions": ", ".join(conditions),
             "folds": folds,
             "code_version": "c0de",
         },

@@ -103,7 +103,10 @@ def test_a_file_that_names_its_network_needs_no_preset(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trian: {steps: 3}", "data, root, ingest, train, evaluation. Received: 'trian'; did you mean 'train'"),
+        (
+            "trian: {steps: 3}",
+            "data, root, ingest, train, evaluation, kubeflow. Received: 'trian'; did you mean 'train'",
+        ),
         ("train: {'steps=5 #': 3}", "expected the name of a setting. Received: 'train.steps=5 #'"),
         ("- 3", "expected sections of settings. Received: list"),
         ("", "expected sections of settings. Received: NoneType"),

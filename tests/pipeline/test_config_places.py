@@ -3,7 +3,7 @@
 import pytest
 
 from arcface_common.errors import ConfigError, DataError
-from pipeline.checks.places import check_image
+from pipeline.checks.places import check_image, check_vertex_places
 from pipeline.config import make_config
 
 
@@ -37,6 +37,15 @@ def test_pods_get_absolute_paths_that_nothing_replaces(name):
         make_config(**sound | {name: "runs/a"}, preset="demo", here=False)
     with pytest.raises(DataError, match=f"{name} must be a path without {{{{, which Kubeflow replaces. Received: "):
         make_config(**sound | {name: "gs://b/{{$.x}}"}, preset="demo", here=False)
+
+
+def test_steps_of_vertex_have_buckets_and_no_volumes():
+    check_vertex_places("gs://b/faces", "gs://b/r")
+    check_vertex_places("/gcs/b/faces", "gs://b/r")
+    with pytest.raises(DataError, match="root must be gs://: Vertex keeps no artifacts elsewhere. Received: '/mnt/r'"):
+        check_vertex_places("gs://b/faces", "/mnt/r")
+    with pytest.raises(DataError, match="data must be a URI, or /gcs/BUCKET/.* Received: '/mnt/faces'"):
+        check_vertex_places("/mnt/faces", "gs://b/r")
 
 
 @pytest.mark.parametrize("image", ["arcface", "h.io:5000/a/b_c:1.0-x", "REG.io/arc", "a/b@sha256:" + "0" * 64])

@@ -93,7 +93,7 @@ def test_what_changes_no_result_is_in_no_key(setting):
         ("train.max_image_pixels=99999", {"Exporter"}),
         ("ingest.seed=2", {"RecordExampleGen"}),
         ("ingest.decode=true", {"RecordExampleGen"}),
-        ("evaluation.conditions=[lfw.tar >= 0]", {"VerificationEvaluator"}),
+        ("evaluation.conditions=[lfw.tar >= 0]", {"VerificationEvaluator", "DataDigest"}),
     ],
 )
 def test_what_changes_a_result_is_in_that_nodes_key(setting, nodes):

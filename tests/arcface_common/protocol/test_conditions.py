@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcface_common.protocol.conditions import FIGURES, SLICE_FIGURES, Condition, parse_all, sets_of
+from arcface_common.errors import DataError
+from arcface_common.protocol.conditions import (
+    FIGURES,
+    SLICE_FIGURES,
+    Condition,
+    asked_conditions,
+    parse_all,
+    sets_of,
+)
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_.-]{0,8}", fullmatch=True)
 RATES = st.floats(0, 1)
@@ -99,3 +107,28 @@ def test_what_is_not_known_does_not_hold():
     for unknown in (None, float("nan")):
         assert not lower.holds(unknown)
         assert not upper.holds(unknown)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lfw.accuracy >= 0.95, lfw.accuracy change >= 0",
+        "[lfw.accuracy >= 0.95, lfw.accuracy change >= 0]",
+        ' ["lfw.accuracy >= 0.95", "lfw.accuracy change >= 0",] ',
+    ],
+)
+def test_a_line_of_conditions(line):
+    assert asked_conditions(line, ["lfw"]) == parse_all(["lfw.accuracy >= 0.95", "lfw.accuracy change >= 0"])
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("", "conditions: expected at least one condition"),
+        ("lfw.accuracy", "conditions: .* Received: 'lfw.accuracy'"),
+        ("lwf.accuracy >= 0", "conditions: expected sets that are evaluated, lfw. Received: 'lwf'"),
+    ],
+)
+def test_a_line_that_cannot_be_held(line, error):
+    with pytest.raises(DataError, match=error):
+        asked_conditions(line, ["lfw"])

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.cli.run import pipeline_options
+from pipeline.cli.pipeline_option import pipeline_options
 from pipeline.config import make_config
 from pipeline.presets import PRESETS, preset_file
 from tests.helpers import ROOT, write_pairs, write_records

@@ -56,6 +56,7 @@ SOUND = {
     "import-onnx": ["file", "new"],
     "export": ["folder", "--output", "new.onnx"],
     "run": ["--data", "data", "--root", "new", "--preset", "demo"],
+    "runs follow": ["5e1f7a0c"],
     "compile": ["--output", "new.yaml", "--data", "gs://b/d", "--root", "gs://b/r", "--image", "i", "--preset", "demo"],
     "embed": ["folder", "face.jpg"],
     "verify": ["folder", "face.jpg", "face.jpg"],
@@ -147,6 +148,12 @@ OF_A_PIPELINE = {
     "--beam-runner": ["", "nowhere", "flink"],
     "--beam-arg": NO_BEAM_ARG,
 }
+OF_A_CLUSTER = {
+    "--host": ["", "host", "ftp://host", "http://", "http://h:x", "http://u:p@host", "http://h/ x"],
+    "--token-file": NO_FILE_TO_READ,
+    "--ca-cert": NO_FILE_TO_READ,
+    "--namespace": ["faces"],
+}
 OF_A_SERVER = {
     "--server": ["", "host", "host:65536", "ftp://host:1", "host:1/path"],
     "--token-file": NO_FILE_TO_READ,
@@ -213,10 +220,15 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--init-from": ["badinit", "folder", *NO_FOLDER_TO_READ],
         "--preset": ["", "r5O"],
         "--set": NO_SETTING,
+        "--engine": ["", "kubefow", "kubeflow"],
+        "--image": ["i"],
+        **OF_A_CLUSTER,
         **OF_A_PIPELINE,
     },
+    "runs follow": OF_A_CLUSTER,
     "compile": {
-        "--output": [*NO_FILE_TO_WRITE, "face.jpg", "pipeline"],
+        "--output": [*NO_FILE_TO_WRITE, "face.jpg", "pipeline", "new.json"],
+        "--for": ["", "vertx", "vertex"],
         "--data": ["https://u:p@host/x"],
         "--root": ["https://u:p@host/x", "s3://b/r", "runs"],
         "--image": ["", "x y", "a:b:c"],

@@ -1,6 +1,7 @@
 """The compiled pipeline, read by Kubeflow's own client, and walked as its backend's compiler does."""
 
 import copy
+import json
 import re
 
 import pytest
@@ -107,3 +108,41 @@ def test_containers_run_our_image_and_training_waits_for_the_gate(compiled):
     assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
     assert "Transform" in tasks["Trainer"]["dependentTasks"]
     assert "Trainer" in tasks["Exporter"]["dependentTasks"]
+
+
+def test_vertex_gets_the_same_graph_as_a_job_that_its_own_client_reads(compiled, tmp_path):
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    from pipeline.config import make_config
+    from pipeline.runners.kubeflow import compile_pipeline
+
+    output = tmp_path / "pipeline.json"
+    config = make_config("gs://bucket/data", "gs://bucket/runs", "r50", here=False)
+    compile_pipeline(config, "registry/arcface:1", str(output), "vertex")
+    assert json.loads(output.read_text())["pipelineSpec"] == yaml.safe_load(compiled.read_text())
+
+    job = aiplatform.PipelineJob(
+        display_name="arcface",
+        template_path=str(output),
+        project="faces",
+        location="europe-west4",
+        credentials=AnonymousCredentials(),
+    )
+    sent = job.to_dict()
+    assert sent["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/runs/pipeline"
+    assert set(sent["pipelineSpec"]["root"]["dag"]["tasks"]) == NODES
+
+
+def test_parameters_have_the_compiled_values_as_defaults(compiled, document):
+    from kfp import components
+
+    inputs = components.load_component_from_file(str(compiled)).component_spec.inputs
+    assert {name: (one.type, one.default, one.optional) for name, one in inputs.items()} == {
+        "data": ("String", "gs://bucket/data", True),
+        "steps": ("Integer", 227000, True),
+        "conditions": ("String", "lfw.accuracy >= 0.99, lfw.accuracy change >= 0", True),
+    }
+    text = json.dumps(document["root"]["dag"]["tasks"])
+    assert "gs://bucket/data" not in text
+    assert text.count('{"componentInputParameter": "data"}') == 3

@@ -1,0 +1,136 @@
+"""What steps get of the machines, read by the parsers of KFP's own SDKs."""
+
+import copy
+import json
+
+import pytest
+import yaml
+from google.protobuf import json_format
+
+from arcface_common.errors import ConfigError
+from pipeline.config import make_config
+from pipeline.kubeflow_settings import STEPS
+from pipeline.runners.pods import gigabytes
+from tests.kubeflow import accept
+from tests.processes import cli
+
+SETTINGS = (
+    "kubeflow.cpu={all: 2, Trainer: 8.5}",
+    "kubeflow.memory={all: 8Gi, Trainer: 500Mi}",
+    "kubeflow.gpus.Trainer=2",
+    "kubeflow.shm.Trainer=4Gi",
+    "kubeflow.scratch.all=20Gi",
+    "kubeflow.node_selector.Trainer={pool: gpu}",
+    "kubeflow.tolerations.Trainer=[{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]",
+    "kubeflow.secrets={s3: {access: AWS_ACCESS_KEY_ID, secret: AWS_SECRET_ACCESS_KEY}}",
+    "kubeflow.volumes={faces: /data}",
+    "kubeflow.retries={all: 2, Trainer: 5}",
+    "kubeflow.notify=AWS_ACCESS_KEY_ID",
+    "kubeflow.run_as_user=4711",
+)
+OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "volumes", "notify", "run_as_user")
+
+
+def _config(*settings):
+    return make_config("gs://b/d", "gs://b/r", "demo", settings, here=False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        ("cpu.Trainr=8", "kubeflow.cpu: expected all or a step. Received: 'Trainr'; did you mean 'Trainer'?"),
+        ("cpu.all=0", "kubeflow.cpu.all: expected at least 0.001. Received: 0"),
+        ("gpus.Trainer=0", "kubeflow.gpus.Trainer: expected at least 1. Received: 0"),
+        ("retries.all=-1", "kubeflow.retries.all: expected at least 0. Received: -1"),
+        ("memory.all=8GB", "Received: memory=.* .not as 500Mi or 16Gi"),
+        ("tolerations.all=[{taint: x}]", "tolerations.all: expected key, operator, .* Received: 'taint'"),
+        ("secrets={S3: {a: B}}", "kubeflow.secrets: expected names as Kubernetes has them. Received: 'S3'"),
+        ("secrets={s3: {a: B-C}}", "kubeflow.secrets.s3: expected names of variables. Received: 'B-C'"),
+        ("notify=CHAT", "kubeflow.notify: expected a variable of kubeflow.secrets. Received: 'CHAT'"),
+        ("volumes.faces=data", "kubeflow.volumes.faces: expected an absolute path. Received: 'data'"),
+    ],
+)
+def test_what_kubernetes_would_refuse_is_refused_before(setting, error):
+    with pytest.raises(ConfigError, match=error):
+        _config(f"kubeflow.{setting}")
+
+
+def test_a_setting_that_would_be_ignored_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"kubeflow.cpu must be left at \{\} without a cluster"):
+        make_config(str(tmp_path), str(tmp_path / "root"), "demo", SETTINGS)
+    with pytest.raises(ConfigError) as refused:
+        _config(*SETTINGS).kubeflow.refuse_on_vertex()
+    assert set(refused.value.instead) == {f"kubeflow.{name}" for name in OF_KUBERNETES}
+    _config("kubeflow.cpu.all=2", "kubeflow.gpus.Trainer=1", "kubeflow.retries.all=2").kubeflow.refuse_on_vertex()
+
+
+def test_gigabytes():
+    assert gigabytes("2G") == 2
+    assert gigabytes("1Gi") == pytest.approx(1.073741824)
+    assert gigabytes("1.5Mi") == pytest.approx(0.001572864)
+    assert gigabytes("5000000") == pytest.approx(0.005)
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """Both documents of the compiled file."""
+    output = tmp_path_factory.mktemp("pods") / "pipeline.yaml"
+    words = ["--output", str(output), "--data", "gs://b/d", "--root", "gs://b/r", "--preset", "demo", "--image", "i"]
+    done = cli("compile", *words, *(word for setting in SETTINGS for word in ("--set", setting)))
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(output.read_text()))
+
+
+@pytest.mark.slow
+def test_the_pipeline_spec_has_processors_memory_gpus_and_retries(documents):
+    spec = accept(copy.deepcopy(documents[0]))
+    tasks = spec.components["Pipeline"].dag.tasks
+    assert set(STEPS) == set(tasks)
+    assert tasks["Trainer"].retry_policy.max_retry_count == 5
+    assert tasks["Transform"].retry_policy.max_retry_count == 2
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    deployment = json_format.ParseDict(documents[0]["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig())
+    trainer = deployment.executors["Trainer_executor"].container.resources
+    assert (trainer.cpu_limit, trainer.resource_cpu_request, trainer.resource_memory_limit) == (8.5, "8.5", "500Mi")
+    assert trainer.memory_limit == pytest.approx(0.524288)
+    assert (trainer.accelerator.resource_type, trainer.accelerator.count) == ("nvidia.com/gpu", 2)
+    other = deployment.executors["Transform_executor"].container.resources
+    assert (other.resource_cpu_limit, other.resource_memory_limit) == ("2", "8Gi")
+    assert not other.HasField("accelerator")
+
+
+@pytest.mark.slow
+def test_the_platform_spec_is_what_kfp_kubernetes_writes(documents):
+    kubernetes = pytest.importorskip("kfp.kubernetes", reason="kfp-kubernetes isn't installed")
+    from kfp import dsl
+    from kfp.kubernetes import kubernetes_executor_config_pb2
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    platform = json_format.ParseDict(documents[1], pipeline_spec_pb2.PlatformSpec())
+    executors = platform.platforms["kubernetes"].deployment_spec.executors
+    assert set(executors) == set(documents[0]["deploymentSpec"]["executors"])
+
+    @dsl.container_component
+    def step():
+        return dsl.ContainerSpec(image="i")
+
+    made = {}
+
+    @dsl.pipeline
+    def _pipeline():
+        made["task"] = task = step()
+        kubernetes.add_node_selector(task, "pool", "gpu")
+        kubernetes.add_toleration(task, key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")
+        keys = {"access": "AWS_ACCESS_KEY_ID", "secret": "AWS_SECRET_ACCESS_KEY"}
+        kubernetes.use_secret_as_env(task, "s3", keys)
+        kubernetes.mount_pvc(task, "faces", "/data")
+        kubernetes.empty_dir_mount(task, "work", "/work", size_limit="20Gi")
+        kubernetes.set_security_context(task, run_as_user=4711, run_as_non_root=True)
+
+    theirs, ours = (kubernetes_executor_config_pb2.KubernetesExecutorConfig() for _ in range(2))
+    json_format.ParseDict(made["task"].platform_config["kubernetes"], theirs)
+    theirs.enabled_shared_memory.volume_name = "shm"  # no function of the SDK sets it
+    theirs.enabled_shared_memory.size = "4Gi"
+    json_format.ParseDict(json_format.MessageToDict(executors["Trainer_executor"]), ours)
+    assert json.loads(json_format.MessageToJson(ours)) == json.loads(json_format.MessageToJson(theirs))
