@@ -5,7 +5,7 @@ Heavy imports happen inside the commands: `--help` must answer at once. TensorFl
 
 import click
 
-from pipeline.cli import align, data, embed, evaluate, export, gc, models, run, runs, serve, settings, unpack
+from pipeline.cli import align, compile, data, embed, evaluate, export, gc, models, run, runs, serve, settings, unpack
 from pipeline.cli.endings import Commands
 
 
@@ -33,6 +33,6 @@ for _command in (
     settings.presets,
     settings.settings,
     run.run,
-    run.compile_,
+    compile.compile_,
 ):
     main.add_command(_command)

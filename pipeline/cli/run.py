@@ -1,6 +1,5 @@
-"""The commands that run the pipeline here, and compile it for Kubeflow."""
+"""The command that runs the pipeline here, and the options that `compile` shares."""
 
-import dataclasses
 import functools
 import shlex
 import sys
@@ -10,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arcface_common.aside import temporary_files_aside
-from arcface_common.console import say, tinted, waiting
-from pipeline.beam import RUNNERS, beam_args, check_with_beam
+from arcface_common.console import say, tinted
+from pipeline.beam import RUNNERS
 from pipeline.checks.files import as_typed
 from pipeline.cli.completion import DEFAULT_ROOT, settings_named
 from pipeline.cli.echo import echo_json, echo_lines
 from pipeline.cli.endings import ends_in_words
 from pipeline.cli.hints import own_command
-from pipeline.cli.paths import InputFile, ModelFolder, Number, OneOf, OutputFile, OutputFolder
-from pipeline.cli.quiet import quiet
+from pipeline.cli.paths import InputFile, ModelFolder, Number, OneOf, OutputFolder
 from pipeline.presets import PRESETS, about
 
 if TYPE_CHECKING:  # it reads the settings, 0.3 s
@@ -193,41 +191,3 @@ def print_summary(summary: Any, folder: str, log: str) -> None:
         click.echo(tinted(line, sys.stdout))
     place = as_typed(summary.pushed or summary.model)
     click.echo(f"\nask it:      {own_command()} embed {shlex.quote(place)} IMAGE.jpg")
-
-
-@click.command(
-    "compile", epilog="Example: arcface-tfx compile --data gs://b/ms1m --root gs://b/runs --image repo/arcface"
-)
-@click.option(
-    "--output", required=True, type=OutputFile([".yaml", ".yml"]), help="Write the pipeline to this YAML file."
-)
-@click.option("--root", required=True, help="Name the folder of results as the pods see it.")
-@click.option("--image", required=True, help="Name the container image that holds this project (see the Dockerfile).")
-@pipeline_options
-def compile_(
-    output: str,
-    data: str,
-    root: str,
-    image: str,
-    preset: str | None,
-    overrides: tuple[str, ...],
-    file: "ConfigFile | None",
-    beam_runner: str,
-    beam_given: tuple[str, ...],
-) -> None:
-    """Compile the same pipeline for Kubeflow Pipelines (spec 2.1)."""
-    from pipeline.checks.backbone import check_backbone
-    from pipeline.checks.places import check_image
-    from pipeline.config import make_config
-
-    check_image(image)
-    config = make_config(data, root, preset, overrides, here=False, file=file)
-    check_backbone(config.train, here=False)
-    config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
-    check_with_beam(config.beam_args, here=False)
-    with quiet():
-        with waiting("loading TFX"):
-            from pipeline.runners.kubeflow import compile_pipeline
-
-        compile_pipeline(config, image, output)
-    click.echo(f"{output}: written")
