@@ -90,7 +90,8 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
     """A name that goes by all that decides what training comes to, as TFX's cache key does.
 
     Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again. The number of workers is
-    left out: they share one state and one order of the data, so that a training goes on with any number of them.
+    left out, and the pods that they are: they share one state and one order of the data, so that a training goes on with
+    any number of them.
     """
     inputs = [
         (artifact.id, artifact.get_string_custom_property("content_digest"), _sizes(artifact.uri))
@@ -98,6 +99,7 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
         for artifact in input_dict.get(key, ())
     ]
     config = json.loads(exec_properties[CUSTOM_CONFIG_KEY])
+    config.pop(CLUSTER_JOB_KEY, None)
     config["settings"] = {name: value for name, value in config["settings"].items() if name != "workers"}
     parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY)), config]
     return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

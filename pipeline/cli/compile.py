@@ -86,13 +86,16 @@ def compile_(
     check_backbone(config.train, here=False)
     config = dataclasses.replace(config, beam_args=beam_args(beam_runner, beam_given))
     check_with_beam(config.beam_args, here=False)
+    from pipeline.runners.cluster_jobs import ClusterJob, Volume
+
+    mounted = Volume(*volume) if volume else None
+    job = ClusterJob(trainer, image, mounted, gpus or 0) if mounted and trainer != "step" else None
+    if job:
+        job.check(config)
     with quiet():
         with waiting("loading TFX"):
-            from pipeline.runners.cluster_jobs import ClusterJob, Volume
             from pipeline.runners.kubeflow import compile_pipeline
 
-        mounted = Volume(*volume) if volume else None
-        job = ClusterJob(trainer, image, mounted, gpus or 0) if mounted and trainer != "step" else None
         written = compile_pipeline(config, image, output, mounted, job)
     for path in written:
         click.echo(f"{path}: written")

@@ -32,12 +32,7 @@ def compile_pipeline(
 
     Returns:
       The paths that were written.
-
-    Raises:
-      ConfigError: `cluster_job` and the configuration don't fit.
     """
-    if cluster_job:
-        cluster_job.check(config)
     submitted = cluster_job.manifest(config) if cluster_job else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TFX's own deprecations

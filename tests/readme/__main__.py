@@ -23,6 +23,7 @@ TREE = ROOT / "build" / "readme"
 NOT_RUN = {
     "make test": "CI runs it",
     "docker ": "needs Docker",
+    "kubectl ": "needs a cluster",
     ".venv/bin/arcface-tfx serve ": "runs until it is stopped; tests/serving/server starts it",
     ".venv/bin/arcface-tfx embed --server ": "needs the server; tests/serving/server/test_client.py runs it",
     ".venv/bin/arcface-tfx verify --server ": "needs the server; tests/serving/server/test_client.py runs it",

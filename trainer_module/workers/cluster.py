@@ -101,7 +101,7 @@ def pod_task(workers: int) -> Task:
     if text := os.environ.get(TF_CONFIG, ""):
         return _task(text, _parsed(text), workers)
     index, address = os.environ.get(POD_INDEX, ""), os.environ.get(POD_ADDRESS, "")
-    if "{index}" not in address or not address.rpartition(":")[2].isdecimal():
+    if "{index}" not in address or not address.replace("{index}", "0").rpartition(":")[2].isdecimal():
         raise DataError(f"{POD_ADDRESS}: expected HOST-{{index}}:PORT in a pod's environment. Received: {address!r}")
     if not index.isdecimal() or int(index) >= workers:
         raise DataError(f"{POD_INDEX}: expected 0..{workers - 1}, as train.workers={workers} says. Received: {index!r}")

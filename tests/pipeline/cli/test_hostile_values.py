@@ -220,6 +220,9 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--data": ["https://u:p@host/x"],
         "--root": ["https://u:p@host/x", "s3://b/r", "runs"],
         "--image": ["", "x y", "a:b:c"],
+        "--volume": ["", "runs", "runs:", "runs:runs", ":/runs", "Runs:/runs", "runs:/a:b"],
+        "--trainer": ["", "job", "trainjob"],  # the last one without --volume
+        "--gpus": [*NO_INTEGER, "1"],  # without --trainer
         "--preset": ["", "r5O"],
         "--set": [
             text for text in NO_SETTING if "no.such" not in text and "batch_size" not in text and "lwf" not in text

@@ -1,11 +1,13 @@
 """The compiled pipeline, read by Kubeflow's own client, and walked as its backend's compiler does."""
 
 import copy
+import json
 import re
 
 import pytest
 import yaml
 
+from tests.crds import refusals
 from tests.kubeflow import RefusedError, accept
 
 pytestmark = pytest.mark.slow
@@ -107,3 +109,27 @@ def test_containers_run_our_image_and_training_waits_for_the_gate(compiled):
     assert "ExampleValidator" in tasks["Transform"]["dependentTasks"]
     assert "Transform" in tasks["Trainer"]["dependentTasks"]
     assert "Trainer" in tasks["Exporter"]["dependentTasks"]
+
+
+def test_a_volume_is_mounted_in_each_step_and_the_trainers_has_the_train_job(tmp_path):
+    from pipeline.config import make_config
+    from pipeline.runners.cluster_jobs import ClusterJob, Volume
+    from pipeline.runners.kubeflow import compile_pipeline
+
+    volume = Volume("runs", "/mnt/runs")
+    config = make_config("gs://bucket/data", "/mnt/runs/arcface", "r50", ["train.workers=2"], here=False)
+    written = compile_pipeline(
+        config, "registry/arcface:1", str(tmp_path / "p.yaml"), volume, ClusterJob("trainjob", "i", volume)
+    )
+    assert written == [str(tmp_path / name) for name in ("p.yaml", "p-runtime.yaml", "p-trainjob.yaml")]
+    spec, platform = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
+    assert set(accept(spec).root.dag.tasks) == NODES
+    mounts = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(mounts) == set(spec["deploymentSpec"]["executors"])
+    assert all(mount["pvcMount"][0]["mountPath"] == "/mnt/runs" for mount in mounts.values())
+    parameters = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]
+    assert parameters["work"]["runtimeValue"]["constant"] == "/mnt/runs/arcface/training"
+    (submitted,) = yaml.safe_load_all((tmp_path / "p-trainjob.yaml").read_text())
+    assert json.loads(parameters["custom_config"]["runtimeValue"]["constant"])["cluster_job"] == submitted
+    _, runtime = yaml.safe_load_all((tmp_path / "p-runtime.yaml").read_text())
+    assert refusals("trainjobs", submitted) == refusals("trainingruntimes", runtime) == []

@@ -164,7 +164,7 @@ def test_an_api_server_that_is_away_is_waited_for(cluster, job, tmp_path, monkey
         time.sleep(3)
         cluster.away = False
 
-    thread = threading.Thread(target=away)
+    thread = threading.Thread(target=away, daemon=True)
     thread.start()
     manifest = _manifest(cluster, job, f"time.sleep(1)\n{_TRAINS}")
     train_in_pods(job, manifest)

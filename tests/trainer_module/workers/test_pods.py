@@ -88,7 +88,7 @@ def _kill_a_workers_process(cluster, work_dir, killed):
 def test_two_pods_of_a_train_job_end_in_the_model_of_two_processes_though_one_is_killed(job, cluster, tmp_path):
     killed = []
     work_dir = str(tmp_path / "root" / "training" / "training-01")
-    thread = threading.Thread(target=_kill_a_workers_process, args=(cluster, work_dir, killed))
+    thread = threading.Thread(target=_kill_a_workers_process, args=(cluster, work_dir, killed), daemon=True)
     thread.start()
     trained = _train(cluster, job, tmp_path, "trainjob")
     thread.join()
