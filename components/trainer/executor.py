@@ -89,9 +89,9 @@ def _pairs(examples: types.Artifact) -> dict[str, list[str]]:
 def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> str:
     """A name that goes by all that decides what training comes to, as TFX's cache key does.
 
-    Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again. The number of workers is
-    left out, and the pods that they are: they share one state and one order of the data, so that a training goes on with
-    any number of them.
+    Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again. The number of workers,
+    and what they are, is left out: they share one state and one order of the data, so that a training goes on with any
+    number of them.
     """
     inputs = [
         (artifact.id, artifact.get_string_custom_property("content_digest"), _sizes(artifact.uri))

@@ -114,6 +114,6 @@ def test_the_trainers_step_has_pods_of_their_own_train(tmp_path, monkeypatch):
         assert [pod.code for pod in job.pods] == [0, 0]
         assert cluster.statuses[-1]["progressPercentage"] == 100
     # The model is where Kubeflow keeps it, and nothing is left on the volume.
-    (trained,) = (tmp_path / "run" / "store").rglob("model_run/*/model.json") or [None]
+    (trained,) = (tmp_path / "run" / "store").rglob("model_run/model.json")
     assert json.loads(trained.read_text())["training"]["workers"] == 2
     assert list((tmp_path / "root" / "training").iterdir()) == []

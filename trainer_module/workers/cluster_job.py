@@ -80,6 +80,7 @@ def train_in_pods(job: TrainingJob, manifest: dict[str, Any]) -> None:
       WorkerError: the job failed, with the reason of the worker and the controller; or was removed meanwhile.
     """
     run_dir, path = (os.path.join(job.work_dir, name) for name in ("run", "job.json"))
+    os.makedirs(run_dir, exist_ok=True)  # where each worker writes, none waits for another to make it
     with file_aside(Path(path)) as aside:
         aside.write_text(dataclasses.replace(job, run_dir=run_dir).to_json())
     pods = _ClusterJob(manifest, path)
@@ -129,11 +130,11 @@ class _ClusterJob:
         """Submits it, unless it is there: then this step was begun again, and follows what the one before submitted.
 
         Args:
-          leaves: the folder that one which ended well leaves behind; without it, it is submitted anew.
+          leaves: the folder where one that ended well leaves its results; while it is empty, it is submitted anew.
         """
         found = self._get()
         end = _end(found, self._kind) if found else None
-        if found and (end is None or (end["type"] == self._kind.done and os.path.isdir(leaves))):
+        if found and (end is None or (end["type"] == self._kind.done and os.listdir(leaves))):
             say(f"  {self}: is there already")
             return
         if found:

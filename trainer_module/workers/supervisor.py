@@ -220,14 +220,14 @@ def _supervise(workers: list[_Worker], job: TrainingJob, log: str) -> None:
         codes = [worker.process.poll() for worker in workers]
         if any(codes):
             time.sleep(_SETTLE_S)
-            raise _cause(workers, log)
+            raise _cause(workers, job.settings.workers, log)
         if all(code == 0 for code in codes):
             return
         _check_deadlines(workers, job, time.monotonic() - began, log)
         time.sleep(_POLL_S)
 
 
-def _cause(workers: list[_Worker], log: str) -> WorkerError | DataError:
+def _cause(workers: list[_Worker], count: int, log: str) -> WorkerError | DataError:
     """The error of the worker whose end ended the others: one of its own before a signal, and what others left last."""
     ended = [(worker, worker.process.poll()) for worker in workers]
     kinds = {OTHERS_LOST: 3, -signal.SIGABRT: 2}  # TensorFlow aborts where it can't talk to the others
@@ -240,9 +240,9 @@ def _cause(workers: list[_Worker], log: str) -> WorkerError | DataError:
         where += f", with {stopped}"
     if code < 0:
         return WorkerLostError(
-            f"{worker.name} of {len(workers)} was killed {where} by {_signal(-code)}; the workers' log is {log}"
+            f"{worker.name} of {count} was killed {where} by {_signal(-code)}; the workers' log is {log}"
         )
-    told = f"{worker.last_line()}; {worker.name} of {len(workers)} ended by it {where}; the workers' log is {log}"
+    told = f"{worker.last_line()}; {worker.name} of {count} ended by it {where}; the workers' log is {log}"
     if code == BAD_INPUT:
         return DataError(told)
     return WorkerLostError(told) if code == OTHERS_LOST else WorkerError(told)
