@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx.components.pusher.component import Pusher
@@ -25,6 +26,7 @@ from pipeline.config import PipelineConfig
 from pipeline.node_code import node_code
 from serving.exporter.component import Exporter
 from serving.pusher import BLESSED_KEY, CheckedPusherExecutor
+from trainer_module.run_fn import CLUSTER_JOB_KEY
 
 
 def schema_text(name: str) -> str:
@@ -38,12 +40,15 @@ def _schema(name: str) -> BaseNode:
     return curated_schema(schema_text(name)).with_id(node)
 
 
-def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) -> pipeline.Pipeline:
+def create_pipeline(
+    config: PipelineConfig, metadata_path: str | None = None, cluster_job: dict[str, Any] | None = None
+) -> pipeline.Pipeline:
     """Wires the nodes.
 
     Args:
       config: where the data is, where results go, how to train and what a model is judged by.
       metadata_path: SQLite file of ML Metadata for a local run; None where the platform has its own.
+      cluster_job: the TrainJob or TFJob by which pods of their own train; None trains in the Trainer's.
 
     Returns:
       A TFX pipeline.
@@ -86,7 +91,8 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
         schema=statistics_schema.outputs["schema"],
     ).with_id("ExampleValidator")
     # A checkpoint, trained or given, as the SavedModel that is evaluated and served.
-    training = _training(config, record_examples, pair_examples, gate, metadata_path) if config.train.steps else []
+    inputs = (record_examples, pair_examples, gate)
+    training = _training(config, *inputs, metadata_path, cluster_job) if config.train.steps else []
     exporter = Exporter(
         max_image_pixels=config.train.max_image_pixels,
         backbone=config.train.backbone,
@@ -143,7 +149,12 @@ def create_pipeline(config: PipelineConfig, metadata_path: str | None = None) ->
 
 
 def _training(
-    config: PipelineConfig, examples: BaseNode, pairs: BaseNode, gate: BaseNode, metadata_path: str | None
+    config: PipelineConfig,
+    examples: BaseNode,
+    pairs: BaseNode,
+    gate: BaseNode,
+    metadata_path: str | None,
+    cluster_job: dict[str, Any] | None,
 ) -> list[BaseNode]:
     """The nodes of a training, which wait for the gate; the Trainer is the last one."""
     schema = _schema("examples")
@@ -166,12 +177,13 @@ def _training(
         holdout=bool(config.ingest.holdout),
         pair_examples=pairs.outputs["examples"] if config.train.verify_every else None,
         keeps_best=config.train.keep == "best",
-        work=config.training_dir if metadata_path else "",
+        work=config.training_dir if metadata_path or cluster_job else "",
         custom_config={
             # A local run hands the other settings over by the environment; a container has its properties alone.
             "settings": config.train.result_settings() if metadata_path else config.train.to_dict(),
             "any_size": config.ingest.any_size,
             "init_digest": config.init_digest,
+            **({CLUSTER_JOB_KEY: cluster_job} if cluster_job else {}),
             **({"folds": config.evaluation.folds} if config.train.verify_every else {}),
         },
     )

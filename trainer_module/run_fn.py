@@ -12,9 +12,11 @@ from trainer_module.settings import TrainSettings
 from trainer_module.training import loop, resumption
 from trainer_module.training.start import write_identities
 from trainer_module.training.state import number_of_classes
-from trainer_module.workers import supervisor
+from trainer_module.workers import cluster_job, supervisor
 from trainer_module.workers.cluster import given_task
 from trainer_module.workers.job import TrainingJob
+
+CLUSTER_JOB_KEY = "cluster_job"
 
 
 def run_fn(fn_args: Any) -> None:
@@ -24,10 +26,11 @@ def run_fn(fn_args: Any) -> None:
       fn_args: TFX's FnArgs. `custom_config["settings"]` holds the fields of TrainSettings (in a local run those that
         decide the result: the environment tells the others), `["any_size"]` whether images may have other sizes than
         112x112; where verification sets judge while training, `["pairs"]` holds globs of each, and `["folds"]` how
-        they are cut. `train_files` are globs of the train split, `eval_files` of the hold-out split, or the same again
-        if there is none. `data_digest` goes into `model.json`. `model_run_dir` receives checkpoint, `model.json`,
-        TensorBoard, curve, `holdout.json` and `verified.json`. `working_dir`, if there is one, keeps what a training
-        that is stopped goes on from, and goes when it ends.
+        they are cut; `["cluster_job"]`, if it is there, the manifest of a TrainJob or TFJob whose pods train.
+        `train_files` are globs of the train split, `eval_files` of the hold-out split, or the same again if there is
+        none. `data_digest` goes into `model.json`. `model_run_dir` receives checkpoint, `model.json`, TensorBoard,
+        curve, `holdout.json` and `verified.json`. `working_dir`, if there is one, keeps what a training that is
+        stopped goes on from, and goes when it ends.
 
     Raises:
       DataError: TF_CONFIG names a cluster that the settings don't, or there are images of one identity alone.
@@ -52,7 +55,9 @@ def run_fn(fn_args: Any) -> None:
         # The hosts of a cluster that was joined share no folder, and so don't know where the others would go on.
         work_dir="" if joined else fn_args.working_dir or "",
     )
-    if settings.workers > 1:
+    if manifest := fn_args.custom_config.get(CLUSTER_JOB_KEY):
+        cluster_job.train_in_pods(job, manifest)
+    elif settings.workers > 1:
         supervisor.run_workers(job, joined)
     else:
         loop.train(job)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 from tfx import types
@@ -19,7 +21,8 @@ from tfx.types.standard_component_specs import (
 )
 
 from arcface_common import filesystem
-from trainer_module.run_fn import run_fn
+from arcface_common.aside import folder_aside
+from trainer_module.run_fn import CLUSTER_JOB_KEY, run_fn
 from trainer_module.shares import of_length
 
 WORK_KEY, PAIRS_KEY, STEPS_KEY = "work", "pair_examples", "steps"
@@ -43,6 +46,11 @@ class TrainerExecutor(base_executor.BaseExecutor):
           DataError: no steps; see `run_fn`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        folder = exec_properties[WORK_KEY] and os.path.join(
+            exec_properties[WORK_KEY], _name(input_dict, exec_properties)
+        )
+        if CLUSTER_JOB_KEY in json.loads(exec_properties[CUSTOM_CONFIG_KEY]):
+            _share(input_dict, folder)
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties)
         fn_args.data_digest = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]).get_string_custom_property(
             "content_digest"
@@ -51,9 +59,27 @@ class TrainerExecutor(base_executor.BaseExecutor):
         fn_args.model_run_dir = artifact_utils.get_single_uri(output_dict[MODEL_RUN_KEY])
         if PAIRS_KEY in input_dict:
             fn_args.custom_config["pairs"] = _pairs(artifact_utils.get_single_instance(input_dict[PAIRS_KEY]))
-        if exec_properties[WORK_KEY]:
-            fn_args.working_dir = os.path.join(exec_properties[WORK_KEY], _name(input_dict, exec_properties))
+        if folder:
+            fn_args.working_dir = folder
         run_fn(fn_args)
+
+
+def _share(input_dict: dict[str, list[types.Artifact]], folder: str) -> None:
+    """Has artifacts point to where all pods see them: a folder of this one's alone is copied, once.
+
+    Args:
+      input_dict: artifacts, whose URIs are changed.
+      folder: of the training, right below one of the root's, which is on a volume of all pods.
+    """
+    root = Path(folder).parent.parent
+    for key in (EXAMPLES_KEY, TRANSFORM_GRAPH_KEY, PAIRS_KEY):
+        for artifact in input_dict.get(key, ()):
+            if filesystem.is_local(artifact.uri) and not Path(artifact.uri).is_relative_to(root):
+                copied = Path(folder, "inputs", key)
+                if not copied.exists():
+                    with folder_aside(copied) as aside:
+                        shutil.copytree(artifact.uri, aside, dirs_exist_ok=True)
+                artifact.uri = str(copied)
 
 
 def _pairs(examples: types.Artifact) -> dict[str, list[str]]:
@@ -65,8 +91,9 @@ def _pairs(examples: types.Artifact) -> dict[str, list[str]]:
 def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]) -> str:
     """A name that goes by all that decides what training comes to, as TFX's cache key does.
 
-    Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again. The number of workers is
-    left out: they share one state and one order of the data, so that a training goes on with any number of them.
+    Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again. The number of workers,
+    and what they are, is left out: they share one state and one order of the data, so that a training goes on with any
+    number of them.
     """
     inputs = [
         (artifact.id, artifact.get_string_custom_property("content_digest"), _sizes(artifact.uri))
@@ -74,8 +101,9 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
         for artifact in input_dict.get(key, ())
     ]
     config = json.loads(exec_properties[CUSTOM_CONFIG_KEY])
+    config.pop(CLUSTER_JOB_KEY, None)
     config["settings"] = {name: value for name, value in config["settings"].items() if name != "workers"}
-    parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY)), config]
+    parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY, STEPS_KEY)), config]
     return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -90,8 +90,24 @@ def _server(host: str, others: dict[str, str | None]) -> "Server":
 )
 @click.option("--root", required=True, help="Name the folder of results as the pods see it.")
 @click.option("--image", required=True, help="Name the container image that holds this project (see the Dockerfile).")
+@click.option(
+    "--trainer",
+    type=OneOf(["step", "trainjob", "tfjob"]),
+    default="step",
+    show_default=True,
+    help="Train in the Trainer's own pod, or by train.workers pods more: of a TrainJob of Kubeflow Trainer v2, or of "
+    "the TFJob that came before it (legacy). Both need --root on a volume of kubeflow.volumes.",
+)
 @pipeline_options
-def compile_(output: str, platform: "Platform", data: str, root: str, image: str, **asked: Any) -> None:
+def compile_(
+    output: str,
+    platform: "Platform",
+    data: str,
+    root: str,
+    image: str,
+    trainer: Literal["step", "trainjob", "tfjob"],
+    **asked: Any,
+) -> None:
     """Compile the same pipeline for Kubeflow Pipelines or Vertex AI Pipelines (spec 2.1)."""
     from pipeline.checks.places import check_vertex_places
 
@@ -103,12 +119,21 @@ def compile_(output: str, platform: "Platform", data: str, root: str, image: str
     config = _config_of_pods(data, root, image, **asked)
     if platform == "vertex":
         config.kubeflow.refuse_on_vertex()
+    job = None
+    if trainer != "step":
+        from pipeline.runners.cluster_jobs import ClusterJob
+
+        if platform == "vertex":
+            raise DataError(f"--trainer: expected step with --for vertex. Received: {trainer!r}")
+        job = ClusterJob(trainer, image, config.kubeflow)
+        job.check(config)
     with quiet():
         with waiting("loading TFX"):
             from pipeline.runners.kubeflow import compile_pipeline
 
-        compile_pipeline(config, image, output, platform)
-    click.echo(f"{output}: written")
+        written = compile_pipeline(config, image, output, platform, job)
+    for path in written:
+        click.echo(f"{path}: written")
 
 
 def _config_of_pods(

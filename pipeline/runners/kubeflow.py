@@ -1,6 +1,7 @@
 """Compiles the same pipeline for Kubeflow Pipelines and for Vertex AI Pipelines: one graph, two files (spec 2.1)."""
 
 import json
+import os
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from arcface_common.aside import file_aside
 from pipeline.config import PipelineConfig
+from pipeline.runners.cluster_jobs import ClusterJob
 from pipeline.runners.notice import add_notice
 from pipeline.runners.pods import add_resources, platform_spec
 from pipeline.summary import LOOK_UPS
@@ -32,8 +34,14 @@ _PARAMETERS = (
 Platform = Literal["kubeflow", "vertex"]
 
 
-def compile_pipeline(config: PipelineConfig, image: str, output: str, platform: Platform = "kubeflow") -> None:
-    """Writes the pipeline, aside first, then renamed.
+def compile_pipeline(
+    config: PipelineConfig,
+    image: str,
+    output: str,
+    platform: Platform = "kubeflow",
+    cluster_job: ClusterJob | None = None,
+) -> list[str]:
+    """Writes the pipeline, aside first, then renamed, and beside it what pods of their own train by.
 
     | platform | file |
     |---|---|
@@ -43,31 +51,45 @@ def compile_pipeline(config: PipelineConfig, image: str, output: str, platform: 
     Args:
       config: `data` and `root` as the cluster's pods see them, e.g. gs:// or s3:// paths or a mounted volume.
       image: container image with this project installed.
-      output: path of the file.
+      output: path of the file; "-runtime" and "-trainjob" go before the ending of those beside it.
       platform: what runs it.
+      cluster_job: how pods of their own train, on Kubeflow; None trains in the step's.
+
+    Returns:
+      The paths that were written.
     """
-    job = _compiled(config, image)
-    _add_parameters(job["pipelineSpec"])
-    add_resources(job["pipelineSpec"], config.kubeflow)
+    submitted = cluster_job.manifest(config) if cluster_job else None
+    job = _compiled(config, image, submitted)
+    spec = job["pipelineSpec"]
+    _add_parameters(spec)
+    steps = cluster_job.left_to_step(config.kubeflow) if cluster_job else config.kubeflow
+    add_resources(spec, steps)
     if config.kubeflow.notify:
-        add_notice(job["pipelineSpec"], image, config.kubeflow.notify)
-    pods = platform_spec(job["pipelineSpec"], config.kubeflow)
-    with file_aside(Path(output).absolute()) as aside, open(aside, "w", encoding="utf-8") as file:
-        if platform == "vertex":
-            json.dump(job, file, indent=2, sort_keys=True)
-        else:
-            yaml.safe_dump_all(filter(None, [job["pipelineSpec"], pods]), file)
+        add_notice(spec, image, config.kubeflow.notify)
+    pods = platform_spec(spec, steps)
+    files: dict[str, list[Any]] = {output: [job] if platform == "vertex" else [spec, *([pods] if pods else [])]}
+    if cluster_job:
+        stem, ending = os.path.splitext(output)
+        files[f"{stem}-runtime{ending}"] = cluster_job.applied_before(config)
+        files[f"{stem}-{cluster_job.kind}{ending}"] = [submitted]
+    for path, documents in files.items():
+        with file_aside(Path(path).absolute()) as aside, open(aside, "w", encoding="utf-8") as file:
+            if platform == "vertex":
+                json.dump(documents[0], file, indent=2, sort_keys=True)
+            else:
+                yaml.safe_dump_all(documents, file)
+    return list(files)
 
 
-def _compiled(config: PipelineConfig, image: str) -> dict[str, Any]:
-    """The pipeline as KFP's PipelineJob."""
+def _compiled(config: PipelineConfig, image: str, submitted: dict[str, Any] | None) -> dict[str, Any]:
+    """The pipeline as KFP's PipelineJob; `submitted` is what the Trainer's step submits."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TFX's own deprecations
         from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
         from pipeline.create import create_pipeline
 
-        pipeline = create_pipeline(config)
+        pipeline = create_pipeline(config, cluster_job=submitted)
         runner_config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
             display_name=config.name,
             default_image=image,

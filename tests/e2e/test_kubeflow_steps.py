@@ -7,6 +7,7 @@ import shutil
 import pytest
 import yaml
 
+from tests.cluster import Cluster
 from tests.helpers import write_pairs, write_records
 from tests.kubeflow import Backend
 from tests.processes import cli
@@ -24,19 +25,25 @@ SETTINGS = (
 LOOK_UPS = {"DataDigest", "LatestBlessedModel"}
 
 
+def _compiled(folder, *options):
+    """The compiled pipeline over a small data set, its documents by the ending of their file."""
+    write_records(folder / "data", [i // 8 for i in range(48)])
+    for name in ("lfw", "cfp_fp"):
+        write_pairs(folder / "data", name, 20)
+    output = folder / "pipeline.yaml"
+    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    command = ["compile", "--output", str(output), "--data", str(folder / "data"), "--root", str(folder / "root")]
+    compiled = cli(*command, "--preset", "demo", "--image", "arcface", *settings, *options)
+    assert compiled.returncode == 0, compiled.stderr
+    (folder / "run").mkdir()
+    return {path.stem: list(yaml.safe_load_all(path.read_text())) for path in folder.glob("pipeline*.yaml")}
+
+
 @pytest.fixture
 def document(tmp_path):
-    """The compiled pipeline over a small data set."""
-    write_records(tmp_path / "data", [i // 8 for i in range(48)])
-    for name in ("lfw", "cfp_fp"):
-        write_pairs(tmp_path / "data", name, 20)
-    output = tmp_path / "pipeline.yaml"
-    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    command = ["compile", "--output", str(output), "--data", str(tmp_path / "data"), "--root", str(tmp_path / "root")]
-    compiled = cli(*command, "--preset", "demo", "--image", "arcface", *settings)
-    assert compiled.returncode == 0, compiled.stderr
-    (tmp_path / "run").mkdir()
-    return yaml.safe_load(output.read_text())
+    """The compiled pipeline."""
+    (spec,) = _compiled(tmp_path)["pipeline"]
+    return spec
 
 
 def test_the_compiled_steps_end_in_a_pushed_model_with_which_the_next_one_is_compared(document, tmp_path):
@@ -108,3 +115,23 @@ def test_what_is_changed_on_the_clusters_page_reaches_every_step_that_it_is_for(
     }
     with pytest.raises(AssertionError, match="conditions: expected sets that are evaluated, lfw, cfp_fp.* 'lwf'"):
         backend.run(document, only={"DataDigest"}, parameters={**asked, "conditions": "lwf.accuracy >= 0"})
+
+
+def test_the_trainers_step_has_pods_of_their_own_train(tmp_path, monkeypatch):
+    volume = f"kubeflow.volumes={{runs: {tmp_path / 'root'}}}"
+    options = ["--trainer", "trainjob", "--set", volume, "--set", "train.workers=2"]
+    files = _compiled(tmp_path, *options)
+    with Cluster(tmp_path / "cluster") as cluster:
+        monkeypatch.setenv("KUBECONFIG", cluster.kubeconfig)
+        cluster.apply(*files["pipeline-runtime"])
+        backend = Backend(tmp_path / "run")
+        spec, _ = files["pipeline"]
+        tasks = spec["root"]["dag"]["tasks"]
+        backend.run(spec, only=set(tasks) - {"VerificationEvaluator", "Pusher", "LatestBlessedModel"})
+        (job,) = cluster.jobs.values()
+        assert [pod.code for pod in job.pods] == [0, 0]
+        assert cluster.statuses[-1]["progressPercentage"] == 100
+    # The model is where Kubeflow keeps it, and nothing is left on the volume.
+    (trained,) = (tmp_path / "run" / "store").rglob("model_run/model.json")
+    assert json.loads(trained.read_text())["training"]["workers"] == 2
+    assert list((tmp_path / "root" / "training").iterdir()) == []

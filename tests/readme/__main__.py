@@ -25,6 +25,7 @@ NOT_RUN = {
     "docker ": "needs Docker",
     ".venv/bin/arcface-tfx run --engine kubeflow ": "needs a cluster",
     ".venv/bin/arcface-tfx runs follow ": "needs a cluster",
+    "kubectl ": "needs a cluster",
     ".venv/bin/arcface-tfx serve ": "runs until it is stopped; tests/serving/server starts it",
     ".venv/bin/arcface-tfx embed --server ": "needs the server; tests/serving/server/test_client.py runs it",
     ".venv/bin/arcface-tfx verify --server ": "needs the server; tests/serving/server/test_client.py runs it",

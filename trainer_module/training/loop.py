@@ -7,6 +7,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,10 +27,11 @@ from trainer_module.training.curve import Curve
 from trainer_module.training.devices import say_devices
 from trainer_module.training.examples import show_augmentation
 from trainer_module.training.first_centres import begin_at_data
-from trainer_module.training.hooks import Hook, Metrics, is_due
+from trainer_module.training.hooks import Hook, Metrics, is_due, report
 from trainer_module.training.hooks.finite import Finite
 from trainer_module.training.hooks.judge import JudgeHoldout, JudgeSets
 from trainer_module.training.hooks.keep import KeepProgress, KeepResult
+from trainer_module.training.hooks.report import Report
 from trainer_module.training.hooks.tell import SaveCurve, Tell
 from trainer_module.training.outlook import outlook
 from trainer_module.training.start import identities_of
@@ -155,7 +157,7 @@ def _hooks(
         shown[name] = value
         bar.set_postfix(shown, refresh=False)
 
-    hooks: list[Hook] = [Tell(settings, curve, show)]
+    hooks: list[Hook] = [Tell(settings, curve, show), *([Report(settings)] if report.URL in os.environ else [])]
     if job.holdout:
         # In the memory that a step has.
         part = dataclasses.replace(settings, batch_size=settings.batch_size // settings.accumulate, accumulate=1)

@@ -16,8 +16,16 @@ if TYPE_CHECKING:
     from trainer_module.settings import TrainSettings
 
 TF_CONFIG = "TF_CONFIG"
+# What a pod of a TrainJob is told: its index by Kubernetes' Job, where worker "{index}" is by our TrainingRuntime.
+POD_INDEX, POD_ADDRESS = "JOB_COMPLETION_INDEX", "ARCFACE_TFX_WORKER_ADDRESS"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ROLES = ("chief", "worker")
+# Exit codes of workers, of sysexits.h: EX_TEMPFAIL of one that others left alone, EX_DATAERR at a DataError.
+OTHERS_LOST, BAD_INPUT = 75, 65
+# Exit codes of a worker's pod: of a training that another try wouldn't mend, and of one that may end well then. TFJob
+# takes all below 128 for the one and keeps 138 for the other; our TrainingRuntime says the same of a TrainJob.
+HOPELESS, LOST = (1, 2, BAD_INPUT), 138
+JOB_FILE = "{job}"  # stands for the path of the job's file in a manifest of theirs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +86,41 @@ def given_task(settings: "TrainSettings") -> Task | None:
                 f"Received: {TF_CONFIG}={text}"
             )
         return None
+    return _task(text, config, settings.workers)
+
+
+def pod_task(workers: int) -> Task:
+    """The task of this pod, as TF_CONFIG of a TFJob says, or as a TrainJob tells index and names of hosts.
+
+    Args:
+      workers: how many pods train.
+
+    Raises:
+      DataError: the environment has neither, or names another number of workers.
+    """
+    if text := os.environ.get(TF_CONFIG, ""):
+        return _task(text, _parsed(text), workers)
+    index, address = os.environ.get(POD_INDEX, ""), os.environ.get(POD_ADDRESS, "")
+    if "{index}" not in address or not address.replace("{index}", "0").rpartition(":")[2].isdecimal():
+        raise DataError(f"{POD_ADDRESS}: expected HOST-{{index}}:PORT in a pod's environment. Received: {address!r}")
+    if not index.isdecimal() or int(index) >= workers:
+        raise DataError(f"{POD_INDEX}: expected 0..{workers - 1}, as train.workers={workers} says. Received: {index!r}")
+    return Task({"worker": [address.replace("{index}", str(i)) for i in range(workers)]}, "worker", int(index))
+
+
+def _task(text: str, config: dict[str, Any], workers: int) -> Task:
+    """The task that TF_CONFIG's JSON names.
+
+    Raises:
+      DataError: it names none, or other than `workers` tasks.
+    """
+    cluster = config.get("cluster", {})
+    tasks = sum(map(len, cluster.values()))
     if set(cluster) - set(_ROLES):
         raise DataError(f"{TF_CONFIG}: expected tasks of {' and '.join(_ROLES)} alone. Received: {TF_CONFIG}={text}")
-    if tasks != settings.workers:
+    if tasks != workers:
         raise DataError(
-            f"{TF_CONFIG}: expected train.workers={settings.workers} tasks to join. "
+            f"{TF_CONFIG}: expected train.workers={workers} tasks to join. "
             f"Received: {tasks or 'none'}{f', {TF_CONFIG}={text}' if text else ', the variable is not set'}"
         )
     task = config.get("task")

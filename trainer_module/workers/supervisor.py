@@ -22,12 +22,10 @@ from arcface_common.console import CONSOLE_FD, log_file, say
 from arcface_common.errors import DataError
 from arcface_common.gpus import find_gpus
 from trainer_module.training.kept_steps import newest_step
-from trainer_module.workers.cluster import LOOPBACK, TF_CONFIG, Task, past_proxies
+from trainer_module.workers.cluster import BAD_INPUT, LOOPBACK, OTHERS_LOST, TF_CONFIG, Task, past_proxies
 from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
 from trainer_module.workers.job import TrainingJob
 
-# Exit codes of workers, of sysexits.h: EX_TEMPFAIL of one that others left alone, EX_DATAERR at a DataError.
-OTHERS_LOST, BAD_INPUT = 75, 65
 _POLL_S = 0.2
 # A worker that is lost takes others with it within a second or two: who was first is looked for among all of them.
 _SETTLE_S = 1.0
@@ -102,11 +100,12 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
             f.write(job.to_json())
         path = os.path.join(scratch, "workers.log") if kept is None else f"{kept.removesuffix('.log')}-workers.log"
         log = open_files.enter_context(open(path, "w", opener=_private))
+        named = "on standard error" if kept is None else path
         while True:
             began_at = newest_step(job.work_dir)
             try:
                 with _gang(job, job_path, joined, log) as workers:
-                    _supervise(workers, job, path)
+                    _supervise(workers, job, named)
                 break
             except DataError:
                 if kept is None:
@@ -221,14 +220,14 @@ def _supervise(workers: list[_Worker], job: TrainingJob, log: str) -> None:
         codes = [worker.process.poll() for worker in workers]
         if any(codes):
             time.sleep(_SETTLE_S)
-            raise _cause(workers, log)
+            raise _cause(workers, job.settings.workers, log)
         if all(code == 0 for code in codes):
             return
         _check_deadlines(workers, job, time.monotonic() - began, log)
         time.sleep(_POLL_S)
 
 
-def _cause(workers: list[_Worker], log: str) -> WorkerError | DataError:
+def _cause(workers: list[_Worker], count: int, log: str) -> WorkerError | DataError:
     """The error of the worker whose end ended the others: one of its own before a signal, and what others left last."""
     ended = [(worker, worker.process.poll()) for worker in workers]
     kinds = {OTHERS_LOST: 3, -signal.SIGABRT: 2}  # TensorFlow aborts where it can't talk to the others
@@ -241,9 +240,9 @@ def _cause(workers: list[_Worker], log: str) -> WorkerError | DataError:
         where += f", with {stopped}"
     if code < 0:
         return WorkerLostError(
-            f"{worker.name} of {len(workers)} was killed {where} by {_signal(-code)}; its log is {log}"
+            f"{worker.name} of {count} was killed {where} by {_signal(-code)}; the workers' log is {log}"
         )
-    told = f"{worker.last_line()}; {worker.name} of {len(workers)} ended by it {where}; the workers' log is {log}"
+    told = f"{worker.last_line()}; {worker.name} of {count} ended by it {where}; the workers' log is {log}"
     if code == BAD_INPUT:
         return DataError(told)
     return WorkerLostError(told) if code == OTHERS_LOST else WorkerError(told)

@@ -19,8 +19,8 @@ def main() -> None:
 
     from arcface_common.errors import DataError, in_short
     from trainer_module.training.loop import train
+    from trainer_module.workers.cluster import BAD_INPUT, OTHERS_LOST
     from trainer_module.workers.job import TrainingJob
-    from trainer_module.workers.supervisor import BAD_INPUT, OTHERS_LOST
 
     others_lost = (
         tf.errors.UnavailableError,

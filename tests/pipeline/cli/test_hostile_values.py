@@ -232,6 +232,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--data": ["https://u:p@host/x"],
         "--root": ["https://u:p@host/x", "s3://b/r", "runs"],
         "--image": ["", "x y", "a:b:c"],
+        "--trainer": ["", "job", "trainjob"],  # the last one without a volume
         "--preset": ["", "r5O"],
         "--set": [
             text for text in NO_SETTING if "no.such" not in text and "batch_size" not in text and "lwf" not in text

@@ -7,6 +7,7 @@ import re
 import pytest
 import yaml
 
+from tests.crds import refusals
 from tests.kubeflow import RefusedError, accept
 
 pytestmark = pytest.mark.slow
@@ -146,3 +147,28 @@ def test_parameters_have_the_compiled_values_as_defaults(compiled, document):
     text = json.dumps(document["root"]["dag"]["tasks"])
     assert "gs://bucket/data" not in text
     assert text.count('{"componentInputParameter": "data"}') == 3
+
+
+def test_a_volume_is_mounted_in_each_step_and_the_trainers_has_the_train_job(tmp_path):
+    from pipeline.config import make_config
+    from pipeline.runners.cluster_jobs import ClusterJob
+    from pipeline.runners.kubeflow import compile_pipeline
+
+    settings = ["train.workers=2", "kubeflow.volumes.runs=/mnt/runs", "kubeflow.gpus={Trainer: 8}"]
+    config = make_config("gs://bucket/data", "/mnt/runs/arcface", "r50", settings, here=False)
+    job = ClusterJob("trainjob", "i", config.kubeflow)
+    written = compile_pipeline(config, "registry/arcface:1", str(tmp_path / "p.yaml"), cluster_job=job)
+    assert written == [str(tmp_path / name) for name in ("p.yaml", "p-runtime.yaml", "p-trainjob.yaml")]
+    spec, platform = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
+    assert set(accept(spec).root.dag.tasks) == NODES
+    mounts = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(mounts) == set(spec["deploymentSpec"]["executors"])
+    assert all(mount["pvcMount"][0]["mountPath"] == "/mnt/runs" for mount in mounts.values())
+    parameters = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["parameters"]
+    assert parameters["work"]["runtimeValue"]["constant"] == "/mnt/runs/arcface/training"
+    (submitted,) = yaml.safe_load_all((tmp_path / "p-trainjob.yaml").read_text())
+    assert json.loads(parameters["custom_config"]["runtimeValue"]["constant"])["cluster_job"] == submitted
+    _, runtime = yaml.safe_load_all((tmp_path / "p-runtime.yaml").read_text())
+    assert submitted["spec"]["trainer"]["resourcesPerNode"] == {"limits": {"nvidia.com/gpu": 8}}
+    assert all("resources" not in one["container"] for one in spec["deploymentSpec"]["executors"].values())
+    assert refusals("trainjobs", submitted) == refusals("trainingruntimes", runtime) == []

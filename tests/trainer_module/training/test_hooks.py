@@ -7,10 +7,12 @@ import pytest
 
 from arcface_common.duration import in_hours
 from arcface_common.run_log import logged_to
+from tests.serving.server.certificates import self_signed
 from trainer_module.settings import TrainSettings
 from trainer_module.training.curve import Curve
 from trainer_module.training.hooks import Metrics, is_due
 from trainer_module.training.hooks.finite import Finite
+from trainer_module.training.hooks.report import Report
 from trainer_module.training.hooks.tell import Tell
 
 SETTINGS = TrainSettings(learning_rate=0.25, warmup_steps=0, schedule="step", milestones=(2,), steps=100, log_every=3)
@@ -78,3 +80,17 @@ def test_the_end_is_foretold_once_by_the_steps_after_the_first(capsys):
     )
     assert "images/s" not in capsys.readouterr().err  # 58 s more
     assert "  4 images/s: about 2 min 38 s for 79 more steps, until " in said
+
+
+def test_progress_that_nobody_takes_is_said_once_and_training_goes_on(tmp_path, monkeypatch, capfd):
+    (tmp_path / "token").write_text("t")
+    monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_URL", "https://127.0.0.1:9/status")
+    monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_CA_CERT", self_signed(tmp_path, "127.0.0.1")[0])
+    monkeypatch.setenv("KUBEFLOW_TRAINER_SERVER_TOKEN", str(tmp_path / "token"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    report = Report(SETTINGS)
+    for step in (3, 100):
+        report(step, None, _metrics({**GOOD, "accuracy": 0.5}))
+    said = capfd.readouterr().err
+    assert said.count("WARNING https://127.0.0.1:9/status: expected to take the training's progress. Received: ") == 1
+    assert "refused" in said

@@ -6,7 +6,7 @@ import pytest
 
 from arcface_common.errors import DataError
 from trainer_module.settings import TrainSettings
-from trainer_module.workers.cluster import LOOPBACK, Task, given_task, past_proxies
+from trainer_module.workers.cluster import LOOPBACK, Task, given_task, past_proxies, pod_task
 
 ALONE = TrainSettings()
 JOINS = TrainSettings(workers=2, join_cluster=True)
@@ -83,3 +83,39 @@ def test_where_there_is_no_proxy_nothing_is_set():
     environment: dict[str, str] = {"PATH": "/bin"}
     past_proxies(environment)
     assert environment == {"PATH": "/bin"}
+
+
+def _pod(monkeypatch, index, address="train-node-0-{index}.train:2222"):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", index)
+    monkeypatch.setenv("ARCFACE_TFX_WORKER_ADDRESS", address)
+
+
+def test_a_pod_of_a_train_job_is_told_index_and_hosts(monkeypatch):
+    _pod(monkeypatch, "1")
+    task = pod_task(2)
+    assert task == Task({"worker": ["train-node-0-0.train:2222", "train-node-0-1.train:2222"]}, "worker", 1)
+    assert task.hosts() == ["train-node-0-0.train", "train-node-0-1.train"]
+
+
+def test_a_pod_of_a_tf_job_is_told_tf_config(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", _config(index=1))
+    assert pod_task(2) == Task(TWO, "worker", 1)
+    with pytest.raises(DataError, match=r"expected train.workers=3 tasks to join. Received: 2, TF_CONFIG="):
+        pod_task(3)
+
+
+@pytest.mark.parametrize(
+    ("index", "address", "message"),
+    [
+        ("2", "a-{index}:1", r"JOB_COMPLETION_INDEX: expected 0\.\.1, as train.workers=2 says. Received: '2'"),
+        ("", "a-{index}:1", r"JOB_COMPLETION_INDEX: expected 0\.\.1, .* Received: ''"),
+        ("0", "", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT in a pod's environment. Received: ''"),
+        ("0", "a:1", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
+        ("0", "a-{index}", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
+    ],
+)
+def test_a_pod_that_is_told_less_is_refused(monkeypatch, index, address, message):
+    _pod(monkeypatch, index, address)
+    with pytest.raises(DataError, match=message):
+        pod_task(2)

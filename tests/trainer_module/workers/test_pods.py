@@ -1,0 +1,137 @@
+"""Two workers that really train as pods of a TrainJob and of a TFJob, behind a stand-in API server."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arcface_common.errors import DataError
+from pipeline.config import PipelineConfig
+from pipeline.runners.cluster_jobs import ClusterJob, Volume
+from tests.cluster import Cluster
+from tests.helpers import jpeg
+from tests.trainer_module.training_data import write_shards, write_transform_graph
+from trainer_module.data.split import Split
+from trainer_module.settings import TrainSettings
+from trainer_module.training.kept_steps import newest_step
+from trainer_module.workers.cluster_job import train_in_pods
+from trainer_module.workers.job import TrainingJob
+from trainer_module.workers.supervisor import run_workers
+
+pytestmark = pytest.mark.slow
+LABELS = [0, 1, 2, 3] * 5
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pods")
+    write_shards(folder / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=3)
+    settings = TrainSettings(
+        backbone="tests.trainer_module.tiny_network:tiny_network",
+        **{"embedding_dim": 6, "batch_size": 8, "steps": STEPS, "warmup_steps": 3, "learning_rate": 0.02},
+        **{"shuffle_buffer": 4, "log_every": 5, "checkpoint_every": 4, "scale": 8.0},
+        **{"workers": 2, "norm": "sync_batch"},
+    )
+    return TrainingJob(
+        Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS)), "", settings
+    )
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    with Cluster(tmp_path / "cluster") as cluster:
+        monkeypatch.setenv("KUBECONFIG", cluster.kubeconfig)
+        yield cluster
+
+
+def _train(cluster, job, folder, kind):
+    """Trains by pods on the job; what the step's own folder has then."""
+    job = dataclasses.replace(
+        job, run_dir=str(folder / "out"), work_dir=str(folder / "root" / "training" / "training-01")
+    )
+    pods = ClusterJob(kind, "arcface", Volume("runs", str(folder / "root")))
+    config = PipelineConfig("data", str(folder / "root"), train=job.settings)
+    cluster.apply(*pods.applied_before(config))
+    train_in_pods(job, pods.manifest(config))
+    return job
+
+
+def _weights(run_dir):
+    import tensorflow as tf
+
+    from trainer_module.training import checkpoints
+
+    prefix = checkpoints.path_in(str(run_dir))
+    return {name: tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if "ATTR" in name}
+
+
+def _kill_a_workers_process(cluster, work_dir, killed):
+    """SIGKILL to the process that trains in the second pod, once there is a checkpoint."""
+    deadline = time.monotonic() + 300
+    while not newest_step(work_dir) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    (job,) = cluster.jobs.values()
+    children = Path(f"/proc/{job.pods[1].pid}/task/{job.pods[1].pid}/children").read_text().split()
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(child), signal.SIGKILL)
+            killed.append(child)
+
+
+def test_two_pods_of_a_train_job_end_in_the_model_of_two_processes_though_one_is_killed(job, cluster, tmp_path):
+    killed = []
+    work_dir = str(tmp_path / "root" / "training" / "training-01")
+    thread = threading.Thread(target=_kill_a_workers_process, args=(cluster, work_dir, killed), daemon=True)
+    thread.start()
+    trained = _train(cluster, job, tmp_path, "trainjob")
+    thread.join()
+    assert killed
+    (pods,) = cluster.jobs.values()
+    assert pods.restarts == 1
+    assert all("worker 1 of 2 was killed after step" in pod.log for pod in pods.lost if pod.code == 138 and pod.index)
+
+    whole = dataclasses.replace(job, run_dir=str(tmp_path / "whole"))
+    run_workers(whole)
+    ours, theirs = _weights(trained.run_dir), _weights(whole.run_dir)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        size = np.abs(value).max()
+        np.testing.assert_allclose(ours[name], value, rtol=1e-4, atol=1e-4 * size, err_msg=name)
+
+    # Of one pod, and as the CRD's schema has it: the stand-in refuses all else.
+    told = [status["progressPercentage"] for status in cluster.statuses]
+    assert told == sorted(told)
+    assert told[-1] == 100
+    assert cluster.statuses[-1]["estimatedRemainingSeconds"] == 0
+    metrics = {one["name"]: one["value"] for one in cluster.statuses[-1]["metrics"]}
+    assert metrics["step"] == str(STEPS)
+    assert set(metrics) == {"step", "loss", "top_1", "images_per_second"}
+
+
+def test_two_pods_of_a_tf_job_train(job, cluster, tmp_path):
+    trained = _train(cluster, dataclasses.replace(job, settings=_steps(job, 4)), tmp_path, "tfjob")
+    assert _weights(trained.run_dir)
+    assert cluster.statuses == []  # the training operator takes none
+
+
+def test_bad_input_in_a_pod_is_bad_input_of_the_step(job, cluster, tmp_path):
+    write_shards(tmp_path / "train", [(b"no image", label) for label in LABELS], shards=2)
+    split = dataclasses.replace(job.train, patterns=[str(tmp_path / "train" / "*.tfrecord")])
+    bad = dataclasses.replace(job, train=split, settings=_steps(job, 4))
+    message = (
+        r"^TrainJob kubeflow-user/arcface-01: worker \d ended with exit code 65: .*ingest.decode=true.*; FailJobSet"
+    )
+    with pytest.raises(DataError, match=message):
+        _train(cluster, bad, tmp_path, "trainjob")
+    assert cluster.jobs["arcface-01"].restarts == 0
+
+
+def _steps(job, steps):
+    return dataclasses.replace(job.settings, steps=steps, warmup_steps=1, checkpoint_every=2)
