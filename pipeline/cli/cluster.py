@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Callable
@@ -197,6 +198,8 @@ def run_on_cluster(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
 def follow(run: str, server: "Server | None", as_json: bool) -> None:
     """Follow a RUN of Kubeflow Pipelines, by its id, until it ends: a line for each step."""
+    if not re.fullmatch(r"[\w-]+", run):
+        raise DataError(f"RUN: expected the id of a run, as its page has it. Received: {run!r}")
     if server is None:
         raise click.UsageError("Missing option '--host'.")
     with quiet():

@@ -225,7 +225,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         **OF_A_CLUSTER,
         **OF_A_PIPELINE,
     },
-    "runs follow": OF_A_CLUSTER,
+    "runs follow": {0: ["", "a/b", "../x", "\n"], **OF_A_CLUSTER},
     "compile": {
         "--output": [*NO_FILE_TO_WRITE, "face.jpg", "pipeline", "new.json"],
         "--for": ["", "vertx", "vertex"],
