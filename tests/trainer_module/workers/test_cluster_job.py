@@ -12,7 +12,8 @@ import pytest
 
 from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
-from pipeline.runners.cluster_jobs import ClusterJob, Volume
+from pipeline.kubeflow_settings import KubeflowSettings
+from pipeline.runners.cluster_jobs import ClusterJob
 from tests.cluster import Cluster
 from tests.processes import Started
 from trainer_module.data.split import Split
@@ -66,7 +67,7 @@ def job(tmp_path):
 
 def _manifest(cluster, job, code, kind="trainjob"):
     """Of pods that run `code` in place of a worker; what it needs before is applied."""
-    pods = ClusterJob(kind, "arcface", Volume("runs", os.path.dirname(job.work_dir)))
+    pods = ClusterJob(kind, "arcface", KubeflowSettings(volumes={"runs": os.path.dirname(job.work_dir)}))
     config = PipelineConfig("", "", train=job.settings)
     cluster.apply(*pods.applied_before(config))
     manifest = copy.deepcopy(pods.manifest(config))

@@ -13,7 +13,8 @@ import pytest
 
 from arcface_common.errors import DataError
 from pipeline.config import PipelineConfig
-from pipeline.runners.cluster_jobs import ClusterJob, Volume
+from pipeline.kubeflow_settings import KubeflowSettings
+from pipeline.runners.cluster_jobs import ClusterJob
 from tests.cluster import Cluster
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
@@ -56,7 +57,7 @@ def _train(cluster, job, folder, kind):
     job = dataclasses.replace(
         job, run_dir=str(folder / "out"), work_dir=str(folder / "root" / "training" / "training-01")
     )
-    pods = ClusterJob(kind, "arcface", Volume("runs", str(folder / "root")))
+    pods = ClusterJob(kind, "arcface", KubeflowSettings(volumes={"runs": str(folder / "root")}))
     config = PipelineConfig("data", str(folder / "root"), train=job.settings)
     cluster.apply(*pods.applied_before(config))
     train_in_pods(job, pods.manifest(config))
