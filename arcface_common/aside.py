@@ -59,7 +59,8 @@ def file_aside(out: Path) -> Iterator[Path]:
     """A path beside `out`, to which the body writes a file; then it takes the name, and goes if the body fails.
 
     Args:
-      out: the file that is to be made or replaced; the folders that it lies in are made too.
+      out: the file that is to be made or replaced; the folders that it lies in are made too. A link stays, and what it
+        leads to is replaced.
 
     Yields:
       The path, of the same name, in a folder of its own, which goes with all else that the body writes there.
@@ -67,9 +68,10 @@ def file_aside(out: Path) -> Iterator[Path]:
     Raises:
       OSError: of a full disk too, with the path of `out`.
     """
-    with _partial(out) as partial:
+    target = Path(os.path.realpath(out)) if out.is_symlink() else out
+    with _partial(target) as partial:
         yield partial / out.name
-        os.replace(partial / out.name, out)
+        os.replace(partial / out.name, target)
 
 
 @contextlib.contextmanager

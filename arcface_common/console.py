@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from arcface_common.errors import cut, without_bytes
 from arcface_common.name_text import in_one_line
 from arcface_common.run_log import note
 
@@ -25,6 +26,7 @@ CONSOLE_FD = "ARCFACE_TFX_CONSOLE_FD"
 LOG = "ARCFACE_TFX_LOG"
 _SECONDS_BETWEEN_SIGNS = 5.0  # of what can't be counted
 _SECONDS_BETWEEN_LINES = 10.0  # where the console is no terminal, a bar becomes a line now and then
+_LONGEST_LINE = 5000  # characters; 20 files with long names are listed in fewer
 _stream: TextIO | None = None
 _closed: set[int] = set()  # descriptors of this process that the shell had closed
 
@@ -77,7 +79,7 @@ def is_live() -> bool:
 
 def say(message: str) -> None:
     """Writes one line to the console, above a progress bar if there is one, and to the run's log."""
-    message = in_one_line(message)
+    message = cut(without_bytes(in_one_line(message)), _LONGEST_LINE)
     note(message)
     stream = console()
     if is_live():

@@ -17,6 +17,10 @@ _BEFORE = re.compile(
     r"(Error in user-defined function passed to \S+ transformation with iterator: \S+: )?"
 )
 _BEHIND = re.compile(r"\s*(\[\[.*|\[Op:.*)$")
+# Bytes as Python writes them, cut or whole, more than 40: a magic, a key or the begin of a line is fewer.
+_BYTES = re.compile(r"\bb(?P<quote>['\"])(?>\\x[0-9a-f]{2}|\\.|(?!(?P=quote)|\\).){41,}(?P=quote)?", re.DOTALL)
+_LONGEST = 200  # characters of a value in an error
+_LONGEST_SENTENCE = 2000  # of what a library says
 _typed = False  # whether what goes on is a command, whose arguments are flags
 _MOST = 2.0**63  # what no number of ours reaches: a comparison that refuses NaN, infinity and 400 digits alike
 
@@ -82,8 +86,22 @@ def is_number(value: Any, kind: type = float) -> bool:
     )
 
 
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """The text, with a mark for what is beyond so many characters."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def without_bytes(text: str) -> str:
+    """The text without the content of files, which may be pictures of people: libraries print what they can't read."""
+    return _BYTES.sub("b'…'", text)
+
+
 def in_short(error: BaseException) -> str:
-    """What an error says; of one of TensorFlow's, the sentence without its graph and Python's stack around."""
+    """What an error says, cut; of one of TensorFlow's, the sentence without its graph and Python's stack around."""
+    return cut(without_bytes(_sentence(error)), _LONGEST_SENTENCE)
+
+
+def _sentence(error: BaseException) -> str:
     text = str(error)
     if not any(cls.__module__.startswith("tensorflow.") for cls in type(error).__mro__):
         return text

@@ -5,6 +5,7 @@ Errors, `arcface-tfx settings` and whoever else explains a setting read them fro
 
 import dataclasses
 import json
+import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
@@ -13,13 +14,13 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
-from arcface_common.errors import ConfigError, did_you_mean
+from arcface_common.errors import ConfigError, cut, did_you_mean
 
 _Section = TypeVar("_Section", bound=type)
 _GREATEST = 2**31 - 1  # TFX's protos hold int32
 _LEAST_FLOAT, _GREATEST_FLOAT = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32, to the bit
+_SENTENCE_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)\. ")
 _ENDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-_LONGEST = 200  # characters of a value in an error
 
 
 def _whole(value: Any) -> Any:
@@ -136,9 +137,8 @@ def _refusal(kind: Any, values: Mapping[str, Any], error: ValidationError) -> Co
 
 
 def _error(kind: Any, name: str, expected: str, value: Any, reason: str = "", instead: str = "") -> ConfigError:
-    about = kind.__pydantic_fields__[name].description.partition(". ")[0].rstrip(".")
-    text = repr(value)
-    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    about = _SENTENCE_END.split(kind.__pydantic_fields__[name].description, maxsplit=1)[0].rstrip(".")
+    shown = cut(repr(value))
     setting = f"{kind.section_name}.{name}"
     return ConfigError(f"{setting} must be {expected} ({about}). Received: {name}={shown}{reason}", {setting: instead})
 

@@ -172,7 +172,7 @@ def make_config(
       ConfigError: an unknown preset or setting, or a value that is not allowed; names it.
       DataError: a path that TFX would take for a pattern.
     """
-    for name, path in (("data", data), ("root", root)):
+    for name, path in (("data", data), ("root", root), ("init_from", init_from or "")):
         refuse_secret_path(argument(name), path)
     check_places(data, root, here)
     if here and os.path.exists(root) and not os.path.isdir(root):
@@ -238,6 +238,7 @@ def _one_init_from(init_from: str | None, given: Iterable[tuple[str, str]]) -> s
     asked: dict[str, dict[str, Any]] = {"train": {}}
     for name, text in given:
         if name == "train.init_from":
+            refuse_secret_path(name, text)
             assign(asked, SECTIONS, name, text, written=True)
     folder = TrainSettings(**asked["train"]).init_from
     if init_from and folder:

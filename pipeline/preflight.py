@@ -14,6 +14,7 @@ from components.formats.pair_attributes import attributes_file, read_columns
 from pipeline.checks.backbone import check_backbone
 from pipeline.checks.files import check_data_files, check_writable
 from pipeline.checks.memory import check_memory
+from pipeline.checks.network import check_network
 from pipeline.config import PipelineConfig
 from pipeline.runs.folder import RUNS
 from pipeline.runs.lock import LOCK_FILE
@@ -32,7 +33,9 @@ def check_run(config: PipelineConfig) -> PipelineConfig:
     check_backbone(config.train, here=True)
     if config.train.steps:
         say_obstacle(find_gpus())
-    return check_dataset(config)
+    config = check_dataset(config)
+    check_network(config.train)
+    return config
 
 
 def say_obstacle(found: Gpus) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from arcface_common.features import IMAGE_SIZE
 from trainer_module.settings import TrainSettings
 
 NORMS = ("batch", "sync_batch", "batch_renorm", "group")
@@ -18,22 +19,41 @@ class BackboneFacts:
       parameters: weights, 4 bytes each, at the default embedding.
       image_bytes: memory that a training step takes for each image of a batch, measured by
         `benchmarks.training_memory`.
+      stages: entries of each of its lists.
     """
 
     module: str
     embedding_dim: int
     parameters: int
     image_bytes: int
+    stages: int
 
 
 BACKBONES = {
-    "iresnet18": BackboneFacts("iresnet", 512, 24_039_808, 62_000_000),
-    "iresnet34": BackboneFacts("iresnet", 512, 34_164_672, 88_000_000),
-    "iresnet50": BackboneFacts("iresnet", 512, 43_628_480, 91_000_000),
-    "iresnet100": BackboneFacts("iresnet", 512, 65_225_280, 141_000_000),
-    "iresnet_tiny": BackboneFacts("iresnet", 128, 510_592, 1_400_000),
-    "mobilefacenet": BackboneFacts("mobilefacenet", 128, 1_022_720, 55_000_000),
-    "mobilefacenet_mbf": BackboneFacts("mobilefacenet", 512, 2_083_328, 50_000_000),
+    "iresnet18": BackboneFacts("iresnet", 512, 24_039_808, 62_000_000, 4),
+    "iresnet34": BackboneFacts("iresnet", 512, 34_164_672, 88_000_000, 4),
+    "iresnet50": BackboneFacts("iresnet", 512, 43_628_480, 91_000_000, 4),
+    "iresnet100": BackboneFacts("iresnet", 512, 65_225_280, 141_000_000, 4),
+    "iresnet_tiny": BackboneFacts("iresnet", 128, 510_592, 1_400_000, 3),
+    "mobilefacenet": BackboneFacts("mobilefacenet", 128, 1_022_720, 55_000_000, 3),
+    "mobilefacenet_mbf": BackboneFacts("mobilefacenet", 512, 2_083_328, 50_000_000, 3),
+}
+# Options that are lists of one entry a stage, by the module that builds.
+STAGE_LISTS = {
+    "iresnet": ("units", "widths"),
+    "mobilefacenet": ("widths", "residuals", "strided_expansions", "expansions"),
+}
+_CHANNELS = (1, 65_536)
+_UNITS = (0, 1000)
+# Option of a registered backbone -> the least and the greatest value, of each entry where it is a list.
+OPTION_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        ("stem_width", "stem_groups", "widths", "strided_expansions", "expansions", "last_width"), _CHANNELS
+    ),
+    **dict.fromkeys(("units", "residuals", "stem_residuals"), _UNITS),
+    **dict.fromkeys(("stem_stride", "stem_kernel"), (1, IMAGE_SIZE)),
+    **dict.fromkeys(("epsilon", "output_epsilon"), (1e-12, 1.0)),
+    "momentum": (0.0, 1.0),
 }
 
 

@@ -5,14 +5,15 @@ What is wrong with them must not show after an hour of ingest; and TensorFlow al
 
 import ast
 import importlib.machinery
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import trainer_module
-from arcface_common.errors import DataError, did_you_mean
-from trainer_module.backbone_facts import BACKBONES, NORMS
+from arcface_common.errors import DataError, cut, did_you_mean
+from trainer_module.backbone_facts import BACKBONES, NORMS, OPTION_RANGES, STAGE_LISTS
 from trainer_module.settings import TrainSettings
 
 _OF_BUILD = ("name", "embedding_dim", "dropout", "norm")  # what `backbones.build` passes to every builder
@@ -57,6 +58,35 @@ def check_backbone(settings: TrainSettings, *, here: bool) -> None:
         return
     if path is not None:
         _check_function(path, function, settings)
+    if not colon:
+        _check_values(settings)
+
+
+def _check_values(settings: TrainSettings) -> None:
+    """Checks what a registered backbone is to be built with, where types are right: ranges, and lists of one length.
+
+    Raises:
+      DataError: a value that no network has, or that would take minutes to build.
+    """
+    lists = {name: value for name, value in settings.backbone_options.items() if isinstance(value, list)}
+    for name, value in settings.backbone_options.items():
+        least, most = OPTION_RANGES.get(name, (-math.inf, math.inf))
+        entries = value if isinstance(value, list) else [value]
+        if any(entry is not None and not least <= entry <= most for entry in entries):
+            each = " each" if name in lists else ""
+            raise DataError(
+                f"train.backbone_options.{name} must lie in {least:,} .. {most:,}{each}. Received: {cut(repr(value))}"
+            )
+    facts = BACKBONES[settings.backbone]
+    lengths = {len(value) for value in lists.values()}
+    if set(lists) < set(STAGE_LISTS[facts.module]):
+        lengths.add(facts.stages)
+    if lists and (len(lengths) > 1 or 0 in lengths):
+        raise DataError(
+            f"train.backbone_options: expected lists of one entry a stage: {facts.stages} as {settings.backbone} has "
+            f"them, or all of {', '.join(STAGE_LISTS[facts.module])} of one length. "
+            f"Received: {cut(', '.join(f'{name} of {len(value)}' for name, value in lists.items()))}"
+        )
 
 
 def _source(module: str) -> Path | None:
@@ -112,7 +142,9 @@ def _check_function(path: Path, function: str, settings: TrainSettings) -> None:
             )
         if not _fits(parameters[option].annotation, value):
             kind = ast.unparse(parameters[option].annotation or ast.Constant("any"))
-            raise DataError(f"train.backbone_options.{option} expects a value of type {kind}. Received: {value!r}")
+            raise DataError(
+                f"train.backbone_options.{option} expects a value of type {kind}. Received: {cut(repr(value))}"
+            )
 
 
 def _definitions(node: ast.stmt) -> Iterator[tuple[str, ast.stmt]]:

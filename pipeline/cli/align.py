@@ -13,7 +13,6 @@ from arcface_common.console import say
 from arcface_common.filesystem import is_local
 from components.alignment.settings import MTCNN, WHICH, AlignSettings
 from pipeline.beam import RUNNERS, beam_args, check_with_beam
-from pipeline.checks.secrets import refuse_secret_path
 from pipeline.cli.echo import echo_json, echo_lines
 from pipeline.cli.paths import InputFolder, Number, OutputFolder
 from pipeline.cli.quiet import quiet
@@ -28,7 +27,6 @@ class _Photos(InputFolder):
         """See `_Path.check`."""
         if is_local(path):
             super().check(path)
-        refuse_secret_path("PHOTOS", path)
 
 
 class _Crops(OutputFolder):
@@ -38,7 +36,6 @@ class _Crops(OutputFolder):
         """See `_Path.check`."""
         if is_local(path):
             super().check(path)
-        refuse_secret_path("OUT", path)
 
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:

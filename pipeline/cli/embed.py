@@ -74,6 +74,8 @@ def embed(
         converted(ModelFolder(), "model", model)
         if output:
             check_outside("--output", output, [model])
+    if output:
+        check_outside("--output", output, [image for image in images if os.path.isdir(image)])
     paths = _listed([converted(InputOrList(), "images...", image) for image in images])
     if server is None:
         from serving.versions import resolve

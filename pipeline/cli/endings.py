@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from arcface_common.console import say
-from arcface_common.errors import DataError, in_short, typed_arguments
+from arcface_common.errors import DataError, in_short, typed_arguments, without_bytes
 from pipeline.surroundings import check_surroundings, settle
 
 # What an operation on a file can meet that is no fault of what a person wrote.
@@ -59,6 +59,7 @@ def ends_in_words(log: str | None = None) -> Iterator[None]:
     |---|---|---|
     | DataError, or an OSError about a path | `error: ...` | 2 |
     | Ctrl-C | `interrupted` | 130 |
+    | an OSError of the machine's, such as a full disk | `failed: PATH: ...` | 1 |
     | anything else | `failed: ...`, then the log with the traceback | 1 |
 
     Args:
@@ -111,8 +112,10 @@ def _leave_threads(ended: BaseException) -> None:
 
 def _said(error: BaseException, log: str | None) -> int:
     """Says how a command ended; the exit code."""
+    if isinstance(error, OSError) and error.filename is None and _was_printed(error):
+        error.filename = "standard output"
     if log is not None:
-        traceback.print_exc()  # among the libraries' words, which explain it
+        sys.stderr.write(without_bytes(traceback.format_exc()))  # among the libraries' words, which explain it
     if _is_interrupt(error) or (_interrupted.is_set() and not isinstance(error, DataError)):
         say("interrupted")
         return _INTERRUPTED
@@ -123,12 +126,22 @@ def _said(error: BaseException, log: str | None) -> int:
         path = os.fsdecode(error.filename)
         say(f"error: {path}: expected a path that can be used. Received: {error.strerror}")
         return 2
-    say(f"failed: {type(error).__name__}: {in_short(error)}")
+    if isinstance(error, OSError) and error.filename is not None:
+        say(f"failed: {os.fsdecode(error.filename)}: {(error.strerror or 'not usable').lower()}")
+        if log is None:  # nothing that a traceback would explain, and where it went may be full
+            return 1
+    else:
+        say(f"failed: {type(error).__name__}: {in_short(error)}")
     try:
         say(f"log: {_written(log)}")
     except OSError as unwritten:  # a full disk, or a limit on files, which may be what failed before
         say(f"log: expected to write one. Received: {unwritten.strerror}")
     return 1
+
+
+def _was_printed(error: BaseException) -> bool:
+    """Whether what raised it was printing for whoever runs the command."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _written(log: str | None) -> str:
@@ -137,7 +150,7 @@ def _written(log: str | None) -> str:
         file, log = tempfile.mkstemp(prefix="arcface-tfx-", suffix=".log")
         os.close(file)
     with open(log, "a", errors="backslashreplace") as written:
-        traceback.print_exc(file=written)
+        written.write(without_bytes(traceback.format_exc()))
     return log
 
 

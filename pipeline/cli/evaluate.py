@@ -149,7 +149,7 @@ def evaluate_sets(
 
     if compare and os.path.samefile(find_network(model), find_network(compare)):
         raise DataError(f"--compare: expected another model than {model!r}. Received: the same, {compare!r}")
-    _check_places(report, output, [model, *([compare] if compare else [])])
+    _check_places(report, output, [data, model, *([compare] if compare else [])])
     paths = find_sets(data, sets)
     with quiet():
         with waiting("loading TensorFlow"):

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from arcface_common.errors import DataError, did_you_mean
 from pipeline.checks.files import check_file, check_writable, expect, is_there, shown
+from pipeline.checks.secrets import refuse_secret_path
 from serving.published import how_to_import
 from serving.versions import find_network
 
@@ -35,6 +36,11 @@ class _Path(click.ParamType, abc.ABC):
         Raises:
           DataError: it can't be used.
         """
+        option = getattr(param, "human_readable_name", "path")
+        if isinstance(param, click.Option):
+            option = param.opts[0]
+        if "://" in value:
+            refuse_secret_path(option, value)
         try:
             self.check(value)
         except DataError as error:
@@ -46,7 +52,6 @@ class _Path(click.ParamType, abc.ABC):
             return str(value)
         if param is None:
             raise DataError(reason)
-        option = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
         raise DataError(f"{option}: {reason}")
 
 

@@ -4,10 +4,9 @@ import os
 from collections.abc import Iterable
 
 from arcface_common.console import say
-from arcface_common.errors import DataError, did_you_mean
+from arcface_common.errors import DataError, argument, did_you_mean
 from arcface_common.features import VERIFICATION_SETS
-from arcface_common.protocol.support import MIN_PAIRS
-from components.formats import pair_attributes, verification_bin
+from components.formats import pair_attributes
 
 _ENDING = ".bin"
 
@@ -33,7 +32,9 @@ def find_sets(folder: str, wanted: str | None) -> dict[str, str]:
         if names and names[0] not in VERIFICATION_SETS:
             say(f"sets: {', '.join(names)}, all that are in {folder}")
     else:
-        names = list(dict.fromkeys(name.strip() for name in wanted.split(",")))
+        names = [name.strip() for name in wanted.split(",")]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"{argument('sets')}: expected each set once. Received: {twice[0]!r} twice")
     missing = [name for name in names if name not in there]
     if missing or not names:
         file = os.path.join(folder, f"{missing[0] if missing else '<set>'}{_ENDING}")
@@ -52,6 +53,9 @@ def _is_set(folder: str, name: str) -> bool:
 
 def _check(sets: Iterable[tuple[str, str]]) -> None:
     """Reads each set once, 0.3 s for 75 MB, so that a broken one is known before a network is loaded."""
+    from arcface_common.protocol.support import MIN_PAIRS  # SciPy, seconds on a cold disk: after what names tell
+    from components.formats import verification_bin
+
     for name, path in sets:
         pairs = len(verification_bin.read(path))
         if pairs < MIN_PAIRS:

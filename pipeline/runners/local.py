@@ -12,6 +12,7 @@ from arcface_common.run_log import note
 from components.record_example_gen.stores import remove_stores
 from pipeline.config import PipelineConfig
 from pipeline.runners.cache_key import keys_without_root
+from pipeline.runs.artifacts import full_disk_named
 from pipeline.runs.reconcile import reconcile
 from pipeline.runs.recording import Recording, recorded_run
 from pipeline.runs.tables import summary_lines
@@ -52,7 +53,8 @@ def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
             seconds = time.monotonic() - begun
             # Of a node that came from the cache, the launcher gives no place for its executor's output.
             ran = bool(execution.execution_output_uri)
-            outputs = [artifact.uri for many in execution.output_dict.values() for artifact in many] if ran else []
+            made = [artifact for many in execution.output_dict.values() for artifact in many] if ran else []
+            outputs = [artifact.uri for artifact in made]
             recording.node(node, RESOLVED if looks_up else "ran" if ran else "cached", seconds, outputs)
             if not looks_up:
                 say(f"  {node:<20} {seconds:6.1f} s{'' if ran else '  cached'}")
@@ -90,6 +92,11 @@ def run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
     Raises:
       DataError: see `run_local`.
     """
+    with full_disk_named(config.metadata_path):
+        return _run_nodes(config, recording)
+
+
+def _run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
     reconcile(config)
     recording.read_data()
     begun = time.monotonic()

@@ -1,8 +1,11 @@
 """Artifacts of local runs: ML Metadata's records of them, and whether what was once written is still there."""
 
+import contextlib
+import errno
 import json
 import os
 import re
+from collections.abc import Iterator
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -28,6 +31,21 @@ def open_store(path: str) -> MetadataStore:
     connection = mlmd.ConnectionConfig()
     connection.sqlite.filename_uri = path
     return MetadataStore(connection)
+
+
+@contextlib.contextmanager
+def full_disk_named(path: str) -> Iterator[None]:
+    """Has a full disk under ML Metadata's file end as it does elsewhere; SQLite says neither path nor what is full.
+
+    Raises:
+      OSError: the disk is full; names the file.
+    """
+    try:
+        yield
+    except Exception as error:  # ml_metadata's, by what it was doing
+        if "database or disk is full" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path) from error
 
 
 def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:

@@ -180,6 +180,20 @@ def test_a_file_aside_takes_its_name_when_it_is_whole(tmp_path):
     assert os.listdir(out.parent) == ["out.csv"]
 
 
+def test_a_file_aside_follows_a_link(tmp_path):
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "near.json"
+    link.symlink_to("far/it.txt")
+    for content in ("new", "newer"):
+        with file_aside(link) as aside:
+            assert aside.name == "near.json"
+            aside.write_text(content)
+        assert os.readlink(link) == "far/it.txt"
+        assert (tmp_path / "far" / "it.txt").read_text() == content
+    assert sorted(os.listdir(tmp_path)) == ["far", "near.json"]
+    assert os.listdir(tmp_path / "far") == ["it.txt"]
+
+
 def test_the_longest_name_that_the_file_system_takes_can_be_written(tmp_path):
     for name in ("n" * 255, "é" * 127):
         with file_aside(tmp_path / name) as aside:

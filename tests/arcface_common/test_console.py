@@ -103,3 +103,9 @@ while time.perf_counter() - start < 5:
 def test_importing_the_base_modules_costs_no_tensorflow():
     code = "import sys; import arcface_common.features, arcface_common.console; print('tensorflow' in sys.modules)"
     assert _run(code).stdout == "False\n"
+
+
+def test_a_line_is_cut_and_shows_no_bytes():
+    code = "from arcface_common.console import say; say(f\"error: {bytes(100)!r} {'x' * 20_000}\")"
+    line = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    assert line.startswith("error: b'…' xxx") and len(line) == 5002

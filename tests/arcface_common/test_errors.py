@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from arcface_common.errors import in_short, is_number
+from arcface_common.errors import in_short, is_number, without_bytes
 
 GRAPH = """Graph execution error:
 
@@ -69,3 +69,14 @@ def test_no_number(text):
 
 def test_numbers():
     assert is_number(1) and is_number(0.5) and is_number(3, int) and not is_number(3.0, int)
+
+
+def test_bytes_of_a_file_are_never_shown_and_short_ones_are():
+    error = ValueError(f"Not a valid TFRecord. Fewer than 7461 bytes: {bytes(range(256)) * 30!r}, in a shard")
+    assert in_short(error) == "Not a valid TFRecord. Fewer than 7461 bytes: b'…', in a shard"
+    assert without_bytes(f"{b'JPEG' * 20!r}"[:60]) == "b'…'"  # cut before
+    assert without_bytes(f"{bytes(40)!r} ab'{'x' * 50}'") == f"{bytes(40)!r} ab'{'x' * 50}'"
+
+
+def test_a_librarys_essay_is_cut():
+    assert len(in_short(ValueError("x" * 15_000))) == 2001

@@ -319,3 +319,8 @@ def test_an_entry_that_stands_twice_is_refused():
 def test_conditions_and_sets_are_given_together():
     with pytest.raises(ConfigError, match=r"must name sets of evaluation.sets=\('own',\); give both. Received: 'lfw'"):
         make_config("data", "root", "demo", ["evaluation.sets=own"])
+
+
+def test_an_abbreviation_does_not_end_what_is_said_of_a_setting():
+    with pytest.raises(ConfigError, match=r"\(Further arguments .*, e\.g\. \{dropout: 0\.1\}; one alone is "):
+        make_config("data", "root", "demo", ["train.backbone_options=[1]"])

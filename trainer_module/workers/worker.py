@@ -17,7 +17,7 @@ def main() -> None:
 
     import tensorflow as tf
 
-    from arcface_common.errors import DataError, in_short
+    from arcface_common.errors import DataError, in_short, without_bytes
     from trainer_module.training.loop import train
     from trainer_module.workers.cluster import BAD_INPUT, OTHERS_LOST
     from trainer_module.workers.job import TrainingJob
@@ -33,7 +33,7 @@ def main() -> None:
     try:
         train(job)
     except Exception as error:
-        traceback.print_exc()
+        print(without_bytes(traceback.format_exc()), file=sys.stderr)
         kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
         print(f"{kind}{' '.join(in_short(error).split())}")
         sys.stdout.flush()

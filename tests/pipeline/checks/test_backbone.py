@@ -1,13 +1,17 @@
 """A backbone's name and options are judged without TensorFlow, as the real one would."""
 
+import ast
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import trainer_module
 from arcface_common.errors import DataError
 from pipeline.checks.backbone import check_backbone
+from trainer_module.backbone_facts import OPTION_RANGES, STAGE_LISTS
 from trainer_module.settings import TrainSettings
 
 OWN = """
@@ -58,6 +62,15 @@ def _check(backbone, options=None, here=True, norm="batch"):
         ("iresnet50", {"norm": "group"}, "expected norm as train.norm"),
         ("iresnet50", {"embedding_dim": 64}, "expected embedding_dim as train.embedding_dim"),
         ("mobilefacenet", {"name": "x"}, "expected options of mobilefacenet"),
+        ("iresnet50", {"widths": [8]}, "expected lists of one entry a stage: 4 as iresnet50 .* Received: widths of 1"),
+        ("iresnet50", {"widths": [], "units": []}, "expected lists of .* Received: widths of 0, units of 0"),
+        ("mobilefacenet", {"widths": [8] * 4, "residuals": [1] * 4}, "expected lists of .* expansions of one length"),
+        ("iresnet50", {"widths": [10**9] * 4}, r"options.widths must lie in 1 .. 65,536 each. Received: \[10000"),
+        ("iresnet50", {"units": [100_000, 1, 1, 1]}, r"options.units must lie in 0 .. 1,000 each"),
+        ("iresnet50", {"stem_stride": 0}, "options.stem_stride must lie in 1 .. 112. Received: 0"),
+        ("iresnet50", {"stem_kernel": -1}, "options.stem_kernel must lie in 1 .. 112. Received: -1"),
+        ("iresnet50", {"epsilon": 0}, "options.epsilon must lie in 1e-12 .. 1.0. Received: 0"),
+        ("iresnet50", {"momentum": 5}, "options.momentum must lie in 0.0 .. 1.0. Received: 5"),
         ("nowhere.nets:build", {}, "expected a module on Python's path. Received: no 'nowhere' of 'nowhere.nets'"),
         ("faces_of_mine.net:build", {}, "Received: no 'faces_of_mine.net' of"),
         (":build", {}, "expected a module on Python's path. Received: no ''"),
@@ -82,7 +95,8 @@ def test_an_unknown_norm():
 @pytest.mark.parametrize(
     ("backbone", "options"),
     [
-        ("iresnet_tiny", {"dropout": 0.1, "epsilon": 1e-5, "units": [1, 1, 1, 1], "output_epsilon": None}),
+        ("iresnet_tiny", {"dropout": 0.1, "epsilon": 1e-5, "units": [1, 1, 1], "output_epsilon": None}),
+        ("iresnet_tiny", {"units": [1, 0], "widths": [8, 16]}),
         ("mobilefacenet_mbf", {"last_width": 256, "fc_bias": True}),
         ("faces_of_mine.nets:build", {"depth": 3, "widths": [1, 2], "shape": "any"}),
         ("faces_of_mine.nets:anything", {"whatever": 1}),
@@ -109,6 +123,16 @@ def test_the_check_imports_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False False\n"
 
 
+def test_each_number_among_the_options_has_a_range():
+    for module, lists in STAGE_LISTS.items():
+        tree = ast.parse((Path(trainer_module.__file__).parent / "backbones" / f"{module}.py").read_text())
+        (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == module)
+        kinds = {argument.arg: ast.unparse(argument.annotation) for argument in function.args.kwonlyargs}
+        assert tuple(name for name, kind in kinds.items() if kind == "Sequence[int]") == lists
+        numbers = {name for name, kind in kinds.items() if "int" in kind or "float" in kind}
+        assert numbers - {"embedding_dim", "dropout"} <= set(OPTION_RANGES)
+
+
 def test_each_backbone_and_norm_is_known_everywhere():
     from trainer_module import backbones, normalization
     from trainer_module.backbone_facts import BACKBONES, NORMS
@@ -127,7 +151,7 @@ def test_the_facts_are_those_of_the_real_networks():
 
     for name, facts in BACKBONES.items():
         network = backbones.build(name)
-        assert dataclasses.astuple(facts)[1:3] == (network.output_shape[-1], network.count_params()), name
+        assert (facts.embedding_dim, facts.parameters) == (network.output_shape[-1], network.count_params()), name
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 """Secrets are kept out of options and paths by kind, and never repeated in the refusal."""
 
 import pytest
+from click.testing import CliRunner
 
 from arcface_common.errors import DataError
 from pipeline.beam import beam_args
+from pipeline.cli import main
 from pipeline.config import make_config
 
 SECRET = "wJalrXUtnFEMIK7MDENG"
@@ -93,3 +95,44 @@ def test_no_option_of_beams_own_is_taken_for_a_secret_but_those_that_are():
 def test_paths_that_are_no_secret():
     for path in ("s3://bucket/faces@v2", "gs://b/a:b@c", "/data/faces@home", "hdfs://user@host:8020/faces"):
         assert make_config(path, "root", "demo").data == path
+
+
+@pytest.mark.parametrize("path", ["s3://key:secretpw@b/x", "gs://b/x?sig=secretpw"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--data", "{}", "--preset", "demo"],
+        ["run", "--data", "data", "--root", "{}", "--preset", "demo"],
+        ["run", "--data", "data", "--init-from", "{}"],
+        ["run", "--data", "data", "--set", "train.init_from={}"],
+        ["run", "--data", "data", "--config", "{}"],
+        [
+            "compile",
+            "--data",
+            "/d",
+            "--root",
+            "/r",
+            "--image",
+            "i",
+            "--output",
+            "x.yaml",
+            "--set",
+            "train.init_from={}",
+        ],
+        ["evaluate", "sets", "{}", "--data", "."],
+        ["evaluate", "folder", ".", "faces", "--report", "{}"],
+        ["embed", "{}", "a.jpg"],
+        ["embed", ".", "{}"],
+        ["align", "{}", "out"],
+        ["align", ".", "{}"],
+        ["inspect", "{}"],
+        ["gc", "--root", "{}"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_no_error_shows_the_secret_of_a_path(arguments, path, capfd):
+    result = CliRunner().invoke(main, [argument.format(path) for argument in arguments])
+    said = result.output + capfd.readouterr().err
+    assert result.exit_code == 2
+    assert "expected a path without a password, key or signature" in said
+    assert "secretpw" not in said

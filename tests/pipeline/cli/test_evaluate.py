@@ -158,6 +158,8 @@ def test_an_option_that_no_model_would_mind_is_refused(run):
             "nothing.bin: expected a verification set. Received: no such file; there are cfp_fp",
         ),
         (["--sets", "../data/lfw"], "../data/lfw.bin: expected a verification set. Received: no such file"),
+        (["--sets", "lfw,lfw"], "--sets: expected each set once. Received: 'lfw' twice"),
+        (["--sets", ""], ".bin: expected a verification set. Received: no such file; there are cfp_fp"),
         (["--resize"], "No such option '--resize'"),
     ],
 )
@@ -165,6 +167,15 @@ def test_wrong_flags_end_with_exit_code_2(run, arguments, message):
     code, output = run("mbf.onnx", *arguments)
     assert code == 2
     assert message in output
+
+
+@pytest.mark.parametrize(("option", "name"), [("--output", "x.json"), ("--report", "deep/x.html")])
+def test_nothing_is_written_among_the_sets(run, world, option, name):
+    before = sorted((world / "data").rglob("*"))
+    code, output = run("mbf.onnx", option, world / "data" / name)
+    assert code == 2
+    assert f"{option}: expected a file outside of" in output
+    assert sorted((world / "data").rglob("*")) == before
 
 
 def test_a_broken_image_is_named(run, world, tmp_path):

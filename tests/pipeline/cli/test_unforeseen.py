@@ -45,17 +45,26 @@ def test_where_no_log_can_be_written_that_is_said(tmp_path):
         ("presets >&-", (2,), "error: standard output: expected one to write to (`> /dev/null` throws the words "),
         ("embed . - <&-", (2,), "error: -: expected names of images on standard input. Received: none"),
         ("presets 2>&- <&-", (0,), ""),
-        ("presets > /dev/full", (1,), "failed: OSError: [Errno 28] No space left on device\n"),
+        ("presets > /dev/full", (1,), "failed: standard output: no space left on device\n"),
+        ("settings --json > /dev/full", (1,), "failed: standard output: no space left on device\n"),
         ("inspect ./nowhereü 2>&1 >&-", (2,), ""),
         ("run --data /nowhere 2>&-", (2,), ""),
         ("--no-such-option", (2,), "No such option"),
     ],
 )
-def test_whatever_the_shell_did_to_the_streams(shell, code, told):
+def test_whatever_the_shell_did_to_the_streams(shell, code, told, tmp_path):
     command = ["bash", "-c", f"{sys.executable} -m pipeline {shell}"]
     # No UTF-8 either.
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "0"}
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "COLUMNS": "0",
+        "TMPDIR": str(tmp_path),
+    }
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert result.returncode in code
     assert told in result.stderr
     assert "Traceback" not in result.stderr + result.stdout
+    assert not list(tmp_path.iterdir())

@@ -1,12 +1,15 @@
 """ML Metadata after folders were removed, emptied, moved, copied: what is marked, and what is put back."""
 
+import contextlib
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from arcface_common.errors import DataError
+from pipeline.runs.artifacts import full_disk_named
 from pipeline.runs.reconcile import reconcile
 from tests.pipeline.runs.roots import DELETED, KINDS, LIVE, Root, write
 
@@ -132,3 +135,13 @@ def test_a_new_root_has_nothing_to_reconcile(root, capsys):
     reconcile(root.config)
     assert list(root.path.iterdir()) == []
     assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_is_said_with_its_path(tmp_path):
+    path = str(tmp_path / "metadata.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE artifact (name)")
+        connection.execute("PRAGMA max_page_count=2")
+        with pytest.raises(OSError) as told, full_disk_named(path):
+            connection.execute("INSERT INTO artifact VALUES (?)", ["x" * 100_000])
+    assert (told.value.filename, told.value.strerror) == (path, "No space left on device")
