@@ -12,6 +12,7 @@ from components.content_driver import input_files
 from components.formats import verification_bin
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
+from pipeline.beam import beam_args
 from tests.helpers import jpeg, write_pairs
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ def _features(data, out, **limits):
     """The optional features of each pair of lfw, as text."""
     examples = standard_artifacts.Examples()
     examples.uri = str(out)
-    context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(out / "tmp"))
+    context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args("local")), tmp_dir=str(out / "tmp"))
     properties = {
         "input_base": str(data),
         "input_config": PairExampleGen(str(data), ("lfw",)).exec_properties["input_config"],

@@ -23,6 +23,7 @@ from arcface_common.protocol.conditions import FIGURES
 from components.formats import verification_bin
 from components.latest_blessed.records import BlessedModel
 from evaluator_custom import executor
+from pipeline.beam import beam_args
 from pipeline.create import schema_text
 from pipeline.runs.tables import verdict_lines
 from tests.evaluator_custom.verdicts import (
@@ -209,7 +210,7 @@ def test_pairs_are_read_one_by_one_as_the_file_has_them(world):
 
 
 def test_two_processes_come_to_the_same_verdict(world, first, tmp_path):
-    several = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    several = list(beam_args("processes", ["--direct_num_workers=2"]))
     conditions = [condition["text"] for condition in first[1]["conditions"]]
     _, verdict, _ = evaluate(world[0], tmp_path, *conditions, beam=several)
     assert verdict["conditions"] == first[1]["conditions"]

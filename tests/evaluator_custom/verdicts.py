@@ -21,13 +21,14 @@ from components.latest_blessed.records import BlessedModel
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom.executor import VerificationEvaluatorExecutor
+from pipeline.beam import beam_args
 from serving import export, signatures
 from tests.helpers import jpeg
 from trainer_module import backbones
 
 PAIRS = 80
 SETS = ("lfw", "cfp_fp")
-BEAM = ["--runner=FnApiRunner"]
+BEAM = list(beam_args("local"))
 # What is said about a pair has little to do with what it shows, so that a model makes mistakes of both kinds.
 IS_SAME = np.arange(PAIRS) * 7 % 5 < 2
 # Pairs of lfw are within a, within b, and every fourth one across.

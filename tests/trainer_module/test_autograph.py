@@ -1,4 +1,4 @@
-"""AutoGraph rewrites a user's layers and none of our functions."""
+"""AutoGraph rewrites a user's layers and none of our functions, nor TensorFlow Transform's."""
 
 import dataclasses
 import tempfile
@@ -11,7 +11,10 @@ from arcface_common.features import PixelFormat
 from serving.signatures import EmbeddingModel
 from tests.helpers import jpeg
 from tests.trainer_module.tiny_network import BATCH, SETTINGS, images
+from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module import backbones
+from trainer_module.data.input_pipeline import training_batches
+from trainer_module.data.split import Split
 from trainer_module.training.state import create_state
 from trainer_module.training.step import make_train_step
 
@@ -38,8 +41,16 @@ def test_ours_stay_as_they_are(rewritten):
     model = EmbeddingModel(backbones.build("iresnet_tiny"), PixelFormat())
     assert model.signatures()
     assert model.serve(tf.constant([jpeg(1)]))["embedding"].shape == (1, 128)
-    # What is a `tf.function` itself: four signatures, their network and the step, below which a user's layers are.
-    assert len(rewritten()) <= 6
+    # What is a `tf.function` itself: five signatures, their network and the step, below which a user's layers are.
+    assert len(rewritten()) <= 7
+
+
+def test_nor_does_it_rewrite_the_layer_that_looks_labels_up(rewritten, tmp_path):
+    write_shards(tmp_path / "train", [(jpeg(label), label) for label in range(BATCH)], shards=1)
+    split = Split([str(tmp_path / "train" / "*")], write_transform_graph(tmp_path, list(range(BATCH))))
+    before = rewritten()
+    next(iter(training_batches(split, SETTINGS)))
+    assert rewritten() == before
 
 
 def test_a_users_layer_may_say_if_of_a_tensor(rewritten):

@@ -1,5 +1,9 @@
 """What the Trainer reads, made without a pipeline: shards of train Examples, and Transform's output for them."""
 
+import functools
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +42,17 @@ def write_pairs(folder, shards=2):
 
 
 def write_transform_graph(folder: Path, labels: list[int]) -> str:
-    """Runs the preprocessing function's analysis on those labels, from record batches as TFX's Transform does.
+    """Runs the preprocessing function's analysis on those labels, once in a process; returns the graph's path."""
+    graph = str(folder / "graph")
+    shutil.copytree(_transform_graph(tuple(labels)), graph)
+    return graph
+
+
+@functools.cache
+def _transform_graph(labels: tuple[int, ...]) -> str:
+    """Of record batches, as TFX's Transform has them.
 
     From dicts TensorFlow Transform would keep a protobuf container alive beyond the interpreter's end: exit code 139.
-
-    Returns:
-      The path of the graph.
     """
     import apache_beam as beam
     import tensorflow as tf
@@ -60,8 +69,9 @@ def write_transform_graph(folder: Path, labels: list[int]) -> str:
     examples = [
         b"".join(tfrecord.example_parts({"image": b"", "label": label, "key": i + 1})) for i, label in enumerate(labels)
     ]
-    graph = str(folder / "graph")
-    with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=str(folder / "tmp")):
+    folder = tempfile.mkdtemp(dir=os.environ["TMPDIR"])  # which a test may exchange for another meanwhile
+    graph = f"{folder}/graph"
+    with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=f"{folder}/tmp"):
         batches = pipeline | beam.Create(examples) | source.BeamSource()
         transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
         _ = transform_fn | tft_beam.WriteTransformFn(graph)

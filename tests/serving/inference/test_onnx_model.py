@@ -38,24 +38,30 @@ def pixels(count):
     return np.random.default_rng(0).integers(0, 256, (count, 112, 112, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("run", [by_onnxruntime, by_openvino])
-@pytest.mark.parametrize(
-    "name, options, pixel_format",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         ("iresnet_tiny", {}, PixelFormat("bgr", 127.5, 127.5)),
         ("iresnet_tiny", {"norm": "group"}, PixelFormat()),
         ("mobilefacenet", {}, PixelFormat()),
         ("mobilefacenet_mbf", {}, PixelFormat("rgb", 127.5, 127.5)),
-        pytest.param("iresnet50", {}, PixelFormat("rgb", 0, 1), marks=pytest.mark.slow),
+        pytest.param(("iresnet50", {}, PixelFormat("rgb", 0, 1)), marks=pytest.mark.slow),
     ],
+    ids=lambda param: " ".join((param[0], *param[1].values())),
 )
-def test_engines_give_what_keras_gives(run, name, options, pixel_format):
+def file_and_answers(request):
+    """A network's file, and what Keras gives for 1 image and for 3."""
+    name, options, pixel_format = request.param
     model = drawn(backbones.build(name, **options))
-    content = written(model, pixel_format).SerializeToString()
-    for count in (1, 3):
-        images = pixels(count)
-        expected = model(to_input(images, pixel_format), training=False).numpy()
-        assert_close(run(content, images.transpose(0, 3, 1, 2).astype(np.float32)), expected, 1e-5)
+    answers = {n: model(to_input(pixels(n), pixel_format), training=False).numpy() for n in (1, 3)}
+    return written(model, pixel_format).SerializeToString(), answers
+
+
+@pytest.mark.parametrize("run", [by_onnxruntime, by_openvino])
+def test_engines_give_what_keras_gives(run, file_and_answers):
+    content, answers = file_and_answers
+    for count, expected in answers.items():
+        assert_close(run(content, pixels(count).transpose(0, 3, 1, 2).astype(np.float32)), expected, 1e-5)
 
 
 def test_an_unfolded_network_can_be_written_too():

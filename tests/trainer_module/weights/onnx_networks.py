@@ -5,6 +5,8 @@ the convolutions before them, shares equal arrays through Identity, gives slopes
 `view(size(0), -1)` as Shape, Gather, Unsqueeze, Concat, Reshape, and Linear without bias as MatMul.
 """
 
+import functools
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -102,9 +104,18 @@ class Exporter:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
 
 
-def iresnet18(folded: bool, newer: bool = False, image: str = "data", to: Exporter | None = None) -> onnx.ModelProto:
+def iresnet18(folded: bool, newer: bool = False) -> onnx.ModelProto:
     """arcface_torch's r18; the last gamma is 1."""
-    to = to or Exporter(folded, newer)
+    return onnx.ModelProto.FromString(_iresnet18(folded, newer))
+
+
+@functools.lru_cache(maxsize=1)  # to draw its 24 million weights takes a second
+def _iresnet18(folded: bool, newer: bool) -> bytes:
+    return iresnet18_of("data", Exporter(folded, newer)).SerializeToString()
+
+
+def iresnet18_of(image: str, to: Exporter) -> onnx.ModelProto:
+    """The same behind a value of the exporter's, the normalised image."""
     x = to.prelu(to.conv_norm(image, 3, 64, 3, 1), 64)
     inputs = 64
     for width in (64, 128, 256, 512):

@@ -112,7 +112,7 @@ def test_scalars_before_the_network_give_the_pixel_format(swapped, tmp_path):
     x = to.node("Sub", "data", to.array(127.5))
     factor = to.array([0.0078125])
     x = to.node("Mul", factor, x) if swapped else to.node("Mul", x, factor)
-    onnx.save(onnx_networks.iresnet18(True, image=x, to=to), tmp_path / "r18.onnx")
+    onnx.save(onnx_networks.iresnet18_of(x, to), tmp_path / "r18.onnx")
     imported = import_onnx(tmp_path / "r18.onnx")
     assert imported.pixel_format == PixelFormat("rgb", 127.5, 128.0)
     pixel_format = PixelFormat("bgr", 1, 2)
