@@ -2,7 +2,8 @@
 
 `python` and `cli` behave as `subprocess.run([sys.executable, ...])` would, at a tenth of a second in place of 6 (with
 TensorFlow) to 16 (with TFX). What differs: nothing of the imports' noise is seen, and atexit handlers don't run. So a
-few tests start the real thing: `tests/readme` every command, `tests/e2e/test_pipeline.py` its first run.
+few tests start the real thing: `tests/readme` every command, `tests/e2e/test_pipeline.py` its first run and the
+workers of another, `tests/trainer_module/workers/test_workers.py` and `test_supervisor.py` all workers.
 """
 
 import contextlib
@@ -14,13 +15,15 @@ import sys
 import tempfile
 import types
 from collections.abc import Mapping, Sequence
+from multiprocessing import connection
 from pathlib import Path
 
+from arcface_common.console import CONSOLE_FD
 from arcface_common.processes import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.preloaded"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.preloaded"])
 
 
 def cli(*arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -58,7 +61,7 @@ class Started(contextlib.ExitStack):
         self._streams = [self.enter_context(tempfile.TemporaryFile()) for _ in range(2)]
         paths = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in self._streams]
         environment = dict(os.environ if env is None else env)
-        self._process = _context.Process(target=_become, args=(self._words, str(cwd), environment, *paths))
+        self._process = CONTEXT.Process(target=_become, args=(self._words, str(cwd), environment, *paths))
         self._process.start()
         self.callback(self._process.join)
         self.callback(self._process.kill)  # a test that ran out of time
@@ -78,13 +81,73 @@ class Started(contextlib.ExitStack):
         return subprocess.CompletedProcess(self._words, self._process.exitcode, *texts)
 
 
+class Worker:
+    """What a supervisor of workers asks of `subprocess.Popen`, by a fork: `[PYTHON, "-P", "-m", MODULE, ARGUMENTS...]`.
+
+    Attributes:
+      environment: its environment variables.
+      pid: its process.
+      stdout: what it writes to either stream.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        pass_fds: Sequence[int],
+    ) -> None:
+        assert (command[:3], stdin, stdout, stderr) == (
+            [sys.executable, "-P", "-m"],
+            *(subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT),
+        )
+        self.environment = dict(env)
+        reader, writer = CONTEXT.Pipe(duplex=False)
+        with reader, writer:
+            kept = [f"/proc/{os.getpid()}/fd/{descriptor}" for descriptor in pass_fds]
+            told = (command[2:], os.getcwd(), self.environment, writer, kept)
+            self._process = CONTEXT.Process(target=_become_worker, args=told)
+            self._process.start()
+            self.stdout = open(os.dup(reader.fileno()), "rb")
+        self.pid: int = self._process.pid
+        self.kill = self._process.kill
+
+    def poll(self) -> int | None:
+        """Its exit code, minus the number of the signal that ended it; None while it runs."""
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        """Waits for its end, see `poll`."""
+        self._process.join()
+        return self._process.exitcode
+
+
+def _become_worker(
+    words: list[str], cwd: str, environment: dict[str, str], output: connection.Connection, kept: list[str]
+) -> None:
+    """In the fork, see `Worker`: `kept` are open files, of which the console alone is known by its number."""
+    for path in kept:
+        environment[CONSOLE_FD] = str(os.open(path, os.O_WRONLY | os.O_APPEND))
+    with output:
+        os.dup2(output.fileno(), 1)
+    os.dup2(1, 2)
+    _run(words, cwd, environment)
+
+
 def _become(words: list[str], cwd: str, environment: dict[str, str], out: str, err: str) -> None:
     """In the fork: turns this process into the one that was asked for."""
-    die_with_parent()  # which ends with the tests
     for descriptor, path in ((1, out), (2, err)):
         opened = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(opened, descriptor)
         os.close(opened)
+    _run(words, cwd, environment)
+
+
+def _run(words: list[str], cwd: str, environment: dict[str, str]) -> None:
+    die_with_parent()  # which ends with the tests
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

@@ -13,7 +13,7 @@ from trainer_module.settings import TrainSettings
 from trainer_module.workers import supervisor
 from trainer_module.workers.job import TrainingJob
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 LABELS = [0, 1, 2, 3, 4] * 4
 
 

@@ -21,10 +21,10 @@ from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers import supervisor
-from trainer_module.workers.heartbeat import last_beat
+from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
 from trainer_module.workers.job import TrainingJob
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 LABELS = [0, 1, 2, 3] * 5
 STEPS = 40
 _SECONDS = 120
@@ -54,13 +54,12 @@ def _prepared(job, folder, monkeypatch, **settings):
     return dataclasses.replace(job, run_dir=str(folder / "run"), work_dir=str(folder / "work"), settings=settings)
 
 
-def _worker(folder, index):
-    """Process number of a worker, by its environment; None where it isn't there."""
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            environment = Path("/proc", entry, "environ").read_bytes()
-            if re.search(rb"ARCFACE_TFX_HEARTBEAT=" + os.fsencode(folder) + rb"\S*worker-%d\0" % index, environment):
-                return int(entry)
+def _worker(workers, folder, index):
+    """Process number of a worker that runs in a folder; None where it isn't there."""
+    heartbeat = re.compile(re.escape(str(folder)) + rf".*worker-{index}")
+    for worker in reversed(workers):
+        if heartbeat.fullmatch(worker.environment[HEARTBEAT]):
+            return worker.pid if Path(f"/proc/{worker.pid}").exists() else None
     return None
 
 
@@ -82,17 +81,17 @@ def _at_step(folder, step, action):
     return thread
 
 
-def _started(folder, *indices):
+def _started(workers, folder, *indices):
     """Process numbers of workers, as soon as all are there: a step takes less time than to look for them."""
     deadline = time.monotonic() + _SECONDS
-    while not all(found := [_worker(folder, index) for index in indices]) and time.monotonic() < deadline:
+    while not all(found := [_worker(workers, folder, index) for index in indices]) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
 
 
-def _signal(folder, number, *indices):
+def _signal(workers, folder, number, *indices):
     for index in indices:
-        os.kill(_worker(folder, index), number)
+        os.kill(_worker(workers, folder, index), number)
 
 
 def _weights(run_dir):
@@ -105,7 +104,7 @@ def _weights(run_dir):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(job, tmp_path_factory):
+def undisturbed(job, tmp_path_factory, forks):
     with pytest.MonkeyPatch.context() as monkeypatch:
         job = _prepared(job, tmp_path_factory.mktemp("undisturbed"), monkeypatch)
         supervisor.run_workers(job)
@@ -120,12 +119,12 @@ def _assert_close(run_dir, undisturbed):
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4 * size, err_msg=name)
 
 
-def test_killed_workers_begin_again_and_end_in_the_same_model(job, undisturbed, tmp_path, monkeypatch, capfd):
+def test_killed_workers_begin_again_and_end_in_the_same_model(job, forks, undisturbed, tmp_path, monkeypatch, capfd):
     """The chief, another one, and both at once."""
     job = _prepared(job, tmp_path, monkeypatch, restarts=1)  # each gets further than the one before
     killed = {8: [0], 18: [1], 28: [0, 1]}
     threads = [
-        _at_step(tmp_path, step, lambda indices=indices: _signal(tmp_path, signal.SIGKILL, *indices))
+        _at_step(tmp_path, step, lambda indices=indices: _signal(forks, tmp_path, signal.SIGKILL, *indices))
         for step, indices in killed.items()
     ]
     supervisor.run_workers(job)
@@ -141,11 +140,11 @@ def test_killed_workers_begin_again_and_end_in_the_same_model(job, undisturbed, 
     _assert_close(job.run_dir, undisturbed)
 
 
-def test_a_frozen_worker_is_waited_for_and_then_replaced(job, undisturbed, tmp_path, monkeypatch, capfd):
+def test_a_frozen_worker_is_waited_for_and_then_replaced(job, forks, undisturbed, tmp_path, monkeypatch, capfd):
     job = _prepared(job, tmp_path, monkeypatch, stall_timeout_s=20.0)
 
     def freeze_twice():
-        pids = _started(tmp_path, 1)
+        pids = _started(forks, tmp_path, 1)
         _at_step(tmp_path, 3, lambda: os.kill(pids[0], signal.SIGSTOP)).join()
         time.sleep(5)
         os.kill(pids[0], signal.SIGCONT)
@@ -164,12 +163,12 @@ def test_a_frozen_worker_is_waited_for_and_then_replaced(job, undisturbed, tmp_p
 
 
 @pytest.mark.parametrize("sharded", [False, True])
-def test_a_training_goes_on_with_two_workers_one_and_three(job, tmp_path, monkeypatch, capfd, sharded):
+def test_a_training_goes_on_with_two_workers_one_and_three(job, forks, tmp_path, monkeypatch, capfd, sharded):
     """Each is killed in the middle of an epoch, of 20 images; an undisturbed one has one process."""
     settings = dataclasses.replace(job.settings, batch_size=12, shard_centres=sharded)
     job = dataclasses.replace(job, settings=settings)
     job = _prepared(job, tmp_path, monkeypatch, restarts=0)
-    thread = _at_step(tmp_path, 8, lambda: _signal(tmp_path, signal.SIGKILL, 1))
+    thread = _at_step(tmp_path, 8, lambda: _signal(forks, tmp_path, signal.SIGKILL, 1))
     with pytest.raises(supervisor.WorkerLostError):
         supervisor.run_workers(job)
     thread.join()
@@ -194,14 +193,15 @@ def test_a_training_goes_on_with_two_workers_one_and_three(job, tmp_path, monkey
     _assert_close(job.run_dir, _weights(whole.run_dir))
 
 
-def test_workers_that_are_killed_each_time_end_the_run_after_so_many_restarts(job, tmp_path, monkeypatch, capfd):
+def test_workers_that_are_killed_each_time_end_the_run_after_so_many_restarts(job, forks, tmp_path, monkeypatch, capfd):
     job = _prepared(job, tmp_path, monkeypatch, restarts=1, checkpoint_every=STEPS + 1)
     ended = threading.Event()
 
     def kill_whoever_comes():
         while not ended.is_set():
-            if pid := _worker(tmp_path, 1):
-                os.kill(pid, signal.SIGKILL)
+            if pid := _worker(forks, tmp_path, 1):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
 
     thread = threading.Thread(target=kill_whoever_comes)
