@@ -9,12 +9,12 @@ from components.trainer.executor import _name
 from trainer_module.settings import TrainSettings
 
 
-def _name_of(tmp_path, **settings):
+def _name_of(tmp_path, asked=8, **settings):
     (tmp_path / "shard").write_bytes(b"records")
     examples, graph = standard_artifacts.Examples(), standard_artifacts.TransformGraph()
     examples.uri = graph.uri = str(tmp_path)
     config = {"settings": TrainSettings(**settings).result_settings(), "any_size": False}
-    properties = {"train_args": "{}", "eval_args": "{}", "custom_config": json.dumps(config)}
+    properties = {"train_args": "{}", "eval_args": "{}", "custom_config": json.dumps(config), "steps": asked}
     return _name({"examples": [examples], "transform_graph": [graph]}, properties)
 
 
@@ -25,3 +25,7 @@ def test_a_training_goes_on_with_another_number_of_workers(tmp_path):
 @pytest.mark.parametrize("other", [{"seed": 2}, {"batch_size": 32}, {"norm": "group"}])
 def test_and_with_nothing_else_changed(tmp_path, other):
     assert _name_of(tmp_path, **other) != _name_of(tmp_path)
+
+
+def test_and_of_the_length_that_a_run_asks_for(tmp_path):
+    assert _name_of(tmp_path, asked=9) != _name_of(tmp_path)
