@@ -40,7 +40,7 @@ def folder_aside(out: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
       out: the folder that is to be made.
-      replace: take the place of a folder that has the name.
+      replace: take the place of a folder that has the name; of a link, that of the folder that it leads to.
 
     Yields:
       The folder, `.<name>.<random>.partial`.
@@ -49,9 +49,10 @@ def folder_aside(out: Path, *, replace: bool = False) -> Iterator[Path]:
       DataError: without `replace`, there is something of the name by now.
       OSError: of a full disk too, with the path of `out`.
     """
-    with _partial(out) as partial:
+    target = Path(os.path.realpath(out)) if replace and out.is_symlink() else out
+    with _partial(target) as partial:
         yield partial
-        _take_name(partial, out, replace)
+        _take_name(partial, target, replace)
 
 
 @contextlib.contextmanager

@@ -154,7 +154,8 @@ def times_below(folder: str) -> dict[str, float]:
 def folders_in(folder: str) -> list[str]:
     """Names of the folders right below a folder, sorted; none where there is no such folder."""
     if is_local(folder):
-        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if os.path.isdir(folder) else []
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        return sorted(name for name in names if os.path.isdir(os.path.join(folder, name)))  # a looping link is none
     start = f"{folder.rstrip('/')}/"
     below = (path.removeprefix(start) for path in times_below(folder))
     return sorted({path.partition("/")[0] for path in below if "/" in path})

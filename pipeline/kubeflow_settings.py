@@ -30,7 +30,8 @@ STEPS = (
 _BY_STEP = ("cpu", "memory", "gpus", "shm", "scratch", "node_selector", "tolerations", "retries")
 _OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "volumes", "notify", "run_as_user")
 _TOLERATION = ("key", "operator", "value", "effect", "toleration_seconds")
-_QUANTITY = re.compile(r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?")
+_WORDS = {"operator": ("Exists", "Equal"), "effect": ("NoSchedule", "PreferNoSchedule", "NoExecute")}
+_QUANTITY = re.compile(r"(?!0+(\.0+)?\D*$)\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?")  # above 0
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")  # of objects of Kubernetes
 
@@ -107,15 +108,20 @@ class KubeflowSettings:
                 if step not in (*STEPS, ALL):
                     like = did_you_mean(step, (*STEPS, ALL))
                     raise ConfigError(f"kubeflow.{name}: expected {ALL} or a step. Received: {step!r}{like}")
-        for name, least in (("cpu", 0.001), ("gpus", 1), ("retries", 0)):
+        for name, least, most in (("cpu", 0.001, 10_000), ("gpus", 1, 1000), ("retries", 0, 100)):
             for step, value in getattr(self, name).items():
-                if value < least:
-                    raise ConfigError(f"kubeflow.{name}.{step}: expected at least {least}. Received: {value}")
+                if not least <= value <= most:
+                    raise ConfigError(f"kubeflow.{name}.{step}: expected {least} to {most}. Received: {value}")
         for step, tolerations in self.tolerations.items():
             for field in {field for one in tolerations for field in one} - set(_TOLERATION):
                 raise ConfigError(
                     f"kubeflow.tolerations.{step}: expected {', '.join(_TOLERATION)}. Received: {field!r}"
                 )
+            for field, known in _WORDS.items():
+                for word in (one[field] for one in tolerations if field in one):
+                    if word not in known:
+                        expected = f"kubeflow.tolerations.{step}: expected {field} to be one of {', '.join(known)}"
+                        raise ConfigError(f"{expected}. Received: {word!r}")
         for kind, names in (("secrets", self.secrets), ("volumes", self.volumes)):
             for name in names:
                 if not _NAME.fullmatch(name):
@@ -125,10 +131,16 @@ class KubeflowSettings:
                 if not _VARIABLE.fullmatch(variable):
                     raise ConfigError(f"kubeflow.secrets.{name}: expected names of variables. Received: {variable!r}")
         if self.notify and self.notify not in {one for keys in self.secrets.values() for one in keys.values()}:
-            raise ConfigError(f"kubeflow.notify: expected a variable of kubeflow.secrets. Received: {self.notify!r}")
+            # Not what was received: it may be the address itself.
+            raise ConfigError("kubeflow.notify: expected a variable of kubeflow.secrets. Received: another text")
+        taken = ["/work"] if self.scratch else []
         for name, path in self.volumes.items():
-            if not path.startswith("/") or path == "/":
-                raise ConfigError(f"kubeflow.volumes.{name}: expected an absolute path. Received: {path!r}")
+            if not path.startswith("/") or path.rstrip("/") in ("", *taken):
+                others = f", none of {', '.join(taken)}" if taken else ""
+                raise ConfigError(
+                    f"kubeflow.volumes.{name}: expected an absolute path below /{others}. Received: {path!r}"
+                )
+            taken.append(path.rstrip("/"))
 
     def refuse_on_vertex(self) -> None:
         """Refuses what only Kubernetes has.

@@ -5,6 +5,7 @@ import re
 
 from arcface_common.errors import ConfigError, DataError, argument
 from arcface_common.filesystem import is_local
+from pipeline.checks.secrets import refuse_secret_path
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
 # The reference of the OCI distribution specification.
@@ -72,5 +73,6 @@ def check_image(image: str) -> None:
     Raises:
       ConfigError: no registry would know it.
     """
+    refuse_secret_path(argument("image"), image)
     if not _IMAGE.fullmatch(image):
         raise ConfigError(f"{argument('image')}: expected [HOST/]NAME[:TAG][@sha256:DIGEST]. Received: {image!r}")

@@ -25,6 +25,7 @@ _VALUES = re.compile(
     r"X-Amz-Signature=|\"(private_key|client_secret)\"",
     re.IGNORECASE,
 )
+_ACCOUNT = re.compile(r"[^/@:\[]+:[^/@]+@(?!sha256:)[\w.-]+(:\d+)?(/|$)")  # user:password@host, no image@sha256:digest
 
 
 def refuse_secret_option(flag: str, name: str, value: str) -> None:
@@ -66,6 +67,8 @@ def _looks_secret(value: str) -> bool:
     if _VALUES.search(value):
         return True
     for word in re.split(r"[\s,;\"'=]+", value):
+        if _ACCOUNT.match(word):
+            return True
         if "://" in word and "@" in word:
             try:
                 if urlsplit(word).password:

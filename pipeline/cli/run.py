@@ -9,6 +9,7 @@ import click
 from arcface_common.aside import temporary_files_aside
 from arcface_common.console import say, tinted
 from pipeline.checks.files import as_typed
+from pipeline.checks.secrets import refuse_secret_path
 from pipeline.cli.cluster import cluster_options, run_on_cluster
 from pipeline.cli.completion import DEFAULT_ROOT
 from pipeline.cli.echo import echo_json, echo_lines
@@ -82,6 +83,7 @@ def run(
         raise click.UsageError("--wait waits for the root, which --dry-run leaves alone. Give one of them.")
     if root is None and file and file.root:
         root = file.root
+        refuse_secret_path(f"{file.path}: root", root)
         say(f"root: {root}, as {file.path} has it")
     asked: dict[str, Any] = {"beam_runner": beam_runner, "beam_given": beam_given, "file": file}
     if engine == "kubeflow":

@@ -36,9 +36,7 @@ def _found(ctx: click.Context, root: str | None) -> "list[Run]":
         raise DataError(f"--root: {folder}: expected a folder. Received: no such folder")
     found = all_runs(os.path.abspath(folder))
     if not found:
-        raise DataError(
-            f"{os.path.join(folder, RUNS)}: expected a folder for each run, as `run` writes. Received: none"
-        )
+        raise DataError(f"{os.path.join(folder, RUNS)}: expected the folder of a run that can be read. Received: none")
     return found
 
 

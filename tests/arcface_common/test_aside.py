@@ -194,6 +194,16 @@ def test_a_file_aside_follows_a_link(tmp_path):
     assert os.listdir(tmp_path / "far") == ["it.txt"]
 
 
+def test_a_folder_that_is_replaced_may_be_a_links(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").symlink_to("far")
+    with folder_aside(tmp_path / "near", replace=True) as aside:
+        (aside / "it").write_text("new")
+    assert os.readlink(tmp_path / "near") == "far"
+    assert (tmp_path / "far" / "it").read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == ["far", "near"]
+
+
 def test_the_longest_name_that_the_file_system_takes_can_be_written(tmp_path):
     for name in ("n" * 255, "é" * 127):
         with file_aside(tmp_path / name) as aside:

@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from arcface_common.errors import DataError
 from pipeline.beam import beam_args
+from pipeline.checks.places import check_image
 from pipeline.cli import main
 from pipeline.config import make_config
 
@@ -47,6 +48,7 @@ def test_options_by_the_words_of_their_names(name, variable, form):
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx." + SECRET,
         '{"type": "service_account", "private_key": "' + SECRET + '"}',
         "-Dhttp.proxy=http://user:" + SECRET + "@proxy:3128",
+        "user:" + SECRET + "@host:8081",
     ],
 )
 def test_options_and_paths_by_values_that_look_like_one(value):
@@ -136,3 +138,14 @@ def test_no_error_shows_the_secret_of_a_path(arguments, path, capfd):
     assert result.exit_code == 2
     assert "expected a path without a password, key or signature" in said
     assert "secretpw" not in said
+
+
+def test_an_image_and_a_files_root_are_not_repeated_either(tmp_path, capfd):
+    with pytest.raises(DataError, match="image: expected a path without a password") as refused:
+        check_image(f"user:{SECRET}@registry/arcface:1")
+    assert SECRET not in str(refused.value)
+    check_image("registry:5000/arcface:1@sha256:" + 64 * "0")
+    (tmp_path / "mine.yaml").write_text(f"preset: demo\ndata: {tmp_path}\nroot: gs://user:{SECRET}@b/d\n")
+    result = CliRunner().invoke(main, ["run", "--config", str(tmp_path / "mine.yaml")])
+    said = result.output + capfd.readouterr().err
+    assert (result.exit_code, SECRET in said, "mine.yaml: root: expected a path without" in said) == (2, False, True)

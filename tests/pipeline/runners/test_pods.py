@@ -39,15 +39,23 @@ def _config(*settings):
     ("setting", "error"),
     [
         ("cpu.Trainr=8", "kubeflow.cpu: expected all or a step. Received: 'Trainr'; did you mean 'Trainer'?"),
-        ("cpu.all=0", "kubeflow.cpu.all: expected at least 0.001. Received: 0"),
-        ("gpus.Trainer=0", "kubeflow.gpus.Trainer: expected at least 1. Received: 0"),
-        ("retries.all=-1", "kubeflow.retries.all: expected at least 0. Received: -1"),
+        ("cpu.all=0", "kubeflow.cpu.all: expected 0.001 to 10000. Received: 0"),
+        ("gpus.Trainer=0", "kubeflow.gpus.Trainer: expected 1 to 1000. Received: 0"),
+        ("retries.all=-1", "kubeflow.retries.all: expected 0 to 100. Received: -1"),
+        ("retries.all=99999", "kubeflow.retries.all: expected 0 to 100. Received: 99999"),
+        ("memory.all=0Gi", "Received: memory=.* .not as 500Mi or 16Gi"),
+        ("tolerations.all=[{key: a, operator: Foo}]", "operator to be one of Exists, Equal. Received: 'Foo'"),
+        (
+            "volumes={a: /data, b: /data/}",
+            "volumes.b: expected an absolute path below /, none of /data. Received",
+        ),
+        ("volumes.a=/", "kubeflow.volumes.a: expected an absolute path below /. Received: '/'"),
         ("memory.all=8GB", "Received: memory=.* .not as 500Mi or 16Gi"),
         ("tolerations.all=[{taint: x}]", "tolerations.all: expected key, operator, .* Received: 'taint'"),
         ("secrets={S3: {a: B}}", "kubeflow.secrets: expected names as Kubernetes has them. Received: 'S3'"),
         ("secrets={s3: {a: B-C}}", "kubeflow.secrets.s3: expected names of variables. Received: 'B-C'"),
-        ("notify=CHAT", "kubeflow.notify: expected a variable of kubeflow.secrets. Received: 'CHAT'"),
-        ("volumes.faces=data", "kubeflow.volumes.faces: expected an absolute path. Received: 'data'"),
+        ("notify=CHAT", "kubeflow.notify: expected a variable of kubeflow.secrets. Received: another text"),
+        ("volumes.faces=data", "kubeflow.volumes.faces: expected an absolute path below /. Received: 'data'"),
     ],
 )
 def test_what_kubernetes_would_refuse_is_refused_before(setting, error):

@@ -207,6 +207,12 @@ def test_a_damaged_folder_is_said_and_left_out(root, capfd, content):
     assert f"WARNING left out: {first.folder}/summary.json" in capfd.readouterr().err
 
 
+def test_a_link_that_loops_is_no_run(root):
+    before = [run.name for run in all_runs(root)]
+    os.symlink("loop", os.path.join(root, "runs", "loop"))
+    assert [run.name for run in all_runs(root)] == before
+
+
 @pytest.mark.parametrize("kept", [0, 20, 300, 0.9])
 def test_cut_settings_are_said_and_left_out(root, capfd, kept):
     first, *others = all_runs(root)
@@ -227,7 +233,7 @@ def test_a_moved_root_is_read_where_it_lies(root, tmp_path):
 def test_no_runs(tmp_path):
     result = CliRunner().invoke(main, ["runs", "--root", str(tmp_path)])
     assert result.exit_code == 2
-    assert "expected a folder for each run" in result.output
+    assert "expected the folder of a run that can be read" in result.output
     result = CliRunner().invoke(main, ["gc", "--root", str(tmp_path)])
     assert result.exit_code == 2
     assert "expected the root of runs" in result.output
