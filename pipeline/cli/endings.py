@@ -37,7 +37,7 @@ class Commands(click.Group):
         settle()
         _note_interrupts()
         try:
-            with typed_arguments():
+            with typed_arguments(), ends_in_words():  # help is written while arguments are parsed
                 return super().main(*args, **kwargs)
         except SystemExit as ended:
             if ended.code == _INTERRUPTED:

@@ -46,6 +46,7 @@ def test_where_no_log_can_be_written_that_is_said(tmp_path):
         ("embed . - <&-", (2,), "error: -: expected names of images on standard input. Received: none"),
         ("presets 2>&- <&-", (0,), ""),
         ("presets > /dev/full", (1,), "failed: standard output: no space left on device\n"),
+        ("--help > /dev/full", (1,), "failed: standard output: no space left on device\n"),
         ("settings --json > /dev/full", (1,), "failed: standard output: no space left on device\n"),
         ("inspect ./nowhereü 2>&1 >&-", (2,), ""),
         ("run --data /nowhere 2>&-", (2,), ""),
