@@ -213,11 +213,12 @@ def _holds(folder: Path, spec: SyntheticSpec) -> bool:
             f"{folder}: expected no such folder, an empty one, or one that was drawn before ({_MANIFEST} in it). "
             f"Received: {'a folder of something else' if folder.is_dir() else 'a file'}"
         ) from None
-    if others := sorted({path.name for path in folder.iterdir()} - {_MANIFEST, *sizes}):
+    # A copy that was cut is smaller than what was drawn; a larger file is somebody's.
+    there = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != _MANIFEST}
+    if others := sorted(name for name, size in there.items() if size > sizes.get(name, -1)):
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise DataError(
             f"{folder}: expected nothing in it but what was drawn, which another set would replace. "
             f"Received: {others[0]!r}{more}"
         )
-    present = all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
-    return present and found == _manifest(spec)
+    return there == sizes and found == _manifest(spec)

@@ -138,6 +138,11 @@ def test_what_a_user_put_beside_it_is_not_replaced(folder: Path, tmp_path: Path)
         with pytest.raises(DataError, match="nothing in it but what was drawn.* Received: 'notes.txt'$"):
             write_dataset(mine, spec)
     assert digests(mine).items() > digests(folder).items()
+    (mine / "notes.txt").unlink()
+    with open(mine / "lfw.bin", "ab") as file:
+        file.write(b"mine")
+    with pytest.raises(DataError, match="nothing in it but what was drawn.* Received: 'lfw.bin'$"):
+        write_dataset(mine, dataclasses.replace(SPEC, seed=8))
 
 
 def test_a_failure_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
