@@ -207,7 +207,7 @@ def _holds(folder: Path, spec: SyntheticSpec) -> bool:
         return False
     try:
         found = json.loads((folder / _MANIFEST).read_text())
-        sizes = dict(found.pop("bytes"))
+        sizes = {name: int(size) for name, size in found.pop("bytes").items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
             f"{folder}: expected no such folder, an empty one, or one that was drawn before ({_MANIFEST} in it). "
