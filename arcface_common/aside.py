@@ -49,7 +49,7 @@ def folder_aside(out: Path, *, replace: bool = False) -> Iterator[Path]:
       DataError: without `replace`, there is something of the name by now.
       OSError: of a full disk too, with the path of `out`.
     """
-    target = Path(os.path.realpath(out)) if replace and out.is_symlink() else out
+    target = _led_to(out) if replace else out
     with _partial(target) as partial:
         yield partial
         _take_name(partial, target, replace)
@@ -69,10 +69,15 @@ def file_aside(out: Path) -> Iterator[Path]:
     Raises:
       OSError: of a full disk too, with the path of `out`.
     """
-    target = Path(os.path.realpath(out)) if out.is_symlink() else out
+    target = _led_to(out)
     with _partial(target) as partial:
         yield partial / out.name
         os.replace(partial / out.name, target)
+
+
+def _led_to(out: Path) -> Path:
+    """Where a link leads; what is no link as it is."""
+    return Path(os.path.realpath(out)) if out.is_symlink() else out
 
 
 @contextlib.contextmanager

@@ -99,10 +99,8 @@ def _leave_threads(ended: BaseException) -> None:
     Args:
       ended: what was raised last.
     """
-    error: BaseException | None = ended
-    while error is not None:
+    for error in _behind(ended):
         traceback.clear_frames(error.__traceback__)
-        error = error.__context__
     gc.collect()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -156,13 +154,16 @@ def _written(log: str | None) -> str:
 
 def _is_interrupt(error: BaseException | None) -> bool:
     """Whether Ctrl-C is behind it: Beam raises an exception of its own from the one that ends a step."""
+    return any(isinstance(one, KeyboardInterrupt) for one in _behind(error))
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from or in the handling of."""
     seen: list[BaseException] = []  # a library may raise an error from itself
     while error is not None and error not in seen:
-        if isinstance(error, KeyboardInterrupt):
-            return True
+        yield error
         seen.append(error)
         error = error.__cause__ or error.__context__
-    return False
 
 
 def _nobody_reads() -> bool:

@@ -51,13 +51,13 @@ class ClusterJob:
                 f"train.join_cluster: expected false with {argument('trainer', self.kind)}. Received: true"
             )
 
-    def left_to_step(self, settings: KubeflowSettings) -> KubeflowSettings:
+    def left_to_steps(self) -> KubeflowSettings:
         """What the steps of the pipeline get: that of the Trainer submits and waits, and needs no GPU."""
         own: dict[str, Any] = {
-            name: {step: value for step, value in getattr(settings, name).items() if step != _STEP}
+            name: {step: value for step, value in getattr(self.settings, name).items() if step != _STEP}
             for name in ("cpu", "memory", "gpus", "shm", "node_selector", "tolerations")
         }
-        return dataclasses.replace(settings, **own)
+        return dataclasses.replace(self.settings, **own)
 
     def manifest(self, config: PipelineConfig) -> dict[str, Any]:
         """What the Trainer's step submits, with `{job}` for the file that it writes."""

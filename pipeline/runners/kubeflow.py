@@ -62,7 +62,7 @@ def compile_pipeline(
     job = _compiled(config, image, submitted)
     spec = job["pipelineSpec"]
     _add_parameters(spec)
-    steps = cluster_job.left_to_step(config.kubeflow) if cluster_job else config.kubeflow
+    steps = cluster_job.left_to_steps() if cluster_job else config.kubeflow
     add_resources(spec, steps)
     if config.kubeflow.notify:
         add_notice(spec, image, config.kubeflow.notify)

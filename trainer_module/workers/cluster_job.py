@@ -8,22 +8,18 @@ import json
 import math
 import os
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from arcface_common.aside import file_aside
 from arcface_common.console import say
 from arcface_common.errors import DataError
+from arcface_common.processes import sigterm_unwinds
 from trainer_module.workers.cluster import BAD_INPUT, JOB_FILE
 from trainer_module.workers.job import TrainingJob
 from trainer_module.workers.supervisor import WorkerError
-
-if TYPE_CHECKING:
-    pass
 
 _POLL_S = 2.0
 _SECONDS_BETWEEN_LINES = 30.0
@@ -84,16 +80,14 @@ def train_in_pods(job: TrainingJob, manifest: dict[str, Any]) -> None:
     with file_aside(Path(path)) as aside:
         aside.write_text(dataclasses.replace(job, run_dir=run_dir).to_json())
     pods = _ClusterJob(manifest, path)
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        pods.submit(leaves=run_dir)
-        pods.follow()
-    except (KeyboardInterrupt, SystemExit):
-        say(f"  {pods}: removed, since this step was stopped; the next one goes on from the last checkpoint")
-        pods.remove()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with sigterm_unwinds():
+        try:
+            pods.submit(leaves=run_dir)
+            pods.follow()
+        except (KeyboardInterrupt, SystemExit):
+            say(f"  {pods}: removed, since this step was stopped; the next one goes on from the last checkpoint")
+            pods.remove()
+            raise
     shutil.copytree(run_dir, job.run_dir, dirs_exist_ok=True)
     pods.remove()
 

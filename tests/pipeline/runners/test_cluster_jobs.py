@@ -100,7 +100,7 @@ def test_pods_get_what_the_settings_say_of_the_trainer():
     assert pod["nodeSelector"] == {"pool": "gpu"}
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 60}]
     assert pod["securityContext"]["runAsUser"] == 12345
-    left = TRAIN_JOB.left_to_step(POD)
+    left = TRAIN_JOB.left_to_steps()
     assert (left.of("gpus", "Trainer"), left.of("memory", "Trainer"), left.volumes) == (None, "8Gi", POD.volumes)
 
 

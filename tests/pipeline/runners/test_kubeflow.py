@@ -7,27 +7,13 @@ import re
 import pytest
 import yaml
 
+from pipeline.kubeflow_settings import STEPS
 from tests.crds import refusals
 from tests.kubeflow import RefusedError, accept
 
 pytestmark = pytest.mark.slow
 
-NODES = {
-    "DataDigest",
-    "LatestBlessedModel",
-    "RecordExampleGen",
-    "PairExampleGen",
-    "StatisticsGen",
-    "ExampleSchema",
-    "StatisticsSchema",
-    "PairSchema",
-    "ExampleValidator",
-    "Transform",
-    "Trainer",
-    "Exporter",
-    "VerificationEvaluator",
-    "Pusher",
-}
+NODES = set(STEPS)
 
 
 @pytest.fixture(scope="module")

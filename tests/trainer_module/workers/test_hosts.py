@@ -10,20 +10,15 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.helpers import ROOT, jpeg
-from tests.trainer_module.training_data import write_shards, write_transform_graph
-from trainer_module.data.split import Split
-from trainer_module.settings import TrainSettings
+from tests.helpers import ROOT
+from tests.trainer_module.workers.trainings import assert_same_weights, two_workers, weights
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers.cluster import LOST
-from trainer_module.workers.job import TrainingJob
 from trainer_module.workers.supervisor import run_workers
 
 pytestmark = pytest.mark.slow
-LABELS = [0, 1, 2, 3] * 5
 STEPS = 400
 _CUT_S = 30.0  # TensorFlow gives a worker up that is silent for 10 seconds
 
@@ -61,15 +56,8 @@ def hosts():
 
 @pytest.fixture
 def job(tmp_path):
-    write_shards(tmp_path / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=3)
-    settings = TrainSettings(
-        backbone="tests.trainer_module.tiny_network:tiny_network",
-        **{"embedding_dim": 6, "batch_size": 8, "steps": STEPS, "warmup_steps": 3, "learning_rate": 0.02},
-        **{"shuffle_buffer": 4, "log_every": 20, "checkpoint_every": 20, "scale": 8.0},
-        **{"workers": 2, "norm": "sync_batch"},
-    )
-    split = Split([str(tmp_path / "train" / "*.tfrecord")], write_transform_graph(tmp_path, LABELS))
-    return TrainingJob(split, str(tmp_path / "run"), settings, work_dir=str(tmp_path / "work"))
+    job = two_workers(tmp_path, STEPS, log_every=20, checkpoint_every=20)
+    return dataclasses.replace(job, run_dir=str(tmp_path / "run"), work_dir=str(tmp_path / "work"))
 
 
 def _start(hosts, path):
@@ -98,15 +86,6 @@ def _cut_and_mend(hosts, work_dir, done):
     _ip("-n", name, "link", "set", link, "up")
 
 
-def _weights(run_dir):
-    import tensorflow as tf
-
-    from trainer_module.training import checkpoints
-
-    prefix = checkpoints.path_in(str(run_dir))
-    return {name: tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if "ATTR" in name}
-
-
 def test_two_hosts_whose_link_is_cut_and_mended_end_in_the_same_model(hosts, job, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "job.json").write_text(job.to_json())
@@ -126,8 +105,4 @@ def test_two_hosts_whose_link_is_cut_and_mended_end_in_the_same_model(hosts, job
 
     whole = dataclasses.replace(job, run_dir=str(tmp_path / "whole"), work_dir="")
     run_workers(whole)
-    ours, theirs = _weights(job.run_dir), _weights(whole.run_dir)
-    assert ours.keys() == theirs.keys()
-    for name, value in theirs.items():
-        size = np.abs(value).max()
-        np.testing.assert_allclose(ours[name], value, rtol=1e-3, atol=1e-3 * size, err_msg=name)
+    assert_same_weights(weights(job.run_dir), weights(whole.run_dir), 1e-3)

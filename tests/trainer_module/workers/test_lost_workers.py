@@ -10,39 +10,23 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from arcface_common.console import noise_to
-from tests.helpers import jpeg
 from tests.processes import python
-from tests.trainer_module.training_data import write_shards, write_transform_graph
-from trainer_module.data.split import Split
-from trainer_module.settings import TrainSettings
+from tests.trainer_module.workers.trainings import assert_same_weights, two_workers, weights
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers import supervisor
 from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
-from trainer_module.workers.job import TrainingJob
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
-LABELS = [0, 1, 2, 3] * 5
 STEPS = 40
 _SECONDS = 120
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lost-workers")
-    write_shards(folder / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=3)
-    settings = TrainSettings(
-        backbone="tests.trainer_module.tiny_network:tiny_network",
-        **{"embedding_dim": 6, "batch_size": 8, "steps": STEPS, "warmup_steps": 3, "learning_rate": 0.02},
-        **{"shuffle_buffer": 4, "log_every": 20, "checkpoint_every": 4, "scale": 8.0},
-        **{"workers": 2, "norm": "sync_batch"},
-    )
-    return TrainingJob(
-        Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS)), "", settings
-    )
+    return two_workers(tmp_path_factory.mktemp("lost-workers"), STEPS, log_every=20, checkpoint_every=4)
 
 
 def _prepared(job, folder, monkeypatch, **settings):
@@ -63,16 +47,20 @@ def _worker(workers, folder, index):
     return None
 
 
+def _done(folder):
+    """The last step that the first worker has noted."""
+    beats = [last_beat(str(path)) for path in (folder / "tmp").glob("arcface-tfx-*/job.json-worker-0")]
+    return max((beat.step for beat in beats if beat is not None), default=0)
+
+
 def _at_step(folder, step, action):
     """Starts a thread that does something once the first worker has done a step."""
 
     def wait():
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
-            for path in (folder / "tmp").glob("arcface-tfx-*/job.json-worker-0"):
-                beat = last_beat(str(path))
-                if beat is not None and beat.step >= step:
-                    return action()
+            if _done(folder) >= step:
+                return action()
             time.sleep(0.002)
         return None
 
@@ -94,13 +82,18 @@ def _signal(workers, folder, number, *indices):
         os.kill(_worker(workers, folder, index), number)
 
 
-def _weights(run_dir):
-    import tensorflow as tf
-
-    from trainer_module.training import checkpoints
-
-    prefix = checkpoints.path_in(run_dir)
-    return {name: tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if "ATTR" in name}
+def _kill(workers, folder, work_dir, indices):
+    """Kills workers in the middle, but not in that of writing a checkpoint: both stand still until it is written."""
+    second = _worker(workers, folder, 1)
+    os.kill(second, signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + _SECONDS
+        while newest_step(work_dir) < _done(folder) - 4 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        _signal(workers, folder, signal.SIGKILL, *indices)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(second, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +101,7 @@ def undisturbed(job, tmp_path_factory, forks):
     with pytest.MonkeyPatch.context() as monkeypatch:
         job = _prepared(job, tmp_path_factory.mktemp("undisturbed"), monkeypatch)
         supervisor.run_workers(job)
-    return _weights(job.run_dir)
-
-
-def _assert_close(run_dir, undisturbed):
-    found = _weights(run_dir)
-    assert found.keys() == undisturbed.keys()
-    for name, value in undisturbed.items():
-        size = np.abs(value).max()
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4 * size, err_msg=name)
+    return weights(job.run_dir)
 
 
 def test_killed_workers_begin_again_and_end_in_the_same_model(job, forks, undisturbed, tmp_path, monkeypatch, capfd):
@@ -124,7 +109,7 @@ def test_killed_workers_begin_again_and_end_in_the_same_model(job, forks, undist
     job = _prepared(job, tmp_path, monkeypatch, restarts=1)  # each gets further than the one before
     killed = {8: [0], 18: [1], 28: [0, 1]}
     threads = [
-        _at_step(tmp_path, step, lambda indices=indices: _signal(forks, tmp_path, signal.SIGKILL, *indices))
+        _at_step(tmp_path, step, lambda indices=indices: _kill(forks, tmp_path, job.work_dir, indices))
         for step, indices in killed.items()
     ]
     supervisor.run_workers(job)
@@ -137,7 +122,7 @@ def test_killed_workers_begin_again_and_end_in_the_same_model(job, forks, undist
     for (_, step), first in zip(lost, again, strict=True):
         assert int(step) - 4 <= int(first) <= int(step)
     assert "training ended after 3 restarts\n" in said
-    _assert_close(job.run_dir, undisturbed)
+    assert_same_weights(weights(job.run_dir), undisturbed, 1e-4)
 
 
 def test_a_frozen_worker_is_waited_for_and_then_replaced(job, forks, undisturbed, tmp_path, monkeypatch, capfd):
@@ -159,7 +144,7 @@ def test_a_frozen_worker_is_waited_for_and_then_replaced(job, forks, undisturbed
     # TensorFlow notices after some 10 seconds; the deadline is for what it doesn't.
     assert "worker 1 stopped by a signal" in said
     assert "training ended after 1 restart\n" in said
-    _assert_close(job.run_dir, undisturbed)
+    assert_same_weights(weights(job.run_dir), undisturbed, 1e-4)
 
 
 @pytest.mark.parametrize("sharded", [False, True])
@@ -190,7 +175,7 @@ def test_a_training_goes_on_with_two_workers_one_and_three(job, forks, tmp_path,
     (tmp_path / "job.json").write_text(whole.to_json())
     done = python(["-m", stopped, str(tmp_path / "job.json")])
     assert done.returncode == 0, done.stderr
-    _assert_close(job.run_dir, _weights(whole.run_dir))
+    assert_same_weights(weights(job.run_dir), weights(whole.run_dir), 1e-4)
 
 
 def test_workers_that_are_killed_each_time_end_the_run_after_so_many_restarts(job, forks, tmp_path, monkeypatch, capfd):

@@ -8,7 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from arcface_common.errors import DataError
@@ -16,33 +15,19 @@ from pipeline.config import PipelineConfig
 from pipeline.kubeflow_settings import KubeflowSettings
 from pipeline.runners.cluster_jobs import ClusterJob
 from tests.cluster import Cluster
-from tests.helpers import jpeg
-from tests.trainer_module.training_data import write_shards, write_transform_graph
-from trainer_module.data.split import Split
-from trainer_module.settings import TrainSettings
+from tests.trainer_module.training_data import write_shards
+from tests.trainer_module.workers.trainings import LABELS, assert_same_weights, two_workers, weights
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers.cluster_job import train_in_pods
-from trainer_module.workers.job import TrainingJob
 from trainer_module.workers.supervisor import run_workers
 
 pytestmark = pytest.mark.slow
-LABELS = [0, 1, 2, 3] * 5
 STEPS = 40
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pods")
-    write_shards(folder / "train", [(jpeg(i), label) for i, label in enumerate(LABELS)], shards=3)
-    settings = TrainSettings(
-        backbone="tests.trainer_module.tiny_network:tiny_network",
-        **{"embedding_dim": 6, "batch_size": 8, "steps": STEPS, "warmup_steps": 3, "learning_rate": 0.02},
-        **{"shuffle_buffer": 4, "log_every": 5, "checkpoint_every": 4, "scale": 8.0},
-        **{"workers": 2, "norm": "sync_batch"},
-    )
-    return TrainingJob(
-        Split([str(folder / "train" / "*.tfrecord")], write_transform_graph(folder, LABELS)), "", settings
-    )
+    return two_workers(tmp_path_factory.mktemp("pods"), STEPS, log_every=5, checkpoint_every=4)
 
 
 @pytest.fixture
@@ -62,15 +47,6 @@ def _train(cluster, job, folder, kind):
     cluster.apply(*pods.applied_before(config))
     train_in_pods(job, pods.manifest(config))
     return job
-
-
-def _weights(run_dir):
-    import tensorflow as tf
-
-    from trainer_module.training import checkpoints
-
-    prefix = checkpoints.path_in(str(run_dir))
-    return {name: tf.train.load_variable(prefix, name) for name, _ in tf.train.list_variables(prefix) if "ATTR" in name}
 
 
 def _kill_a_workers_process(cluster, work_dir, killed):
@@ -100,11 +76,7 @@ def test_two_pods_of_a_train_job_end_in_the_model_of_two_processes_though_one_is
 
     whole = dataclasses.replace(job, run_dir=str(tmp_path / "whole"))
     run_workers(whole)
-    ours, theirs = _weights(trained.run_dir), _weights(whole.run_dir)
-    assert ours.keys() == theirs.keys()
-    for name, value in theirs.items():
-        size = np.abs(value).max()
-        np.testing.assert_allclose(ours[name], value, rtol=1e-4, atol=1e-4 * size, err_msg=name)
+    assert_same_weights(weights(trained.run_dir), weights(whole.run_dir), 1e-4)
 
     # Of one pod, and as the CRD's schema has it: the stand-in refuses all else.
     told = [status["progressPercentage"] for status in cluster.statuses]
@@ -118,7 +90,7 @@ def test_two_pods_of_a_train_job_end_in_the_model_of_two_processes_though_one_is
 
 def test_two_pods_of_a_tf_job_train(job, cluster, tmp_path):
     trained = _train(cluster, dataclasses.replace(job, settings=_steps(job, 4)), tmp_path, "tfjob")
-    assert _weights(trained.run_dir)
+    assert weights(trained.run_dir)
     assert cluster.statuses == []  # the training operator takes none
 
 
