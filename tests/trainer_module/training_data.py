@@ -69,7 +69,7 @@ def _transform_graph(labels: tuple[int, ...]) -> str:
     examples = [
         b"".join(tfrecord.example_parts({"image": b"", "label": label, "key": i + 1})) for i, label in enumerate(labels)
     ]
-    folder = tempfile.mkdtemp(dir=os.environ["TMPDIR"])  # which a test may exchange for another meanwhile
+    folder = tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))  # which a test may exchange for another meanwhile
     graph = f"{folder}/graph"
     with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=f"{folder}/tmp"):
         batches = pipeline | beam.Create(examples) | source.BeamSource()
