@@ -12,7 +12,7 @@ from arcface_common.run_log import note
 from components.record_example_gen.stores import remove_stores
 from pipeline.config import PipelineConfig
 from pipeline.runners.cache_key import keys_without_root
-from pipeline.runs.artifacts import full_disk_named
+from pipeline.runs.artifacts import full_disk_named, record_files
 from pipeline.runs.reconcile import reconcile
 from pipeline.runs.recording import Recording, recorded_run
 from pipeline.runs.tables import summary_lines
@@ -55,6 +55,8 @@ def _node_progress(nodes: int, recording: Recording) -> Iterator[None]:
             ran = bool(execution.execution_output_uri)
             made = [artifact for many in execution.output_dict.values() for artifact in many] if ran else []
             outputs = [artifact.uri for artifact in made]
+            for output in outputs if not looks_up else []:
+                record_files(output)
             recording.node(node, RESOLVED if looks_up else "ran" if ran else "cached", seconds, outputs)
             if not looks_up:
                 say(f"  {node:<20} {seconds:6.1f} s{'' if ran else '  cached'}")

@@ -6,11 +6,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from arcface_common.artifacts import METADATA_FILE, SAVED_MODEL_FILE, VERIFICATION_FILE
+from arcface_common.aside import file_aside
 
 MODEL_FOLDER = "Format-Serving"  # TFX's name
 _SHARD = re.compile(r".*-\d{5}-of-(?P<shards>\d{5})\b.*")
@@ -68,6 +70,62 @@ def is_whole(kind: str, artifact: mlmd.Artifact) -> bool:
     if files is None:
         return any(names for _, _, names in os.walk(artifact.uri))
     return all(os.path.exists(os.path.join(artifact.uri, file)) for file in files)
+
+
+def record_files(artifact: str) -> None:
+    """Notes beside an artifact's folder which files it has been written with, for `damage` to compare with.
+
+    Within it, TFX would take the note for one of the artifact's files. A value, whose artifact is a file, has no note.
+    """
+    if os.path.isdir(artifact):
+        with file_aside(files_note(artifact)) as path:
+            path.write_text(json.dumps(_sizes(artifact), sort_keys=True))
+
+
+def files_note(artifact: str) -> Path:
+    """JSON file of the names and bytes of the files in an artifact's folder."""
+    return Path(artifact).with_name(f".{os.path.basename(artifact)}.files.json")
+
+
+def damage(artifact: mlmd.Artifact) -> str:
+    """How an artifact's folder, and the version that it was pushed as, isn't as it was written; "" where it is.
+
+    Names and sizes tell. A file more counts where all files are read: in a split. What an earlier release wrote has
+    nothing to compare with.
+
+    Args:
+      artifact: with its local folder as `uri`.
+    """
+    note = files_note(artifact.uri)
+    if not note.is_file():
+        return ""
+    try:
+        written = {str(name): int(size) for name, size in json.loads(note.read_text()).items()}
+    except (ValueError, TypeError, AttributeError):
+        return f"{note} can't be read"
+    pushed = _pushed_to(artifact)
+    return _difference(written, artifact.uri) or (pushed and _difference(written, pushed))
+
+
+def _difference(written: dict[str, int], folder: str) -> str:
+    """Where a folder's files differ from those that were written, "" if nowhere."""
+    found = _sizes(folder)
+    for name, size in sorted(written.items()):
+        if found.get(name) != size:
+            there = f"{found[name]:,}" if name in found else "none"
+            return f"{os.path.join(folder, name)} has {there} of {size:,} bytes"
+    added = (name for name in sorted(found.keys() - written.keys()) if name.startswith("Split-"))
+    return next((f"{os.path.join(folder, name)} was not written by it" for name in added), "")
+
+
+def _sizes(folder: str) -> dict[str, int]:
+    """Files of a folder and those below it, without hidden ones -> bytes."""
+    return {
+        os.path.relpath(path, folder): os.path.getsize(path)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".") and os.path.isfile(path := os.path.join(parent, name))
+    }
 
 
 def _holds_a_model(folder: str) -> bool:

@@ -20,7 +20,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from arcface_common.filesystem import folders_in
 from components.record_example_gen.stores import remove_stores, unused_stores
 from pipeline.config import PipelineConfig
-from pipeline.runs.artifacts import folder_of, open_store
+from pipeline.runs.artifacts import files_note, folder_of, open_store
 from pipeline.runs.folder import Run
 
 _PARTS = 3  # <node>/<output>/<execution>
@@ -109,6 +109,8 @@ def remove(config: PipelineConfig, garbage: Garbage) -> dict[str, str]:
             stuck |= reasons
             if _files(path) == before:
                 whole.add(place)
+        else:
+            files_note(path).unlink(missing_ok=True)
     _mark(store, [artifact for artifact in marked if _place(artifact) in whole], mlmd.Artifact.LIVE)
     remove_stores(config.work_dir)
     left = (os.path.join(config.work_dir, name) for name in unused_stores(config.work_dir))

@@ -17,7 +17,7 @@ from arcface_common.console import say
 from arcface_common.errors import DataError
 from arcface_common.filesystem import folders_in
 from pipeline.config import PipelineConfig
-from pipeline.runs.artifacts import folder_of, is_whole, open_store
+from pipeline.runs.artifacts import damage, folder_of, is_whole, open_store
 
 _PARTS_BELOW_ROOT = 4  # pipeline/<node>/<output>/<execution>
 
@@ -111,18 +111,21 @@ class _Records:
             say(f"{root} was {old} when it was last used: its models and examples are looked for here")
 
     def mark_gone(self) -> None:
-        """Marks artifacts as deleted that are gone from the disk, so that TFX makes them again."""
-        gone: dict[str, list[str]] = collections.defaultdict(list)
+        """Marks artifacts as deleted that are gone from the disk or damaged, so that TFX makes them again."""
+        found: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
         for artifact in self._artifacts:
-            kind = self._types[artifact.type_id]
-            if artifact.state != mlmd.Artifact.LIVE or is_whole(kind, artifact):
+            if artifact.state != mlmd.Artifact.LIVE:
+                continue
+            gone = not is_whole(self._types[artifact.type_id], artifact)
+            how = "" if gone else damage(artifact)
+            if not gone and not how:
                 continue
             node, output, execution = PurePath(folder_of(artifact)).parts[-3:]
-            gone[node].append(f"{output} {execution}")
+            found[node, "gone" if gone else "damaged"].append(how or f"{output} {execution}")
             artifact.state = mlmd.Artifact.DELETED
             self._store.put_artifacts([artifact])
-        for node, outputs in gone.items():
-            say(f"{node}: what it wrote is gone ({', '.join(outputs)}): it runs again where that is needed")
+        for (node, what), outputs in found.items():
+            say(f"{node}: what it wrote is {what} ({', '.join(outputs)}): it runs again where that is needed")
 
 
 def _moved(path: str, old: str, root: str) -> str:

@@ -72,12 +72,16 @@ def test_a_root_survives_what_happens_to_roots(tmp_path):
     assert not list(moved.glob("ingest/ingest-*"))
     assert not root.exists()
 
-    # What is served is removed, and the blessed model with its training run: the pusher's own copy is the baseline.
+    # What is served is removed, and the blessed model with its training run: the pusher's own copy is the baseline. A
+    # shard of pairs is cut short, which nobody would read before the verdict.
+    [shard] = (moved / "pipeline" / "PairExampleGen").rglob("*-of-*")
+    os.truncate(shard, shard.stat().st_size - 100)
     shutil.rmtree(moved / "serving")
     for node in ("Trainer", "Exporter"):
         shutil.rmtree(moved / "pipeline" / node)
     last, seen = _run(data, moved)
-    assert _ran(last) == {"Trainer", "Exporter", "VerificationEvaluator", "Pusher"}, seen
+    assert _ran(last) == {"PairExampleGen", "Trainer", "Exporter", "VerificationEvaluator", "Pusher"}, seen
+    assert f"PairExampleGen: what it wrote is damaged ({shard} has " in seen
     assert "Pusher: what it wrote is gone" in seen
     assert set(last["verification"]["baseline"]) == {"lfw"}
     assert (Path(last["pushed"]) / "saved_model.pb").exists()

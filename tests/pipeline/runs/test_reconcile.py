@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from arcface_common.errors import DataError
-from pipeline.runs.artifacts import full_disk_named
+from pipeline.runs.artifacts import files_note, full_disk_named, record_files
 from pipeline.runs.reconcile import reconcile
-from tests.pipeline.runs.roots import DELETED, KINDS, LIVE, Root, write
+from tests.pipeline.runs.roots import DELETED, KINDS, LIVE, MODEL, Root, write
 
 
 @pytest.fixture
@@ -48,6 +48,51 @@ def test_what_is_gone_is_marked_so_once(root, capsys, kind, loss):
     assert said == f"Node: what it wrote is gone ({output} {folder.name}): it runs again where that is needed\n"
     reconcile(root.config)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("damaged", "how"),
+    [
+        (lambda file: file.write_bytes(b"con"), "{file} has 3 of 7 bytes"),
+        (lambda file: file.write_bytes(b"content, and more"), "{file} has 17 of 7 bytes"),
+        (lambda file: write(file.with_name("zz.tfrecord")), "{folder}/zz.tfrecord was not written by it"),
+        (lambda file: write(files_note(file.parents[1]), "[1]"), "{note} can't be read"),
+    ],
+)
+def test_what_is_damaged_is_marked_so_once(root, capsys, damaged, how):
+    output, files = KINDS["Examples"]
+    lost, kept = (root.add(root.execution("Node"), "Node", output, "Examples", files, '["train"]') for _ in range(2))
+    for number in (lost, kept):
+        record_files(str(root.uri(number)))
+    reconcile(root.config)
+    assert root.states() == {lost: LIVE, kept: LIVE}
+    write(root.uri(kept) / "Split-train" / ".DS_Store")
+    write(root.uri(kept) / "notes.txt")
+    damaged(root.uri(lost) / files[0])
+    reconcile(root.config)
+    assert root.states() == {lost: DELETED, kept: LIVE}
+    how = how.format(
+        file=root.uri(lost) / files[0], folder=root.uri(lost) / "Split-train", note=files_note(root.uri(lost))
+    )
+    assert capsys.readouterr().err == f"Node: what it wrote is damaged ({how}): it runs again where that is needed\n"
+    reconcile(root.config)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_damaged_push_is_marked_so(root, capsys, served):
+    model, blessing, pushed = root.trained_and_pushed("100")
+    record_files(str(root.uri(pushed)))
+    for file in MODEL:  # what is served is a copy
+        shutil.copyfile(root.uri(pushed) / file, root.path / "serving" / "arcface" / "100" / file)
+    reconcile(root.config)
+    assert root.states()[pushed] == LIVE
+    folder = root.path / "serving" / "arcface" / "100" if served else root.uri(pushed)
+    write(folder / MODEL[1], "cut")
+    reconcile(root.config)
+    assert root.states()[pushed] == DELETED
+    assert root.states()[model] == root.states()[blessing] == LIVE
+    assert f"Pusher: what it wrote is damaged ({folder / MODEL[1]} has 3 of 7 bytes)" in capsys.readouterr().err
 
 
 def test_empty_folders_that_were_empty_are_whole(root):
