@@ -133,6 +133,8 @@ def _refusal(kind: Any, values: Mapping[str, Any], error: ValidationError) -> Co
     field = kind.__pydantic_fields__[name]
     expected = _range(field) if found["type"].startswith(("greater", "less")) else _values(field)
     like = did_you_mean(str(values[name]), _words(field)) if isinstance(values[name], str) else ""
+    if isinstance(values[name], dict) and found["loc"][1:]:
+        reason = f"{found['loc'][1]}: {reason or found['msg'].replace('Input should be', 'expected')}"
     return _error(kind, name, expected, values[name], f" ({reason})" if reason else like)
 
 

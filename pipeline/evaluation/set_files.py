@@ -33,6 +33,8 @@ def find_sets(folder: str, wanted: str | None) -> dict[str, str]:
             say(f"sets: {', '.join(names)}, all that are in {folder}")
     else:
         names = [name.strip() for name in wanted.split(",")]
+        if not all(names):
+            raise DataError(f"{argument('sets')}: expected names of sets, comma-separated. Received: {wanted!r}")
         if twice := [name for name in names if names.count(name) > 1]:
             raise DataError(f"{argument('sets')}: expected each set once. Received: {twice[0]!r} twice")
     missing = [name for name in names if name not in there]

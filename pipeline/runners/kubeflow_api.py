@@ -20,6 +20,7 @@ from serving.token_file import read_token
 CACHED = "CACHED"  # a step's state beside those of the API
 _GOOD = ("SUCCEEDED", "SKIPPED")
 _ENDED = (*_GOOD, "FAILED", "CANCELED")
+_STATES = (*_ENDED, "RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "CANCELING", "PAUSED")
 _LONGEST_PAUSE_S = 10.0  # between two looks; the first is a second
 _TIMEOUT_S = 60
 _PATIENCE_S = 600.0  # a server that restarts, a laptop between two networks
@@ -152,7 +153,8 @@ class Kubeflow:
         while True:
             try:
                 with self._answered():
-                    return self._checked(self._client.runs.run_service_get_run(run, _request_timeout=_TIMEOUT_S))
+                    found = self._client.runs.run_service_get_run(run, _request_timeout=_TIMEOUT_S)
+                return self._checked(found, run)
             except DataError as error:
                 if not _may_pass(error.__cause__) or (since and time.monotonic() - since > _PATIENCE_S):
                     raise
@@ -161,14 +163,20 @@ class Kubeflow:
                     say(f"WARNING {error}; asking on for {_PATIENCE_S / 60:.0f} minutes")
                 time.sleep(next(pauses))
 
-    def _checked(self, run: Any) -> Any:
-        """The run, if it is one: a page that asks for a password is answered, too."""
-        if not getattr(run, "run_id", None):
+    def _checked(self, found: Any, run: str = "") -> Any:
+        """The API's run, if it is one: a page that asks for a password is answered, too.
+
+        Args:
+          found: what was answered.
+          run: id of the run that was asked for, "" for any.
+        """
+        number, state = getattr(found, "run_id", None), getattr(found, "state", None)
+        if not number or (run and number != run) or (state and state not in _STATES):
             raise DataError(
                 f"{argument('host', self._host)}: expected Kubeflow Pipelines' API. Received: an answer that is no "
-                "run, as of a page to log in"
+                f"run{f' {run}' if run else ''}, as of a page to log in"
             )
-        return run
+        return found
 
     @contextlib.contextmanager
     def _answered(self) -> Iterator[None]:

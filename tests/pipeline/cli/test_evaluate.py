@@ -159,7 +159,8 @@ def test_an_option_that_no_model_would_mind_is_refused(run):
         ),
         (["--sets", "../data/lfw"], "../data/lfw.bin: expected a verification set. Received: no such file"),
         (["--sets", "lfw,lfw"], "--sets: expected each set once. Received: 'lfw' twice"),
-        (["--sets", ""], ".bin: expected a verification set. Received: no such file; there are cfp_fp"),
+        (["--sets", ""], "--sets: expected names of sets, comma-separated. Received: ''"),
+        (["--sets", "lfw,"], "--sets: expected names of sets, comma-separated. Received: 'lfw,'"),
         (["--resize"], "No such option '--resize'"),
     ],
 )

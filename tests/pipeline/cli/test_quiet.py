@@ -51,3 +51,18 @@ def test_an_error_that_is_its_own_cause_ends_too(tmp_path):
 def test_bad_input_is_one_line_and_code_2(tmp_path):
     ended = _ended(DataError("a.rec: expected a record. Received: nothing"), PLAIN, tmp_path / "log")
     assert (ended.returncode, ended.stderr) == (2, "error: a.rec: expected a record. Received: nothing\n")
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_a_word():
+    code = """
+import runpy, sys
+class Interrupts:
+    def find_spec(self, name, *where):
+        if name == "pipeline.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+sys.modules.pop("pipeline.cli", None)
+runpy.run_module("pipeline", run_name="__main__")
+"""
+    ended = python(["-c", code])
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")

@@ -126,6 +126,13 @@ def test_where_nothing_answers_and_where_something_else_does(server, package):
         Kubeflow(Address(server.host)).submit(package, "small")
 
 
+@pytest.mark.parametrize("answer", [{}, {"run_id": "another"}, {"run_id": "mine", "state": "FINE"}, []])
+def test_an_answer_that_is_no_run_of_that_id_is_not_followed(server, client, answer):
+    server.answer = lambda *request: (200, json.dumps(answer))
+    with pytest.raises(DataError, match="Received: an answer that is no run mine"):
+        client.follow("mine", lambda step: None)
+
+
 @pytest.mark.slow
 def test_the_command_submits_what_compile_writes_and_ctrl_c_leaves_the_run_alone(server, tmp_path):
     server.stride = 5
