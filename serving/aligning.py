@@ -9,6 +9,10 @@ import tensorflow as tf
 from arcface_common.features import CHANNELS, IMAGE_SIZE
 from components.alignment.template import TEMPLATE
 
+LEAST_LIKENESS = 0.4  # between swapped eyes, 0.29, and a profile
+_LEAST_INSIDE = 0.5  # share of the crop
+_LARGEST_SCALE = 16  # pixels of the crop for one of the image, along a line
+
 
 def similarities(landmarks: tf.Tensor) -> tf.Tensor:
     """The turn, scale and shift that bring five points nearest to the template, never a mirroring.
@@ -31,6 +35,41 @@ def similarities(landmarks: tf.Tensor) -> tf.Tensor:
     return tf.concat([linear, shift[..., None]], axis=-1)
 
 
+def likeness(landmarks: tf.Tensor) -> tf.Tensor:
+    """How much of the template's shape five points have: 1 for all; a mirrored face has 0.05, a profile some 0.5.
+
+    It is the share of the template's variance that `similarities` explains.
+
+    Args:
+      landmarks: as there.
+
+    Returns:
+      float64 [N], 0..1; not a number where the points are one point.
+    """
+    points = tf.cast(landmarks, tf.float64)
+    x, y = tf.unstack(points - tf.reduce_mean(points, axis=1, keepdims=True), axis=-1)
+    u, v = (TEMPLATE - TEMPLATE.mean(axis=0)).T
+    along, across = tf.reduce_sum(x * u + y * v, axis=1), tf.reduce_sum(x * v - y * u, axis=1)
+    return (along**2 + across**2) / (tf.reduce_sum(x * x + y * y, axis=1) * float((u * u + v * v).sum()))
+
+
+def face(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+    """`crop`, of a part of the image that can hold a face: half of it lies inside, and it is 7 pixels wide or more.
+
+    Raises:
+      tf.errors.InvalidArgumentError: it can't, or as `crop` (when the op runs).
+    """
+    x, y = _places(matrix)
+    height, width = (tf.cast(size, tf.float64) for size in tf.unstack(tf.shape(image)[:2]))
+    inside = tf.reduce_mean(tf.cast((x > -1) & (x < width) & (y > -1) & (y < height), tf.float64))
+    usable = tf.raw_ops.Assert(
+        condition=(inside >= _LEAST_INSIDE) & (tf.linalg.norm(matrix[:, 0]) <= _LARGEST_SCALE),
+        data=[tf.constant("expected landmarks of a face in the photo. Received one with this share inside"), inside],
+    )
+    with tf.control_dependencies([usable]):
+        return crop(tf.identity(image), matrix)
+
+
 def crop(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     """`components.alignment.crop.crop` in the graph: OpenCV's bilinear `warpAffine` with a black border.
 
@@ -47,19 +86,26 @@ def crop(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     Raises:
       tf.errors.InvalidArgumentError: the matrix is not finite or has no inverse (when the op runs).
     """
-    linear, shift = matrix[:, :2], matrix[:, 2]
-    size = tf.linalg.norm(linear[:, 0])  # pixels of the crop for each of the image, along a line
+    size = tf.linalg.norm(matrix[:, 0])  # pixels of the crop for each of the image, along a line
     usable = tf.raw_ops.Assert(
         condition=tf.logical_and(tf.reduce_all(tf.math.is_finite(matrix)), size > 0),
         data=[tf.constant("expected landmarks of a face at different places. Received the transform"), matrix],
     )
     with tf.control_dependencies([usable]):
         block = tf.cast(1 / tf.maximum(size, 1e-6), tf.int64)
+    x, y = _places(matrix)
+    return tf.cond(block > 1, lambda: _reduced(image, x, y, block), lambda: _sampled(image, x, y))
+
+
+def _places(matrix: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where each pixel of the crop lies in the image: x and y, float64 [112, 112]."""
+    linear, shift = matrix[:, :2], matrix[:, 2]
     steps = tf.range(IMAGE_SIZE, dtype=tf.float64)
     columns, rows = tf.meshgrid(steps - shift[0], steps - shift[1])
     # The inverse of a turn and scale is its transpose over the scale's square.
-    x, y = (tf.reduce_sum(linear[:, i, None, None] * tf.stack([columns, rows]), axis=0) / size**2 for i in (0, 1))
-    return tf.cond(block > 1, lambda: _reduced(image, x, y, block), lambda: _sampled(image, x, y))
+    square = tf.reduce_sum(linear[:, 0] ** 2)
+    x, y = (tf.reduce_sum(linear[:, i, None, None] * tf.stack([columns, rows]), axis=0) / square for i in (0, 1))
+    return x, y
 
 
 def _reduced(image: tf.Tensor, x: tf.Tensor, y: tf.Tensor, block: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from arcface_common import features
 from arcface_common.features import CHANNELS, IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
-from serving.aligning import crop, similarities
+from serving.aligning import LEAST_LIKENESS, face, likeness, similarities
 from serving.each import faces_of_each
 from serving.signature_names import (
     ALIGN_AND_EMBED,
@@ -101,14 +101,16 @@ class EmbeddingModel(tf.Module):
           image_bytes: string [N], photos of any size.
           landmarks: float32 [N, 5, 2], x and y in pixels of the photo as its EXIF orientation turns it: the eye on the
             left of the picture, the other, nose, left and right corner of the mouth. (0, 0) is the middle of the first
-            pixel. Where they are one point or not finite, the image is not valid.
+            pixel. Where they can't be a face's, the image is not valid: one point, not finite, mirrored or in another
+            order, in shares of the photo's size, or of a face that lies more than half outside.
         """
 
         def to_face(image: tf.Tensor, orientation: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-            return crop(decode_turned(image, orientation, self.max_image_pixels), matrix)
+            return face(decode_turned(image, orientation, self.max_image_pixels), matrix)
 
-        columns = (image_bytes, orientations(image_bytes), similarities(landmarks))
-        return self._embedded(*faces_of_each(to_face, columns))
+        alike = (likeness(landmarks) >= LEAST_LIKENESS)[:, None, None]
+        matrices = tf.where(alike, similarities(landmarks), tf.constant(float("nan"), tf.float64))
+        return self._embedded(*faces_of_each(to_face, (image_bytes, orientations(image_bytes), matrices)))
 
     @tf.function(input_signature=[_IMAGE_BYTES])
     def verify(self, image_bytes: tf.Tensor) -> _Answer:

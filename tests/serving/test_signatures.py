@@ -87,7 +87,7 @@ def test_a_model_has_the_five_signatures_with_these_names_and_types(loaded):
 @pytest.mark.parametrize("name", ["serving_default", "verification", "align_and_embed", "similarity"])
 def test_a_bad_image_fails_no_other(served, name, bad):
     good = [jpeg(0), jpeg(1), jpeg(2)]
-    more = {"landmarks": [points()] * 4} if name == "align_and_embed" else {}
+    more = {"landmarks": [points(0.8, shift=(30, 0))] * 4} if name == "align_and_embed" else {}
 
     def answer(images):
         if name == "similarity":
@@ -197,12 +197,49 @@ def test_landmarks_are_those_of_the_upright_photo(served):
 
 
 @pytest.mark.parametrize(
-    "bad", [np.full((5, 2), 7), np.full((5, 2), np.nan), np.full((5, 2), np.inf), np.zeros((5, 2))]
+    "bad",
+    [
+        np.full((5, 2), 7),
+        np.full((5, 2), np.nan),
+        np.full((5, 2), np.inf),
+        np.zeros((5, 2)),
+        points() / 300,  # in shares of the photo
+        points() + 5000,
+        points(shift=(280, 40)),  # two thirds outside
+        points()[:, ::-1],  # y, x
+        points()[[1, 0, 2, 3, 4]],  # the other eye first
+        points()[[1, 0, 2, 4, 3]],  # mirrored
+        points() * 1e-3 + 100,
+    ],
 )
 def test_landmarks_of_no_face_fail_no_other(served, bad):
-    answer = served("align_and_embed", image_bytes=[jpeg(0)] * 2, landmarks=[bad.astype(np.float32), points()])
+    photos = [photo(1, 300, 280, seed=4)] * 2
+    answer = served("align_and_embed", image_bytes=photos, landmarks=[bad.astype(np.float32), points()])
     assert answer["valid"].tolist() == [False, True]
     assert not answer["embedding"][0].any()
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        points(shift=(-40, 40)),  # a third outside
+        points() * [0.5, 1],  # seen from the side
+        points() / 10 + 100,  # 11 pixels wide
+        points(2.0, 1.5, (250, 0)),
+    ],
+)
+def test_landmarks_of_a_face_are_taken(served, good):
+    answer = served("align_and_embed", image_bytes=[photo(1, 300, 280)], landmarks=[good.astype(np.float32)])
+    assert answer["valid"].tolist() == [True]
+
+
+def test_likeness_is_the_share_of_the_template_that_the_transform_explains():
+    random = np.random.default_rng(0)
+    faces = points() + random.normal(0, 20, (6, 5, 2))
+    mapped = [SimilarityTransform.from_estimate(face, TEMPLATE)(face) for face in faces]
+    left = [((TEMPLATE - one) ** 2).sum() for one in mapped]
+    whole = ((TEMPLATE - TEMPLATE.mean(axis=0)) ** 2).sum()
+    np.testing.assert_allclose(aligning.likeness(tf.constant(faces)), 1 - np.array(left) / whole, rtol=1e-9)
 
 
 def test_the_largest_landmarks_take_no_memory(served):
