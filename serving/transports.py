@@ -2,17 +2,21 @@
 
 import base64
 import dataclasses
+import itertools
 import json
 import os
+import random
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from arcface_common.arguments import PATH, TEXT, Kind, check, is_real
 from arcface_common.artifacts import MODEL_NAME
+from arcface_common.console import say
 from arcface_common.errors import DataError
 
 _PACKAGE = "arcface_tfx.tf_serving"
@@ -20,23 +24,10 @@ _STRING, _FLOAT, _BOOL = 7, 1, 10  # tensorflow.DataType
 _LONGEST_S = 86_400
 _ADDRESS = re.compile(r"(?:(?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/:\[\]]+):(?P<port>\d{1,5})/?")
 _LARGEST = 1 << 30  # bytes of an answer
-_ATTEMPTS = 5
-# Predict changes nothing: it may be asked again. gRPC's own words for it, with its own jitter.
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": "tensorflow.serving.PredictionService"}],
-            "retryPolicy": {
-                "maxAttempts": _ATTEMPTS,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "3s",
-                "backoffMultiplier": 3,
-                # A server that ends cancels what comes before it has said goodbye.
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        }
-    ]
-}
+_PAUSES_S = (0.1, 0.3, 1.0, 3.0)  # before the same is asked again; the last one from then on
+_WORD_AFTER_S = 2.0
+# Of a name of several pods, as a headless service of Kubernetes is, all are asked in turn.
+_SERVICE_CONFIG: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
 _SECONDS = Kind(f"seconds above 0 and at most {_LONGEST_S:,}", lambda value: is_real(value) and 0 < value <= _LONGEST_S)
 _TOKEN = Kind(
     "a token in ASCII without spaces",
@@ -51,6 +42,7 @@ _KINDS = {
     "certificate": PATH.or_none(),
 }
 Images = Sequence[bytes]
+_Answer = TypeVar("_Answer")
 
 
 class ServerError(DataError):
@@ -61,6 +53,10 @@ class RefusedInputError(ServerError):
     """A server that refuses these very images."""
 
 
+class _PassingError(ServerError):
+    """Nobody is there, or it is too full, starting or ending: the same may be asked again, since it changes nothing."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Server:
     """Where a server is and how it is asked.
@@ -68,7 +64,8 @@ class Server:
     Attributes:
       address: "HOST:PORT" for gRPC, or with "grpc://", "grpcs://" (TLS), "http://" or "https://" before it.
       model: the model's name.
-      seconds: that a request may take, all tries together.
+      seconds: that a request may take, all tries together. What a server that is too full, starts, ends or isn't there
+        can't answer is asked again until then.
       token: bearer token; None: none.
       certificate: file of the certificate authority (PEM) that TLS trusts; None: the system's.
 
@@ -108,6 +105,31 @@ class Server:
         return RestTransport(self, f"{scheme}://{place}")
 
 
+def _patiently(server: Server, ask: Callable[[float], _Answer]) -> _Answer:
+    """What a server answers; it is asked again until the time is over, which is said once.
+
+    Args:
+      server: see there.
+      ask: asks it once, and gets the seconds that are left.
+
+    Raises:
+      ServerError: what the last try ended in.
+    """
+    begun, told = time.monotonic(), False
+    for pause in itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1])):
+        try:
+            return ask(max(0.001, server.seconds - (time.monotonic() - begun)))
+        except _PassingError as error:
+            pause *= random.uniform(0.5, 1.0)
+            if time.monotonic() - begun + pause > server.seconds:
+                raise
+            if not told and time.monotonic() - begun + pause > _WORD_AFTER_S:
+                told = True
+                say(f"WARNING {error}; asking on until {server.seconds:g} s are over")
+            time.sleep(pause)
+    raise AssertionError  # the pauses don't end
+
+
 class Transport(Protocol):
     """A way to a server."""
 
@@ -144,6 +166,7 @@ class GrpcTransport:
 
         options = [
             ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+            ("grpc.max_reconnect_backoff_ms", int(_PAUSES_S[-1] * 1000)),
             ("grpc.max_receive_message_length", _LARGEST),
             ("grpc.max_send_message_length", _LARGEST),
         ]
@@ -153,6 +176,7 @@ class GrpcTransport:
         else:
             self._channel = grpc.insecure_channel(place, options)
         self._server = server
+        self._hint = "" if secure else " (grpcs:// asks by TLS)"
         self._metadata = [("authorization", f"Bearer {server.token}")] if server.token else []
 
     def predict(self, signature: str, inputs: Mapping[str, Images]) -> dict[str, np.ndarray]:
@@ -189,12 +213,18 @@ class GrpcTransport:
             request_serializer=type(request).SerializeToString,
             response_deserializer=_message(answer).FromString,
         )
-        try:
-            return call(request, timeout=self._server.seconds, metadata=self._metadata)
-        except grpc.RpcError as error:
-            code = error.code().name
-            kind = {"INVALID_ARGUMENT": RefusedInputError, "NOT_FOUND": _NotFoundError}.get(code, ServerError)
-            raise kind(_refused(self._server, f"{code}, {error.details()}")) from error
+
+        def ask(seconds: float) -> Any:
+            try:
+                return call(request, timeout=seconds, metadata=self._metadata)
+            except grpc.RpcError as error:
+                code = error.code().name
+                hint = self._hint if code == "UNAVAILABLE" else ""
+                raise _ERRORS.get(code, ServerError)(
+                    _refused(self._server, f"{code}, {error.details()}{hint}")
+                ) from error
+
+        return _patiently(self._server, ask)
 
 
 class RestTransport:
@@ -209,19 +239,8 @@ class RestTransport:
         """
         import urllib3
 
-        # Nothing is changed by asking, so that all may be asked again: where nobody listens, and where it is too much.
-        self._retries = urllib3.Retry(
-            _ATTEMPTS - 1,
-            read=0,  # a server that is silent has had all of the time
-            backoff_factor=0.1,
-            backoff_jitter=0.1,
-            status_forcelist=(429, 503),
-            allowed_methods=None,
-            raise_on_status=False,
-            backoff_max=3,
-        )
         trusted = None if server.certificate is None else os.fspath(server.certificate)
-        self._pool = urllib3.PoolManager(ca_certs=trusted, retries=self._retries)
+        self._pool = urllib3.PoolManager(ca_certs=trusted, retries=False)
         self._server = server
         self._model = f"{base}/v1/models/{server.model}"
         self._headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
@@ -251,11 +270,16 @@ class RestTransport:
         self._pool.clear()
 
     def _ask(self, method: str, url: str, body: str | None = None) -> dict[str, Any]:
+        return _patiently(self._server, lambda seconds: self._ask_once(method, url, body, seconds))
+
+    def _ask_once(self, method: str, url: str, body: str | None, seconds: float) -> dict[str, Any]:
         import urllib3
 
         try:
-            response = self._pool.request(method, url, body=body, headers=self._headers, timeout=self._server.seconds)
+            response = self._pool.request(method, url, body=body, headers=self._headers, timeout=seconds)
             answer = json.loads(response.data)
+        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
+            raise _PassingError(_refused(self._server, str(error))) from error
         except urllib3.exceptions.HTTPError as error:
             raise ServerError(_refused(self._server, str(error))) from error
         except ValueError as error:
@@ -263,13 +287,21 @@ class RestTransport:
         if not isinstance(answer, dict):
             raise ServerError(_refused(self._server, f"status {response.status} with JSON that is no object"))
         if response.status != 200:
-            kind = {400: RefusedInputError, 404: _NotFoundError}.get(response.status, ServerError)
-            raise kind(_refused(self._server, f"status {response.status}, {answer.get('error')}"))
+            reason = _refused(self._server, f"status {response.status}, {answer.get('error')}")
+            raise _ERRORS.get(response.status, ServerError)(reason)
         return answer
 
 
 class _NotFoundError(ServerError):
     """No such model, or none that brings what it was asked for."""
+
+
+# By gRPC's codes and by status of HTTP. A server that ends cancels what comes before it has said goodbye.
+_ERRORS: dict[str | int, type[ServerError]] = {
+    **dict.fromkeys(("INVALID_ARGUMENT", 400), RefusedInputError),
+    **dict.fromkeys(("NOT_FOUND", 404), _NotFoundError),
+    **dict.fromkeys(("UNAVAILABLE", "CANCELLED", 429, 503), _PassingError),
+}
 
 
 def _refused(server: Server, received: str) -> str:

@@ -69,7 +69,7 @@ class Core:
         self._engine = engine
         self.metrics = Metrics()
         self.batcher = Batcher(parameters or BatchingParameters(), self._note_batch)
-        self.manager = Manager(name, path, self._load, policy)
+        self.manager = Manager(name, path, self._load, policy, self._note_load)
         self.draining = False
         self.metrics.gauge("model_version", ("model_name", "version", "state"), self._states)
         self.metrics.gauge("batches_waiting", ("model_name",), lambda: {(name,): float(self.batcher.waiting())})
@@ -153,10 +153,15 @@ class Core:
         self.metrics.requests.add(self.name, code.name)
         self.metrics.latency.observe(seconds * 1e6, self.name, api, entrypoint)
 
-    async def close(self) -> None:
-        """Ends threads and sessions; no request is open any more."""
-        await self.manager.close()
+    async def close(self) -> bool:
+        """Ends threads and sessions; no request is open any more.
+
+        Returns:
+          Whether all have ended: what is being loaded doesn't.
+        """
+        done = await self.manager.close()
         self.batcher.close()
+        return done
 
     def _load(self, path: str) -> Any:
         """Loads and warms up a version, in the loader's thread: TensorFlow is imported by the first."""
@@ -169,12 +174,13 @@ class Core:
             count = warm_up(servable, parameters.allowed_batch_sizes or (1, parameters.max_batch_size))
         except Exception:
             servable.close()
-            self.metrics.loads.add(self.name, "failed")
             raise
         self.metrics.warmup.observe((time.monotonic() - begun) * 1e6, path, "OK")
         self.metrics.warmup_records.add(path, by=count)
-        self.metrics.loads.add(self.name, "OK")
         return servable
+
+    def _note_load(self, worked: bool) -> None:
+        self.metrics.loads.add(self.name, "OK" if worked else "failed")
 
     def _timed(self, servable: Any, signature: str, batch: Tensors) -> Tensors:
         begun = time.monotonic()

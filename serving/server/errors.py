@@ -2,6 +2,8 @@
 
 import enum
 
+STARTING = "The server is starting"  # why it is UNAVAILABLE before a version takes traffic
+
 
 class Code(enum.IntEnum):
     """The canonical codes; the numbers are gRPC's, TensorFlow's and google.rpc's alike."""

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from arcface_common.errors import in_short
 from serving.server.described import described
-from serving.server.errors import Code, ServingError
+from serving.server.errors import STARTING, Code, ServingError
 from serving.server.journal import Journal
 from serving.server.limits import Limits, Token, in_time, request_id
 from serving.server.words import tell
@@ -19,17 +19,26 @@ from serving.server.words import tell
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _HEALTH = "/grpc.health.v1.Health/"
 _METADATA = "x-request-id"
+_PROBES = ("ServerLive", "ServerReady")
 Method = Callable[[Any, Any], Awaitable[Any]]
 
 
 class Guard(grpc.aio.ServerInterceptor):
     """Lets those in who may, gives each request its time, and makes a status of what a service raises."""
 
-    def __init__(self, journal: Journal, token: Token, limits: Limits) -> None:
-        """Keeps them."""
+    def __init__(self, journal: Journal, token: Token, limits: Limits, ready: asyncio.Event) -> None:
+        """Keeps them.
+
+        Args:
+          journal: of requests.
+          token: that they must carry.
+          limits: of requests.
+          ready: set once more than probes can be answered; until then it is UNAVAILABLE, which clients ask again after.
+        """
         self._journal = journal
         self._token = token
         self._limits = limits
+        self._ready = ready
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wraps a method's handler."""
@@ -45,11 +54,14 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _answering(self, handler: Any, path: str, given_id: str | None, admitted: bool) -> Method:
         async def answer(request: bytes, context: Any) -> Any:
-            with self._journal.entry(request_id(given_id), path.rpartition("/")[2], "GRPC") as entry:
+            method = path.rpartition("/")[2]
+            with self._journal.entry(request_id(given_id), method, "GRPC") as entry:
                 context.set_trailing_metadata(((_METADATA, entry.request_id),))
                 try:
                     if not admitted:
                         raise _unauthenticated()
+                    if method not in _PROBES and not self._ready.is_set():
+                        raise ServingError(Code.UNAVAILABLE, STARTING)
                     async with in_time(self._limits.seconds):
                         return await handler.unary_unary(handler.request_deserializer(request), context)
                 except ServingError as error:

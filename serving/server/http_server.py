@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from arcface_common.errors import in_short
-from serving.server.errors import Code, ServingError
+from serving.server.errors import STARTING, Code, ServingError
 from serving.server.journal import Entry, Journal, entry
 from serving.server.limits import Limits, Token, request_id
 from serving.server.words import tell
@@ -67,7 +67,7 @@ class Guard:
                     if not self._token.admits(headers.get("authorization")):
                         raise ServingError(Code.UNAUTHENTICATED, "expected a bearer token that is known")
                     if not self._ready.is_set():
-                        raise ServingError(Code.UNAVAILABLE, "The server is starting")
+                        raise ServingError(Code.UNAVAILABLE, STARTING)
                 await self._app(scope, receive, sending)
             except ServingError as error:
                 await _failed(entry, error)(scope, receive, sending)

@@ -95,12 +95,13 @@ def serve(options: Options) -> None:
             names = " and ".join(options.certificate)
             raise DataError(f"{names}: expected a certificate chain and its key in PEM. Received: {error}") from error
     bind(options.host, options.port).close()  # gRPC binds it later; a taken one is said now, before TensorFlow's 6 s
-    if not asyncio.run(_serve(options, bind(options.host, options.rest_port))):
-        os._exit(1)  # what still computes would be waited for
+    code = asyncio.run(_serve(options, bind(options.host, options.rest_port)))
+    if code is not None:
+        os._exit(code)
 
 
-async def _serve(options: Options, bound: socket.socket) -> bool:
-    """Whether every request had its answer."""
+async def _serve(options: Options, bound: socket.socket) -> int | None:
+    """None, or the exit code where threads still compute or load, which would be waited for."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -116,8 +117,8 @@ async def _serve(options: Options, bound: socket.socket) -> bool:
         await ending
     finally:
         ending.cancel()
-        in_time = await server.stop()
-    return in_time
+        code = await server.stop()
+    return code
 
 
 class Server:
@@ -169,13 +170,15 @@ class Server:
             f"{scheme}://{self._options.host}:{self.ports[1]}"
         )
 
-    async def stop(self) -> bool:
+    async def stop(self) -> int | None:
         """Takes no more requests, and ends when all have been answered; by UNAVAILABLE when the time is over.
 
         Returns:
-          Whether the time sufficed.
+          None where all has ended, else the exit code: 1 where the time did not suffice, 0 where a version is still
+          being loaded.
         """
         seconds = self._options.drain_seconds
+        tell("ending: no new request is taken")
         self.core.draining = True
         if self._grpc is not None:
             await self._grpc.tell(ready=False)
@@ -195,9 +198,8 @@ class Server:
         deadline.cancel()
         if any(abandoned):
             tell(f"warning: {sum(abandoned)} requests were not computed in {seconds:g} s, and told so")
-            return False
-        await self.core.close()
-        return True
+            return 1
+        return None if await self.core.close() else 0
 
     def _application(self) -> Guard:
         from serving.server.oip_rest import LIVE, READY, OipRest
@@ -225,7 +227,7 @@ class Server:
         from serving.server.tfs_grpc import register
 
         limits, certificate = self._options.limits, self._options.certificate
-        self._grpc = GrpcServer(GrpcGuard(self._journal, self._options.token, limits), limits)
+        self._grpc = GrpcServer(GrpcGuard(self._journal, self._options.token, limits, self._ready), limits)
         self._grpc.offer([*register(self._grpc.server, self.core, limits), SERVICE])
         self._grpc.server.add_generic_rpc_handlers((InferenceService(self.core, limits).handler(),))
         credentials = None

@@ -106,7 +106,14 @@ class Manager:
     All methods are called in one event loop.
     """
 
-    def __init__(self, name: str, path: str, load: "Callable[[str], Servable]", policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        load: "Callable[[str], Servable]",
+        policy: Policy | None = None,
+        loaded: Callable[[bool], None] = lambda worked: None,
+    ) -> None:
         """Keeps them; nothing is loaded yet.
 
         Args:
@@ -114,12 +121,13 @@ class Manager:
           path: folder of versions, or a SavedModel.
           load: loads and warms up a version's folder; is called in a thread, and raises ServingError.
           policy: which versions; the latest one by default.
+          loaded: called after each try to load a version, with whether it takes traffic.
         """
         self.name = name
         self.path = path
         self.policy = policy or Policy()
         self.versions: dict[int, Version] = {}
-        self._load = load
+        self._load, self._loaded = load, loaded
         self._thread = ThreadPoolExecutor(1, "loader")
         self._closing: set[asyncio.Future[None]] = set()
 
@@ -183,12 +191,20 @@ class Manager:
             version.uses -= 1
             self._close_unused(version)
 
-    async def close(self) -> None:
-        """Lets go of all, when their requests have been answered."""
+    async def close(self) -> bool:
+        """Lets go of all, when their requests have been answered.
+
+        Returns:
+          Whether that is done. A version that is being loaded would be waited for, 20 s and more: the end of the
+          process lets go of it, and of the others.
+        """
+        if any(version.state == State.LOADING for version in self.versions.values()):
+            return False
         for version in self.available():
             self._retire(version)
         await asyncio.gather(*self._closing)
         self._thread.shutdown(wait=False)
+        return True
 
     async def _brought_up(self, number: int, path: str) -> Version | None:
         """The version, available; None if it can't be."""
@@ -207,9 +223,11 @@ class Manager:
         except Exception as error:  # of whatever kind: what is served goes on
             reason = error if isinstance(error, ServingError) else ServingError(Code.INTERNAL, repr(error))
             version.state, version.error = State.END, reason
+            self._loaded(False)
             tell(f"warning: version {number} can't be served: {version.error}")
             return None
         version.servable, version.state = servable, State.AVAILABLE
+        self._loaded(True)
         tell(f"version {number} takes traffic")
         return version
 

@@ -62,7 +62,8 @@ class Page:
         """What it shows of the model."""
         entry().api = "Page"
         metrics, available = self._core.metrics, self._core.manager.available()
-        images = metrics.example_total.values.get((self._core.name,), 0.0)
+        computed = metrics.batch_rows.values.get((self._core.name,))
+        images = computed.total if computed else 0.0
         failed = sum(number for (_, status), number in metrics.requests.values.items() if status != "OK")
         return JSONResponse(
             {

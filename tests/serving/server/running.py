@@ -38,15 +38,19 @@ class Running:
 
 @contextlib.contextmanager
 def running(path: Path | str, **options: Any) -> Iterator[Running]:
-    """Serves a folder on free ports until the body ends, and then as SIGTERM ends it."""
-    options = {"batching": BatchingParameters(32, 1000), "drain_seconds": 10.0, "poll_seconds": 3600.0, **options}
+    """Serves a folder until the body ends, and then as SIGTERM ends it; on free ports unless told others."""
+    options = {
+        **{"batching": BatchingParameters(32, 1000), "drain_seconds": 10.0, "poll_seconds": 3600.0},
+        **{"port": 0, "rest_port": 0},
+        **options,
+    }
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    bound = bind("127.0.0.1", 0)
+    bound = bind("127.0.0.1", options["rest_port"])
 
     async def start() -> Server:
-        server = Server(Options(str(path), "m", port=0, rest_port=0, **options), bound)
+        server = Server(Options(str(path), "m", **options), bound)
         await server.start()
         return server
 

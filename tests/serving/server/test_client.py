@@ -24,7 +24,7 @@ from serving.local import LocalModel
 from serving.server.limits import Token
 from tests.processes import ROOT, cli
 from tests.serving.server.certificates import self_signed
-from tests.serving.server.running import running
+from tests.serving.server.running import free_port, running
 
 pytestmark = pytest.mark.slow
 EVALUATION = {
@@ -213,6 +213,50 @@ def test_a_server_that_is_full_or_ends_is_asked_again(code):
     finally:
         server.stop(None).wait()
     assert len(calls) == 4
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_client_outlives_a_restart_of_its_server(pushed, scheme):
+    """It finds nobody, then a server that starts, then the next version."""
+    image = probe_images(1)
+    ports = {"port": free_port(), "rest_port": free_port()}
+    address = f"{scheme}127.0.0.1:{ports['rest_port' if scheme else 'port']}"
+    with running(pushed, **ports):
+        remote = RemoteModel(address, "m", seconds=60)
+        expected = remote.embed(image).embeddings
+
+    def restart():
+        time.sleep(1)
+        with running(pushed, **ports) as server:
+            server.server._ready.clear()
+            listening.set()
+            time.sleep(1.5)
+            server.server._ready.set()
+            answered.wait(60)
+
+    listening, answered = threading.Event(), threading.Event()
+    thread = threading.Thread(target=restart)
+    thread.start()
+    try:
+        np.testing.assert_allclose(remote.embed(image).embeddings, expected, atol=1e-6)
+        assert listening.is_set()
+    finally:
+        answered.set()
+        thread.join()
+        remote.close()
+
+
+def test_a_server_that_starts_answers_probes_alone(pushed, capfd):
+    with running(pushed) as server:
+        server.server._ready.clear()
+        for address in (server.grpc, f"http://{server.rest}"):
+            with pytest.raises(DataError, match=r"(UNAVAILABLE|status 503), The server is starting"):
+                RemoteModel(address, "m", seconds=6)
+        assert capfd.readouterr().err.count("; asking on until 6 s are over") == 2
+        with grpc.insecure_channel(server.grpc) as channel:
+            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=10)
+        assert live == b"\x08\x01"
+        server.server._ready.set()
 
 
 def test_tls_and_a_token(pushed, tmp_path):

@@ -74,6 +74,7 @@ def test_a_broken_version_leaves_the_old_one_and_is_taken_when_it_is_whole(folde
         _break(whole, folder / "2", broken)
         await core.manager.look()
         during, error = (await _ask(core, 1, 1)).version, core.manager.versions[2].error
+        assert core.metrics.loads.values == {("m", "OK"): 1, ("m", "failed"): 1}
         await core.manager.look()  # and it isn't tried again
         again = core.manager.versions[2].error
         shutil.rmtree(folder / "2")
