@@ -1,7 +1,7 @@
 """A model that a server computes, with the methods of a local one. Needs no TensorFlow: it starts in half a second."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 import numpy as np
@@ -24,11 +24,13 @@ from serving.answers import (
     joined,
     verdict,
 )
+from serving.asking import RefusedInputError, ServerError
 from serving.face_images import FaceImage, OnBad, batches, check_whole
 from serving.signature_names import RAW, RAW_MIRRORED, SERVING, VERIFICATION
 from serving.thresholds import Threshold, parse_threshold
-from serving.transports import RefusedInputError, Server
+from serving.transports import Server
 
+_LENGTH_TOLERANCE = 1e-3
 _REQUEST_BYTES = 32 << 20  # as base64 they are 43 MB, of the 64 that our server takes
 
 
@@ -109,9 +111,16 @@ class RemoteModel:
         given = batches(
             images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad, check=check_whole
         )
+        version = None
         for positions, contents in given:
             for places, part in _small_enough(contents):
-                answer, usable = self._embedded(part)
+                answer, usable, told = self._embedded(part)
+                if version and told and told != version:
+                    raise ServerError(
+                        f"{self._server.address}: expected one version of the model throughout; embeddings of two "
+                        f"can't be compared. Ask again. Received: version {version}, then {told}"
+                    )
+                version = version or told
                 kept = [positions[places[i]] for i in np.flatnonzero(usable)]
                 for i in np.flatnonzero(~usable):
                     _left_out(positions[places[i]], on_bad)
@@ -150,7 +159,8 @@ class RemoteModel:
         threshold = chosen_threshold(threshold, far, set_name, self.threshold)
         given = batches([a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None, check=check_whole)
         contents = [content for _, some in given for content in some]
-        answer = self._transport.predict(VERIFICATION, {features.IMAGE_BYTES: contents})
+        answer = self._transport.predict(VERIFICATION, {features.IMAGE_BYTES: contents}).outputs
+        self._check(answer, {RAW: (2, None), RAW_MIRRORED: (2, None)})
         for position in np.flatnonzero(~_usable(answer, 2)):
             _left_out(int(position), None)
         return verdict(answer[RAW], answer[RAW_MIRRORED], threshold, self._server.address)
@@ -158,30 +168,55 @@ class RemoteModel:
     def _guessed(self) -> ModelMetadata:
         """What is taken of a server that doesn't tell: the usual size, and the width of a black image's embedding."""
         black = to_png(np.zeros((features.IMAGE_SIZE, features.IMAGE_SIZE, features.CHANNELS), np.uint8))
-        answer = self._transport.predict(SERVING, {features.IMAGE_BYTES: [black]})
+        answer = self._transport.predict(SERVING, {features.IMAGE_BYTES: [black]}).outputs
+        self._check(answer, {features.EMBEDDING: (1, None)})
         return ModelMetadata("a network", {}, answer[features.EMBEDDING].shape[1], PixelFormat(), 0, {})
 
-    def _embedded(self, images: list[bytes]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Outputs of a batch, and which of its images could be read; where all are refused for one, each is asked."""
+    def _embedded(self, images: list[bytes]) -> tuple[dict[str, np.ndarray], np.ndarray, int | None]:
+        """Outputs of a batch, which of its images could be read, and the version that answered.
+
+        Where all are refused for one, each is asked.
+        """
         try:
-            answer = self._transport.predict(SERVING, {features.IMAGE_BYTES: images})
+            predicted = self._transport.predict(SERVING, {features.IMAGE_BYTES: images})
         except RefusedInputError:
             if len(images) > 1:
                 answers = [self._embedded([image]) for image in images]
-                dim = max(answer[features.EMBEDDING].shape[1] for answer, _ in answers)
-                blank = _blank(dim)
-                rows = [answer if usable.all() else blank for answer, usable in answers]
-                joint = {name: np.concatenate([row[name] for row in rows]) for name in blank}
-                return joint, np.concatenate([usable for _, usable in answers])
-            return _blank(self.metadata.embedding_dim), np.zeros(1, bool)
-        return answer, _usable(answer, len(images))
+                rows, usable, versions = zip(*answers, strict=True)
+                joint = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+                return joint, np.concatenate(usable), next(filter(None, versions), None)
+            return _blank(self.metadata.embedding_dim), np.zeros(1, bool), None
+        answer, count = predicted.outputs, len(images)
+        self._check(answer, {features.EMBEDDING: (count, self.metadata.embedding_dim), features.NORM: (count,)})
+        usable = _usable(answer, count)
+        lengths = np.linalg.norm(answer[features.EMBEDDING][usable & (answer[features.NORM] != 0)], axis=1)
+        if wrong := [length for length in lengths if not abs(length - 1) < _LENGTH_TOLERANCE]:
+            raise ServerError(
+                f"{self._server.address}: expected embeddings of length 1. Received: one of length {wrong[0]:g}"
+            )
+        kept = {name: answer[name] for name in (features.EMBEDDING, features.NORM)}
+        return kept, usable, predicted.version
+
+    def _check(self, answer: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+        """Checks outputs' shapes; None is any width. `valid` beside them has as many rows, if it is there.
+
+        Raises:
+          ServerError: another, or one is missing.
+        """
+        rows = next(iter(shapes.values()))[0]
+        for name, shape in {**shapes, **({features.VALID: (rows,)} if features.VALID in answer else {})}.items():
+            found = answer[name].shape if name in answer else None
+            alike = found is not None and len(found) == len(shape)
+            if not alike or any(wanted not in (None, size) for wanted, size in zip(shape, found or (), strict=False)):
+                described = "none" if found is None else f"{list(found)}"
+                wanted = ", ".join("any" if size is None else str(size) for size in shape)
+                raise ServerError(
+                    f"{self._server.address}: expected an output {name!r} of shape [{wanted}]. Received: {described}"
+                )
 
 
 def _usable(answer: dict[str, np.ndarray], count: int) -> np.ndarray:
-    valid = answer.get(features.VALID, np.ones(count, bool)).copy()
-    if features.NORM in answer:
-        valid &= np.isfinite(answer[features.NORM])
-    return valid
+    return np.asarray(answer.get(features.VALID, np.ones(count, bool)), bool)
 
 
 def _blank(dim: int) -> dict[str, np.ndarray]:

@@ -7,3 +7,4 @@ SIMILARITY = "similarity"
 VERIFICATION = "verification"
 RAW = "raw"
 RAW_MIRRORED = "raw_mirrored"
+MODEL_VERSION_HEADER = "X-Model-Version"  # of our server's answers by HTTP

@@ -1,31 +1,36 @@
 """How a client asks a model server: gRPC and REST as TF Serving speaks them. Needs no TensorFlow."""
 
 import base64
+import contextlib
 import dataclasses
-import itertools
 import json
 import os
-import random
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from arcface_common.arguments import PATH, TEXT, Kind, check, is_real
 from arcface_common.artifacts import MODEL_NAME
-from arcface_common.console import say
 from arcface_common.errors import DataError
+from serving.asking import (
+    ERRORS,
+    LONGEST_PAUSE_S,
+    NotFoundError,
+    PassingError,
+    RefusedInputError,
+    ServerError,
+    patiently,
+)
+from serving.signature_names import MODEL_VERSION_HEADER
 
 _PACKAGE = "arcface_tfx.tf_serving"
 _STRING, _FLOAT, _BOOL = 7, 1, 10  # tensorflow.DataType
 _LONGEST_S = 86_400
-_ADDRESS = re.compile(r"(?:(?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^/:\[\]]+):(?P<port>\d{1,5})/?")
+_ADDRESS = re.compile(r"(?:(?P<scheme>grpcs?|https?)://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):(?P<port>\d{1,5})/?")
 _LARGEST = 1 << 30  # bytes of an answer
-_PAUSES_S = (0.1, 0.3, 1.0, 3.0)  # before the same is asked again; the last one from then on
-_WORD_AFTER_S = 2.0
 # Of a name of several pods, as a headless service of Kubernetes is, all are asked in turn.
 _SERVICE_CONFIG: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
 _SECONDS = Kind(f"seconds above 0 and at most {_LONGEST_S:,}", lambda value: is_real(value) and 0 < value <= _LONGEST_S)
@@ -42,19 +47,19 @@ _KINDS = {
     "certificate": PATH.or_none(),
 }
 Images = Sequence[bytes]
-_Answer = TypeVar("_Answer")
 
 
-class ServerError(DataError):
-    """A server that doesn't answer, or refuses what it is asked."""
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What a signature answered.
 
+    Attributes:
+      outputs: name -> float32 or bool array.
+      version: of the model that answered; None where the server doesn't tell, as TF Serving's REST.
+    """
 
-class RefusedInputError(ServerError):
-    """A server that refuses these very images."""
-
-
-class _PassingError(ServerError):
-    """Nobody is there, or it is too full, starting or ending: the same may be asked again, since it changes nothing."""
+    outputs: dict[str, np.ndarray]
+    version: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,36 +110,11 @@ class Server:
         return RestTransport(self, f"{scheme}://{place}")
 
 
-def _patiently(server: Server, ask: Callable[[float], _Answer]) -> _Answer:
-    """What a server answers; it is asked again until the time is over, which is said once.
-
-    Args:
-      server: see there.
-      ask: asks it once, and gets the seconds that are left.
-
-    Raises:
-      ServerError: what the last try ended in.
-    """
-    begun, told = time.monotonic(), False
-    for pause in itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1])):
-        try:
-            return ask(max(0.001, server.seconds - (time.monotonic() - begun)))
-        except _PassingError as error:
-            pause *= random.uniform(0.5, 1.0)
-            if time.monotonic() - begun + pause > server.seconds:
-                raise
-            if not told and time.monotonic() - begun + pause > _WORD_AFTER_S:
-                told = True
-                say(f"WARNING {error}; asking on until {server.seconds:g} s are over")
-            time.sleep(pause)
-    raise AssertionError  # the pauses don't end
-
-
 class Transport(Protocol):
     """A way to a server."""
 
-    def predict(self, signature: str, inputs: Mapping[str, Images]) -> dict[str, np.ndarray]:
-        """Outputs of a signature.
+    def predict(self, signature: str, inputs: Mapping[str, Images]) -> Predicted:
+        """What a signature answers.
 
         Raises:
           ServerError: it doesn't answer, or refuses.
@@ -166,7 +146,7 @@ class GrpcTransport:
 
         options = [
             ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-            ("grpc.max_reconnect_backoff_ms", int(_PAUSES_S[-1] * 1000)),
+            ("grpc.max_reconnect_backoff_ms", int(LONGEST_PAUSE_S * 1000)),
             ("grpc.max_receive_message_length", _LARGEST),
             ("grpc.max_send_message_length", _LARGEST),
         ]
@@ -179,7 +159,7 @@ class GrpcTransport:
         self._hint = "" if secure else " (grpcs:// asks by TLS)"
         self._metadata = [("authorization", f"Bearer {server.token}")] if server.token else []
 
-    def predict(self, signature: str, inputs: Mapping[str, Images]) -> dict[str, np.ndarray]:
+    def predict(self, signature: str, inputs: Mapping[str, Images]) -> Predicted:
         """See `Transport`."""
         request = _message("PredictRequest")(model_spec={"name": self._server.model, "signature_name": signature})
         for name, values in inputs.items():
@@ -188,7 +168,9 @@ class GrpcTransport:
             tensor.tensor_shape.dim.add(size=len(values))
             tensor.string_val.extend(values)
         answer = self._call("Predict", request, "PredictResponse")
-        return {name: _array(tensor) for name, tensor in answer.outputs.items()}
+        with _understood(self._server):
+            outputs = {name: _array(tensor) for name, tensor in answer.outputs.items()}
+        return Predicted(outputs, answer.model_spec.version.value or None)
 
     def file(self, name: str) -> str | None:
         """See `Transport`."""
@@ -197,7 +179,7 @@ class GrpcTransport:
         request = _message("GetModelMetadataRequest")(model_spec={"name": self._server.model}, metadata_field=[name])
         try:
             answer = self._call("GetModelMetadata", request, "GetModelMetadataResponse")
-        except (RefusedInputError, _NotFoundError):
+        except (RefusedInputError, NotFoundError):
             return None
         return str(wrappers_pb2.StringValue.FromString(answer.metadata[name].value).value)
 
@@ -220,11 +202,11 @@ class GrpcTransport:
             except grpc.RpcError as error:
                 code = error.code().name
                 hint = self._hint if code == "UNAVAILABLE" else ""
-                raise _ERRORS.get(code, ServerError)(
+                raise ERRORS.get(code, ServerError)(
                     _refused(self._server, f"{code}, {error.details()}{hint}")
                 ) from error
 
-        return _patiently(self._server, ask)
+        return patiently(self._server.seconds, ask)
 
 
 class RestTransport:
@@ -245,20 +227,23 @@ class RestTransport:
         self._model = f"{base}/v1/models/{server.model}"
         self._headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
 
-    def predict(self, signature: str, inputs: Mapping[str, Images]) -> dict[str, np.ndarray]:
+    def predict(self, signature: str, inputs: Mapping[str, Images]) -> Predicted:
         """See `Transport`."""
         columns = {name: [{"b64": base64.b64encode(one).decode()} for one in values] for name, values in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns})
-        outputs = self._ask("POST", f"{self._model}:predict", body).get("outputs")
+        answer, version = self._ask("POST", f"{self._model}:predict", body)
+        outputs = answer.get("outputs")
         if not isinstance(outputs, dict):
             raise ServerError(_refused(self._server, "an answer without named outputs"))
-        return {name: np.array(value, _dtype(value)) for name, value in outputs.items()}
+        with _understood(self._server):
+            arrays: dict[str, np.ndarray] = {name: np.array(value, _dtype(value)) for name, value in outputs.items()}
+        return Predicted(arrays, int(version) if version.isdecimal() else None)
 
     def file(self, name: str) -> str | None:
         """See `Transport`."""
         try:
-            answer = self._ask("GET", f"{self._model}/metadata?field={name}")
-        except (RefusedInputError, _NotFoundError):
+            answer, _ = self._ask("GET", f"{self._model}/metadata?field={name}")
+        except (RefusedInputError, NotFoundError):
             return None
         told = answer.get("metadata")
         for key in (name, "value"):
@@ -269,17 +254,21 @@ class RestTransport:
         """See `Transport`."""
         self._pool.clear()
 
-    def _ask(self, method: str, url: str, body: str | None = None) -> dict[str, Any]:
-        return _patiently(self._server, lambda seconds: self._ask_once(method, url, body, seconds))
+    def _ask(self, method: str, url: str, body: str | None = None) -> tuple[dict[str, Any], str]:
+        """A JSON object, and the version that the answer's head tells, or ""."""
+        return patiently(self._server.seconds, lambda seconds: self._ask_once(method, url, body, seconds))
 
-    def _ask_once(self, method: str, url: str, body: str | None, seconds: float) -> dict[str, Any]:
+    def _ask_once(self, method: str, url: str, body: str | None, seconds: float) -> tuple[dict[str, Any], str]:
         import urllib3
 
         try:
-            response = self._pool.request(method, url, body=body, headers=self._headers, timeout=seconds)
-            answer = json.loads(response.data)
+            with self._pool.request(
+                method, url, body=body, headers=self._headers, timeout=seconds, preload_content=False
+            ) as response:
+                data = response.read(_LARGEST + 1, decode_content=True)
+            answer = json.loads(data) if len(data) <= _LARGEST else None
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError) as error:
-            raise _PassingError(_refused(self._server, str(error))) from error
+            raise PassingError(_refused(self._server, str(error))) from error
         except urllib3.exceptions.HTTPError as error:
             raise ServerError(_refused(self._server, str(error))) from error
         except ValueError as error:
@@ -288,20 +277,8 @@ class RestTransport:
             raise ServerError(_refused(self._server, f"status {response.status} with JSON that is no object"))
         if response.status != 200:
             reason = _refused(self._server, f"status {response.status}, {answer.get('error')}")
-            raise _ERRORS.get(response.status, ServerError)(reason)
-        return answer
-
-
-class _NotFoundError(ServerError):
-    """No such model, or none that brings what it was asked for."""
-
-
-# By gRPC's codes and by status of HTTP. A server that ends cancels what comes before it has said goodbye.
-_ERRORS: dict[str | int, type[ServerError]] = {
-    **dict.fromkeys(("INVALID_ARGUMENT", 400), RefusedInputError),
-    **dict.fromkeys(("NOT_FOUND", 404), _NotFoundError),
-    **dict.fromkeys(("UNAVAILABLE", "CANCELLED", 429, 503), _PassingError),
-}
+            raise ERRORS.get(response.status, ServerError)(reason)
+        return answer, response.headers.get(MODEL_VERSION_HEADER, "")
 
 
 def _refused(server: Server, received: str) -> str:
@@ -314,12 +291,26 @@ def _message(name: str) -> Any:
     return message("tf_serving", f"{_PACKAGE}.{name}")
 
 
+@contextlib.contextmanager
+def _understood(server: Server) -> Iterator[None]:
+    """Has outputs that are no arrays of floats or truths end as a server of another kind does."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ServerError(_refused(server, f"outputs that are no arrays of floats or truths ({error})")) from error
+
+
 def _array(tensor: Any) -> np.ndarray:
-    """A tensor of floats or truths; servers give values one by one, or as they lie in memory."""
+    """A tensor of floats or truths; servers give values one by one, or as they lie in memory.
+
+    Raises:
+      ValueError: it is of another type, or has other values than its shape says.
+    """
     shape = [dim.size for dim in tensor.tensor_shape.dim]
-    dtype, values = {_FLOAT: (np.float32, tensor.float_val), _BOOL: (np.bool_, tensor.bool_val)}.get(
-        tensor.dtype, (np.float32, [])
-    )
+    known = {_FLOAT: (np.float32, tensor.float_val), _BOOL: (np.bool_, tensor.bool_val)}
+    if tensor.dtype not in known:
+        raise ValueError(f"TensorFlow's type {tensor.dtype}")
+    dtype, values = known[tensor.dtype]
     flat: np.ndarray = np.frombuffer(tensor.tensor_content, dtype) if tensor.tensor_content else np.array(values, dtype)
     return flat.reshape(shape)
 

@@ -19,6 +19,7 @@ from serving.server.errors import STARTING, Code, ServingError
 from serving.server.journal import Entry, Journal, entry
 from serving.server.limits import Limits, Token, request_id
 from serving.server.words import tell
+from serving.signature_names import MODEL_VERSION_HEADER
 
 _Result = TypeVar("_Result")
 _ID = "x-request-id"
@@ -59,7 +60,10 @@ class Guard:
 
             async def sending(message: Any) -> None:
                 if message["type"] == "http.response.start":
-                    MutableHeaders(scope=message)[_ID] = entry.request_id
+                    head = MutableHeaders(scope=message)
+                    head[_ID] = entry.request_id
+                    if entry.version is not None:
+                        head[MODEL_VERSION_HEADER] = str(entry.version)
                 await send(message)
 
             try:
