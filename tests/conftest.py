@@ -19,6 +19,8 @@ REAL_FACES_VARIABLE = "ARCFACE_TFX_REAL_FACES"
 _left_out: collections.Counter[str] = collections.Counter()
 # As the product does: the processor must not choose which kernels are tested.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Messages are English wherever the tests run, and Beam's argument parsers, thousands a run, look for no translation.
+os.environ["LANGUAGE"] = "C"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,6 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     # After multiprocessing has removed its own folder in there, whose priority is -100.
     multiprocessing.util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=-101)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes begin with the files that take longest: none is left with one of them while the others idle."""
+    if hasattr(config, "workerinput"):
+        counts: collections.Counter[tuple[Path, str]] = collections.Counter()
+        for item in items:
+            counts.update((item.path, kind) for kind in ("", *{mark.name for mark in item.iter_markers()}))
+        items.sort(key=lambda item: [-counts[item.path, kind] for kind in ("e2e", "slow", "")])  # stable
 
 
 @pytest.fixture(scope="session")

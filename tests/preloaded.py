@@ -4,6 +4,7 @@ Nothing here may run an op: TensorFlow's threads would be missing in the forks, 
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import warnings
@@ -28,3 +29,5 @@ with noise_to(os.devnull), warnings.catch_warnings():
         # What cannot be imported is an error of the commands that need it, not of all.
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+
+gc.freeze()  # forks neither search what the imports made nor copy its pages

@@ -14,7 +14,7 @@ from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers.job import TrainingJob
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 
 LABELS = [3, 3, 8, 8, 8, 5, 5, 5] * 3
 HELD = [3, 8, 5, 5, 8, 8, 3, 8, 99, 5, 3]  # nobody trains on identity 99

@@ -63,6 +63,7 @@ def _expected(job):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize(
     "settings",
     [

@@ -23,7 +23,7 @@ from trainer_module.training.state import create_state
 from trainer_module.workers import supervisor
 from trainer_module.workers.job import TrainingJob
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 LABELS = [0, 1, 2, 3] * 5
 STEPS = 12  # of 8 images: an epoch ends in the middle of a step
 

@@ -14,7 +14,7 @@ from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.workers.job import TrainingJob
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 
 LABELS = [3, 8, 5, 8] * 4
 STEPS = 4

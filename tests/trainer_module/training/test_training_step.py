@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from arcface_common.errors import ConfigError
+from tests.processes import python
 from tests.trainer_module import reference_step, tiny_network
 from tests.trainer_module.tiny_network import SCENARIOS, STEPS
 from trainer_module import backbones
@@ -224,7 +223,8 @@ def test_a_batch_that_replicas_cannot_part_is_refused():
 @pytest.fixture(scope="module")
 def two_replicas(tmp_path_factory):
     path = tmp_path_factory.mktemp("two") / "results.npz"
-    subprocess.run([sys.executable, "-m", tiny_network.__name__, path], check=True)
+    done = python(["-m", tiny_network.__name__, str(path)])
+    assert done.returncode == 0, done.stderr
     with np.load(path) as results:
         return dict(results)
 

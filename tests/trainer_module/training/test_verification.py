@@ -82,6 +82,7 @@ def test_a_set_that_bears_no_accuracy_says_why(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_it_is_told_each_so_many_steps_and_changes_nothing(tmp_path, workers):
     import tensorflow as tf
