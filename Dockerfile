@@ -6,7 +6,7 @@
 #   docker build -t arcface-tfx .
 #   docker run --rm -v "$PWD/data:/data:ro" -v "$PWD/out:/work" arcface-tfx run --data /data --root /work
 #   docker build -t arcface-tfx-serve --target serve .
-#   docker run --rm -p 8501:8501 -v "$PWD/out/serving/arcface:/models:ro" arcface-tfx-serve
+#   docker run --rm -p 127.0.0.1:8501:8501 -v "$PWD/out/serving/arcface:/models:ro" arcface-tfx-serve
 #
 # Any numeric user and a read-only root will do: /work alone is written, and is home and temporary folder, too.
 # Debian 13 has glibc 2.41, so the two wheels that ask for 2.38 load as they are (tools/relabel.py is for older hosts).
@@ -82,10 +82,11 @@ USER 1000
 WORKDIR /work
 
 FROM base AS serve
+ENV HEALTH_URL=http://127.0.0.1:8501/v2/health/ready
 COPY --from=serve-packages /opt/arcface /opt/arcface
 EXPOSE 8500 8501
 HEALTHCHECK --start-period=60s \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/v2/health/ready', timeout=5)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as u; u.urlopen(os.environ['HEALTH_URL'], timeout=5, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["arcface-tfx", "serve"]
 CMD ["/models", "--host", "0.0.0.0"]
 
