@@ -215,6 +215,7 @@ class Manager:
         if known is not None and (known.state == State.UNLOADING or (known.error and known.found == found)):
             return None
         version = self.versions[number] = Version(number, State.LOADING, found=found)
+        tell(f"version {number} is loaded and warmed up")
         try:
             servable = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, path)
             if await asyncio.to_thread(fingerprint, path) != found:
