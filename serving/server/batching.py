@@ -26,7 +26,8 @@ class BatchingParameters:
     Attributes:
       max_batch_size: rows that are computed together at most.
       batch_timeout_micros: how long a batch waits for more rows while a thread is free.
-      max_enqueued_batches: batches of one signature that may wait; a request beyond is refused (UNAVAILABLE).
+      max_enqueued_batches: batches of one signature that may wait; a request beyond is refused (UNAVAILABLE). One of
+        several batches counts as one, and such requests leave one batch to others.
       num_batch_threads: batches that are computed at once.
       allowed_batch_sizes: sizes that are computed, rising, the last one `max_batch_size`; none: as it comes.
     """
@@ -50,11 +51,15 @@ class BatchingParameters:
 
 @dataclasses.dataclass(eq=False)
 class _Request:
-    """Inputs, how many of their rows are with a thread or computed, and the outputs of the computed ones."""
+    """Inputs, how many of their rows are with a thread or computed, and the outputs of the computed ones.
+
+    `since`: when it came. `turn`: the same, or when a piece of it was taken last, where no one batch holds it.
+    """
 
     inputs: Tensors
     rows: int
     since: float
+    turn: float
     future: "asyncio.Future[Tensors]"
     taken: int = 0
     outputs: dict[int, Tensors] = dataclasses.field(default_factory=dict)  # by the first row
@@ -90,31 +95,61 @@ class _Part:
 
 @dataclasses.dataclass(eq=False)
 class _Queue:
-    """Requests of one kind that wait, and whether they may be computed together."""
+    """Requests of one kind that wait, whether they may be computed together, and how many rows a batch holds."""
 
     compute: Compute
     together: bool
+    most: int
     requests: deque[_Request] = dataclasses.field(default_factory=deque)
 
     def rows(self) -> int:
         """How many wait."""
         return sum(request.rows - request.taken for request in self.requests)
 
+    def has_room(self, request: _Request, batches: int) -> bool:
+        """Whether a request may wait, too, where so many batches may. A large one counts as one: it takes turns."""
+        if not self.together:
+            return len(self.requests) < batches
+        if request.rows > self.most and len(self._large()) >= max(1, batches - 1):
+            return False  # large ones alone leave others a batch
+        waiting = sum(min(self.most, other.rows - other.taken) for other in self.requests)
+        used = -(-waiting // self.most)
+        return used < batches or waiting + request.rows <= used * self.most
+
+    def _large(self) -> list[_Request]:
+        """Those that no one batch holds."""
+        return [request for request in self.requests if request.rows > self.most]
+
     def drop_ended(self) -> None:
         """Leaves out the requests that were cancelled, or failed by another part of theirs."""
         if any(request.future.done() for request in self.requests):
             self.requests = deque(request for request in self.requests if not request.future.done())
 
-    def take(self, rows: int) -> Iterator[_Part]:
-        """So many of the rows that wait."""
-        while rows:
-            request = self.requests[0]
-            part = _Part(request, request.taken, min(rows, request.rows - request.taken))
-            request.taken += part.rows
-            rows -= part.rows
-            if request.taken == request.rows:
-                self.requests.popleft()
-            yield part
+    def take(self, rows: int) -> list[_Part]:
+        """So many of the rows that wait: half of large requests, each its share, and half of small ones in their order.
+
+        Either gets what the other leaves. A small one that comes later doesn't wait for all pieces of a large one, nor
+        a large one for all small ones. Who had a share goes behind the others, as all do where a batch is one row.
+        """
+        large = self._large()
+        small = [request for request in self.requests if request.rows <= self.most]
+        share = max(1, rows // 2 // max(1, len(large)))
+        taken = dict.fromkeys(self.requests, 0)
+        for requests, most in (((*large, *small) if rows > 1 else self.requests, share), (large, rows)):
+            for request in requests:
+                left = request.rows - request.taken - taken[request]
+                more = min(rows, left, most if request.rows > self.most else left)
+                taken[request] += more
+                rows -= more
+        parts = [_Part(request, request.taken, count) for request, count in taken.items() if count]
+        for part in parts:
+            part.request.taken += part.rows
+        turned = [request for request in large if taken[request]]
+        for request in turned:
+            request.turn = time.monotonic()
+        rest = [request for request in self.requests if request not in turned]
+        self.requests = deque(request for request in (*rest, *turned) if request.taken < request.rows)
+        return parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +166,7 @@ class Batcher:
 
     All methods are called in one event loop. A batch is made when a thread is free for it, and so many rows wait as it
     can hold, or the oldest has waited for the timeout. A thread that ends with one begins the next at once; meanwhile
-    the event loop answers. Rows of a cancelled request are left out.
+    the event loop answers. Rows of a cancelled request are left out. Requests of several batches take turns with others.
     """
 
     def __init__(self, parameters: BatchingParameters, on_batch: OnBatch = lambda *_: None) -> None:
@@ -166,13 +201,12 @@ class Batcher:
         Raises:
           ServingError: UNAVAILABLE where too many batches wait; what `compute` raises.
         """
-        request = _Request(inputs, rows or 1, time.monotonic(), asyncio.get_running_loop().create_future())
+        now, largest = time.monotonic(), self.parameters.max_batch_size
+        request = _Request(inputs, rows or 1, now, now, asyncio.get_running_loop().create_future())
         with self._lock:
-            queue = self._queues.setdefault(key, _Queue(compute, together=rows is not None))
+            queue = self._queues.setdefault(key, _Queue(compute, rows is not None, largest))
             queue.drop_ended()
-            batches = self._batches(queue)
-            room = batches * self.parameters.max_batch_size - queue.rows() if queue.together else 0
-            if request.rows > room and batches >= self.parameters.max_enqueued_batches:
+            if not queue.has_room(request, self.parameters.max_enqueued_batches):
                 raise ServingError(
                     Code.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is full; "
@@ -227,7 +261,7 @@ class Batcher:
     def _due(self, queue: _Queue) -> float:
         """When a queue's next batch is to begin."""
         whole = not queue.together or queue.rows() >= self.parameters.max_batch_size
-        return 0.0 if whole else queue.requests[0].since + self._timeout
+        return 0.0 if whole else min(request.since for request in queue.requests) + self._timeout
 
     def _take(self) -> _Batch | None:
         """The oldest batch that is due. The lock is held."""
@@ -238,9 +272,9 @@ class Batcher:
         due = [queue for queue in self._queues.values() if self._due(queue) <= now]
         if not due:
             return None
-        queue = min(due, key=lambda queue: queue.requests[0].since)
+        queue = min(due, key=lambda queue: min(request.turn for request in queue.requests))
         rows, size = self.parameters.next_batch(queue.rows()) if queue.together else (1, 1)
-        parts = list(queue.take(rows))
+        parts = queue.take(rows)
         self._on_batch(rows, size, [now - part.request.since for part in parts])
         return _Batch(queue.compute, parts, size if queue.together else None)
 

@@ -186,19 +186,76 @@ def test_a_full_queue_refuses_and_says_so_and_an_oversized_request_is_split():
     computer.go.clear()
 
     async def test(batcher):
-        large = [asyncio.create_task(batcher.run("k", computer, _rows(*range(10)), 10)) for _ in range(1)]
-        await asyncio.sleep(0.05)  # 4 rows are with the thread, 4 and 2 wait
-        fits = asyncio.create_task(batcher.run("k", computer, _rows(7, 8), 2))
+        large = asyncio.create_task(batcher.run("k", computer, _rows(*range(10)), 10))
+        await asyncio.sleep(0.05)  # 4 rows are with the thread, 4 and 2 wait, and count as a batch
+        fits = asyncio.create_task(batcher.run("k", computer, _rows(5, 6, 7, 8), 4))
         await asyncio.sleep(0)
         with pytest.raises(ServingError, match="queue .* is full") as refused:
             await batcher.run("k", computer, _rows(1), 1)
         computer.go.set()
-        return refused.value.code, (await large[0])["y"].tolist(), (await fits)["y"].tolist()
+        return refused.value.code, (await large)["y"].tolist(), (await fits)["y"].tolist()
 
     code, large, fits = _run(test, max_batch_size=4, allowed_batch_sizes=(), max_enqueued_batches=2)
     assert code == Code.UNAVAILABLE
     assert large == [2 * i for i in range(10)]
-    assert fits == [14, 16]
+    assert fits == [10, 12, 14, 16]
+
+
+async def _ended(batcher, *requests):
+    """The requests' names in the order of their answers; each is a name, a computer, rows and a key."""
+    order = []
+
+    async def asked(name, computer, rows, key):
+        await batcher.run(key, computer, _rows(*range(rows)), rows)
+        order.append(name)
+
+    tasks = [asyncio.create_task(asked(*request)) for request in requests[:1]]
+    await asyncio.sleep(0.05)  # the first piece is with the thread
+    tasks += [asyncio.create_task(asked(*request)) for request in requests[1:]]
+    await asyncio.sleep(0.05)
+    requests[0][1].go.set()
+    await asyncio.gather(*tasks)
+    return order
+
+
+@pytest.mark.parametrize("key", ["k", "another"])
+def test_a_small_request_does_not_wait_for_all_pieces_of_a_large_one(key):
+    computer = Computer()
+    computer.go.clear()
+    large, small = ("large", computer, 100, "k"), ("small", computer, 1, key)
+    order = _run(lambda batcher: _ended(batcher, large, small), max_batch_size=4, allowed_batch_sizes=())
+    assert order == ["small", "large"]
+    assert len(computer.sizes) == 26
+
+
+def test_a_large_request_is_not_kept_waiting_by_small_ones():
+    computer = Computer()
+    computer.go.clear()
+    small = [(f"small {i}", computer, 4, "k") for i in range(20)]
+    requests = ("large", computer, 12, "k"), *small
+    parameters = {"max_batch_size": 4, "allowed_batch_sizes": (), "max_enqueued_batches": 30}
+    order = _run(lambda batcher: _ended(batcher, *requests), **parameters)
+    assert order.index("large") == 2  # 4 rows, and half of 4 batches, which hold two small ones
+    assert set(computer.sizes) == {4}
+
+
+def test_large_requests_leave_room_in_the_queue():
+    computer = Computer()
+    computer.go.clear()
+
+    async def test(batcher):
+        large = [asyncio.create_task(batcher.run("k", computer, _rows(*range(100)), 100)) for _ in range(6)]
+        await asyncio.sleep(0.05)
+        small = asyncio.create_task(batcher.run("k", computer, _rows(7), 1))
+        await asyncio.sleep(0.05)
+        computer.go.set()
+        answers = await asyncio.gather(*large, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, ServingError)], (await small)["y"].tolist()
+
+    refused, small = _run(test, max_batch_size=4, allowed_batch_sizes=(), max_enqueued_batches=4)
+    assert small == [14]
+    assert {error.code for error in refused} == {Code.UNAVAILABLE}
+    assert len(refused) == 3
 
 
 def test_a_cancelled_request_is_not_computed():
