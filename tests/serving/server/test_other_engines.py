@@ -1,5 +1,6 @@
 """Other engines behind the same server: TensorFlow's embeddings and its errors."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +16,13 @@ import pytest
 from arcface_common.artifacts import EXTRA
 from arcface_common.features import PixelFormat
 from serving.inference.engines import ENGINES
+from serving.server import other_engines
 from serving.server.errors import ServingError
 from serving.server.other_engines import open_servable
 from serving.server.servable import Servable
 from tests.closeness import assert_close
 from tests.helpers import jpeg
+from tests.processes import CONTEXT
 from tests.serving.server.models import copy
 from tests.serving.server.running import running
 from tests.serving.server.test_tfs_rest import ask
@@ -29,9 +33,18 @@ def engine(request):
     return request.param
 
 
+@contextlib.contextmanager
+def _forks():
+    """What takes a model apart is a fork, see `tests.processes`; for the server below Python starts it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(other_engines, "multiprocessing", SimpleNamespace(get_context=lambda _: CONTEXT))
+        yield
+
+
 @pytest.fixture(scope="module")
 def opened(engine, model_dir):
-    servable = open_servable(model_dir, engine)
+    with _forks():
+        servable = open_servable(model_dir, engine)
     yield servable
     servable.close()
 
@@ -77,12 +90,12 @@ def test_clients_see_the_same_signatures(opened, by_tensorflow):
 def test_a_network_that_gives_other_embeddings_is_not_served(engine, model_dir, metadata, tmp_path):
     shutil.copytree(model_dir, tmp_path / "model")
     dataclasses.replace(metadata, pixel_format=PixelFormat("rgb", scale=127.5)).write(str(tmp_path / "model" / EXTRA))
-    with pytest.raises(ServingError, match="expected the embeddings recorded at export"):
+    with _forks(), pytest.raises(ServingError, match="expected the embeddings recorded at export"):
         open_servable(str(tmp_path / "model"), engine)
 
 
 def test_a_model_of_somebody_else_is_named(engine, written):
-    with pytest.raises(ServingError, match=f"{written}: can't be loaded: "):
+    with _forks(), pytest.raises(ServingError, match=f"{written}: can't be loaded: "):
         open_servable(str(written), engine)
 
 
