@@ -3,13 +3,15 @@
 `python` and `cli` behave as `subprocess.run([sys.executable, ...])` would, at a tenth of a second in place of 6 (with
 TensorFlow) to 16 (with TFX). What differs: nothing of the imports' noise is seen, and atexit handlers don't run. So a
 few tests start the real thing: `tests/readme` every command, `tests/e2e/test_pipeline.py` its first run and the
-workers of another, `tests/trainer_module/workers/test_workers.py` and `test_supervisor.py` all workers.
+workers of another, `tests/trainer_module/workers/test_workers.py` and `test_supervisor.py` all workers, and
+`tests/e2e/test_beam_runners.py` those of a pool.
 """
 
 import contextlib
 import multiprocessing
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -123,6 +125,35 @@ class Worker:
         """Waits for its end, see `poll`."""
         self._process.join()
         return self._process.exitcode
+
+
+class BeamWorker:
+    """What Beam asks of `subprocess.Popen` for a worker of this host, by a fork: the line `PYTHON -m MODULE`.
+
+    Attributes:
+      kill: ends it.
+    """
+
+    def __init__(self, command: str, *, shell: bool, env: Mapping[str, str]) -> None:
+        interpreter, *words = shlex.split(command)
+        assert (interpreter, words[0], shell) == (sys.executable, "-m", True)
+        self._process = CONTEXT.Process(target=_run, args=(words, str(ROOT), dict(env)))
+        self._process.start()
+        self.kill = self._process.kill
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, minus the number of the signal that ended it; None while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """See `returncode`."""
+        return self.returncode
+
+    def wait(self) -> int | None:
+        """Waits for its end; see `returncode`."""
+        self._process.join()
+        return self.returncode
 
 
 def _become_worker(

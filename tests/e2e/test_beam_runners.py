@@ -184,8 +184,11 @@ def test_one_process_writes_shards_and_figures(local):
     assert figures["blessed"]
 
 
-def test_several_processes(world, local):
+def test_several_processes(world, local, beam_forks):
+    """The workers of other tests' runs in several processes, and those of the pool below, are started by Python."""
     _assert_same(_run_all(world, "processes", beam_args("processes", ["--direct_num_workers=2"])), local)
+    assert len(beam_forks) >= 2 * 3  # two a job, at least
+    assert {worker.wait() for worker in beam_forks} == {0}
 
 
 def test_portable_runner_with_a_loopback_worker(world, local):
