@@ -17,7 +17,7 @@ COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --py
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-numeric test-malformed readme docs lint format typecheck lock sbom image-test clean
+.PHONY: help setup setup-dev demo test test-fast test-numeric test-malformed readme docs lint format typecheck lock sbom image-test kfp-tools clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -86,6 +86,11 @@ sbom: setup-dev ## List what each image holds, as CycloneDX: build/sbom
 
 image-test: setup-dev ## Build the images' files without an engine, and run the demo and `serve` in them (root, debootstrap)
 	ARCFACE_TFX_IMAGES=build/image $(PYTEST) tests/tools/test_image_for_real.py
+
+kfp-tools: ## Build Kubeflow Pipelines' own compiler, driver and launcher (Go, 3 CPU minutes), which tests then use: build/kfp-tools
+	@command -v go >/dev/null || { echo "make kfp-tools: expected Go 1.21 or newer on PATH. Received: none" >&2; exit 1; }
+	mkdir -p build/kfp-tools && cp tools/kfp/go.mod build/kfp-tools
+	cd build/kfp-tools && go build -mod=mod -o . $(addprefix github.com/kubeflow/pipelines/backend/src/v2/cmd/, compiler driver launcher-v2)
 
 clean: ## Remove what commands wrote; environments stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The compiled pipeline, read by Kubeflow's own client, and walked as its backend's compiler does."""
+"""The compiled pipeline, read by Kubeflow's own client, and compiled by its backend and by the stand-in for that."""
 
 import copy
 import json
@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline.kubeflow_settings import STEPS
+from tests import kfp_tools
 from tests.crds import refusals
 from tests.kubeflow import RefusedError, accept
 
@@ -46,6 +47,31 @@ def test_the_backend_takes_it(document):
     assert set(accept(document).root.dag.tasks) == NODES
 
 
+def test_kubeflows_own_compiler_makes_a_workflow_of_it(document):
+    workflow = kfp_tools.compiled(document)
+    templates = {template["name"]: template for template in workflow["spec"]["templates"]}
+    tasks = {task["name"]: task for task in templates["root"]["dag"]["tasks"]}
+    assert set(tasks) == NODES | {f"{node}-driver" for node in NODES}
+    annotations = workflow["metadata"]["annotations"]
+    for node, task in document["root"]["dag"]["tasks"].items():
+        driver = tasks[f"{node}-driver"]
+        told = {one["name"]: one["value"] for one in driver["arguments"]["parameters"]}
+        container = document["deploymentSpec"]["executors"][f"{node}_executor"]["container"]
+        implementation = f"pipelines.kubeflow.org/implementations-{node}"
+        assert told["container"] == f"{{{{workflow.annotations.{implementation}}}}}"
+        assert json.loads(annotations[implementation]) == container
+        assert container["image"] == "registry/arcface:1"
+        # A step waits for all that it was compiled to wait for, and its container for its driver.
+        waits = {f"{name}.Succeeded" for name in task.get("dependentTasks", [])}
+        assert set(driver.get("depends", "").split(" && ")) - {""} == waits
+        assert tasks[node]["depends"] == f"{node}-driver.Succeeded"
+        assert json.loads(told["task"])["inputs"] == task["inputs"]
+    (start,) = [task for task in templates["entrypoint"]["dag"]["tasks"] if task["name"] == "root-driver"]
+    (given,) = [one["value"] for one in start["arguments"]["parameters"] if one["name"] == "runtime-config"]
+    defined = document["root"]["inputDefinitions"]["parameters"]
+    assert json.loads(given)["parameterValues"] == {name: one["defaultValue"] for name, one in defined.items()}
+
+
 def _resolver(document):
     document["deploymentSpec"]["executors"]["LatestBlessedModel_executor"] = {"resolver": {"outputArtifactQueries": {}}}
 
@@ -59,23 +85,34 @@ def _no_executor(document):
     del document["deploymentSpec"]["executors"]["Pusher_executor"]
 
 
+def _no_component(document):
+    document["root"]["dag"]["tasks"]["Pusher"]["componentRef"]["name"] = "Pushr"
+
+
+def _no_name(document):
+    document["pipelineInfo"]["name"] = ""
+
+
 def _unknown_field(document):
     document["root"]["dag"]["tasks"]["Pusher"]["hooks"] = {}
 
 
+@pytest.mark.parametrize("compiler", [accept, kfp_tools.compiled], ids=["stand-in", "KFP 2.0.5"])
 @pytest.mark.parametrize(
     ("change", "answer"),
     [
         (_resolver, "non-container and non-importer executor not implemented"),
         (_strange_producer, 'unknown producer task "LatestBlessedModel_task" in DAG'),
         (_no_executor, 'executor(label="Pusher_executor") not found in deployment config'),
+        (_no_component, 'cannot find component ref name="Pushr"'),
+        (_no_name, "pipelineInfo.name is empty"),
         (_unknown_field, "failed to parse pipeline spec"),
     ],
 )
-def test_the_backend_refuses_what_tfx_compiles_otherwise(document, change, answer):
+def test_the_backend_and_its_stand_in_refuse_the_same(document, change, answer, compiler):
     change(document)
-    with pytest.raises(RefusedError, match=re.escape(answer)):
-        accept(document)
+    with pytest.raises(RefusedError, match=f"(?i){re.escape(answer)}"):
+        compiler(document)
 
 
 def test_what_is_looked_up_is_never_cached_and_all_else_is(document):

@@ -11,7 +11,8 @@ from arcface_common.errors import ConfigError
 from pipeline.config import make_config
 from pipeline.kubeflow_settings import STEPS
 from pipeline.runners.pods import gigabytes
-from tests.kubeflow import accept
+from tests import kfp_tools
+from tests.kubeflow import RefusedError, accept
 from tests.processes import cli
 
 SETTINGS = (
@@ -107,6 +108,19 @@ def test_the_pipeline_spec_has_processors_memory_gpus_and_retries(documents):
     other = deployment.executors["Transform_executor"].container.resources
     assert (other.resource_cpu_limit, other.resource_memory_limit) == ("2", "8Gi")
     assert not other.HasField("accelerator")
+
+
+@pytest.mark.slow
+def test_what_docs_say_of_an_older_backend_is_so(documents):
+    spec = copy.deepcopy(documents[0])
+    with pytest.raises(RefusedError, match="task final status not supported yet"):
+        kfp_tools.compiled(spec)
+    spec["root"]["dag"] = spec["components"].pop("Pipeline")["dag"]
+    del spec["components"]["Notice"]
+    workflow = kfp_tools.compiled(spec)
+    container = json.loads(workflow["metadata"]["annotations"]["pipelines.kubeflow.org/implementations-Trainer"])
+    assert (container["resources"]["cpuLimit"], container["resources"]["accelerator"]["count"]) == (8.5, "2")
+    assert "retryStrategy" not in json.dumps(workflow)
 
 
 @pytest.mark.slow
