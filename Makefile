@@ -17,7 +17,8 @@ COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --py
 	--no-emit-index-url --no-annotate --no-header --no-progress
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-numeric test-malformed readme docs lint format typecheck lock sbom image-test kfp-tools clean
+.PHONY: help setup setup-dev demo test test-fast test-numeric test-malformed readme docs lint format typecheck lock sbom image-test kfp-tools \
+	beam-tools cluster-test clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -77,6 +78,7 @@ lock: ## Bring the locks to their .in files; UPGRADE=1 renews every version, too
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides serve-overrides.in serve.in -o serve.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 --overrides overrides.in dev.in -o dev.lock
 	cd requirements && ../$(COMPILE) --python-version 3.11 mxnet.in -o mxnet.lock
+	cd requirements && ../$(COMPILE) --python-version 3.11 cluster.in -o cluster.lock
 
 sbom: setup-dev ## List what each image holds, as CycloneDX: build/sbom
 	mkdir -p build/sbom
@@ -91,6 +93,20 @@ kfp-tools: ## Build Kubeflow Pipelines' own compiler, driver and launcher (Go, 3
 	@command -v go >/dev/null || { echo "make kfp-tools: expected Go 1.21 or newer on PATH. Received: none" >&2; exit 1; }
 	mkdir -p build/kfp-tools && cp tools/kfp/go.mod build/kfp-tools
 	cd build/kfp-tools && go build -mod=mod -o . $(addprefix github.com/kubeflow/pipelines/backend/src/v2/cmd/, compiler driver launcher-v2)
+
+beam-tools: setup build/beam-tools/packages.lock build/beam-tools/flink-job-server.jar build/beam-tools/spark-job-server.jar ## Fetch a Flink, a Spark and Beam's job servers for them (Java 17, Maven; 1.6 GB): build/beam-tools
+
+build/beam-tools/packages.lock: requirements/cluster.lock
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make beam-tools: expected Java 17 and Maven on PATH. Received: not both" >&2; exit 1; }
+	.venv-tools/bin/python -m pip install -qq --no-deps --require-hashes --upgrade --target $(@D)/packages -r $<
+	cp $< $@
+
+build/beam-tools/%-job-server.jar: tools/clusters/pom.xml tools/clusters/%/pom.xml
+	mvn --quiet --batch-mode --file $< --projects $* -Dmade=$(CURDIR)/$(@D)/$* package
+	mv $(@D)/$*/job-server.jar $@ && rm -r $(@D)/$*
+
+cluster-test: setup-dev beam-tools ## Run the pipeline's Beam work on a Flink and on a Spark, and take a machine away meanwhile (7 GB of memory)
+	ARCFACE_TFX_BEAM_TOOLS=build/beam-tools $(PYTEST) tests/e2e/test_beam_clusters.py
 
 clean: ## Remove what commands wrote; environments stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

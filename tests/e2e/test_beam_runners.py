@@ -4,15 +4,7 @@ In one process; in several; by Beam's portable job service with its worker in th
 a pool of worker processes that knows this one by network alone, as beside the nodes of a Flink or Spark cluster.
 """
 
-import contextlib
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from tfx import types
@@ -32,12 +24,12 @@ from pipeline.beam import beam_args
 from pipeline.create import schema_text
 from serving import export
 from tests.helpers import write_pairs, write_records
+from tests.services import beam_service
 from trainer_module import backbones
 
 # A worker that never comes lets a job wait for ever.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SETS = ("lfw", "cfp_fp")
-_START_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -54,48 +46,11 @@ def world(tmp_path_factory):
     return folder
 
 
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextlib.contextmanager
-def _service(module, port_option, log):
-    """Runs one of Beam's services in a process of its own, and ends it with all that it started; yields its port."""
-    port = _free_port()
-    # A pool starts its workers as `python`, wherever PATH finds it.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", module, f"{port_option}={port}"]
-    with open(log, "wb") as output:
-        service = subprocess.Popen(
-            command, env={**os.environ, "PATH": path}, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        until = time.monotonic() + _START_SECONDS
-        while not _answers(port):
-            if service.poll() is not None or time.monotonic() > until:
-                pytest.fail(f"expected {module} on port {port} in {_START_SECONDS} s. Received: {log.read_text()}")
-            time.sleep(0.2)
-        yield port
-    finally:
-        os.killpg(service.pid, signal.SIGKILL)
-        service.wait(timeout=30)
-
-
-def _answers(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def worker_pool(tmp_path_factory):
     """Port and log of a worker pool."""
     log = tmp_path_factory.mktemp("pool") / "log"
-    with _service("apache_beam.runners.worker.worker_pool_main", "--service_port", log) as port:
+    with beam_service("apache_beam.runners.worker.worker_pool_main", "--service_port", log) as port:
         yield port, log
 
 
@@ -209,7 +164,7 @@ def test_the_flink_and_spark_clients_submit_to_a_job_server(world, local, worker
     started = log.read_text().count("Starting worker")
     given = [f"--environment_type={environment}"]
     given += [f"--environment_config=localhost:{port}"] if environment == "EXTERNAL" else []
-    with _service("apache_beam.runners.portability.local_job_service_main", "--port", tmp_path / "log") as job_port:
+    with beam_service("apache_beam.runners.portability.local_job_service_main", "--port", tmp_path / "log") as job_port:
         _ingest_records(
             world, tmp_path / "records", beam_args(runner, [f"--job_endpoint=localhost:{job_port}", *given])
         )
