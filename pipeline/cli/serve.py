@@ -47,6 +47,13 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     "--max-body-mb", type=click.IntRange(1, 2047), default=64, show_default=True, help="Refuse larger requests."
 )
 @click.option(
+    "--max-rows",
+    type=click.IntRange(min=1),
+    default=4096,
+    show_default=True,
+    help="Refuse requests of more images, or of whatever a signature takes.",
+)
+@click.option(
     "--timeout-seconds",
     type=Number(0.01),
     default=30.0,
@@ -77,6 +84,7 @@ def serve(
     label: tuple[str, ...],
     poll_seconds: float,
     max_body_mb: int,
+    max_rows: int,
     timeout_seconds: float,
     drain_seconds: float,
     token_file: str | None,
@@ -118,7 +126,7 @@ def serve(
                 rest_port,
                 read_batching_parameters(batching_parameters_file or DEFAULT),
                 Policy(num_versions, frozenset(specific), dict(map(_label, label))),
-                Limits(body_bytes=max_body_mb << 20, seconds=timeout_seconds),
+                Limits(body_bytes=max_body_mb << 20, rows=max_rows, seconds=timeout_seconds),
                 Token() if token_file is None else Token(read_token(token_file)),
                 None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
                 poll_seconds,
@@ -131,6 +139,6 @@ def serve(
 
 def _label(text: str) -> tuple[str, int]:
     name, _, version = text.partition("=")
-    if not name or not version.isdecimal():
+    if not name or not (version.isascii() and version.isdecimal()):
         raise DataError(f"--label: expected NAME=VERSION, such as stable=1700000000. Received: {text!r}")
     return name, int(version)

@@ -166,7 +166,7 @@ class Batcher:
 
     All methods are called in one event loop. A batch is made when a thread is free for it, and so many rows wait as it
     can hold, or the oldest has waited for the timeout. A thread that ends with one begins the next at once; meanwhile
-    the event loop answers. Rows of a cancelled request are left out. Requests of several batches take turns with others.
+    the event loop answers. Rows of a cancelled request are left out. Those of several batches take turns with others.
     """
 
     def __init__(self, parameters: BatchingParameters, on_batch: OnBatch = lambda *_: None) -> None:

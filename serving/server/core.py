@@ -9,6 +9,7 @@ from typing import Any
 from serving.inference.engines import TENSORFLOW
 from serving.server.batching import Batcher, BatchingParameters, Tensors
 from serving.server.errors import Code, ServingError, invalid
+from serving.server.limits import Limits
 from serving.server.manager import Manager, Policy, Version, not_found
 from serving.server.metrics import Metrics
 
@@ -56,6 +57,7 @@ class Core:
         parameters: BatchingParameters | None = None,
         policy: Policy | None = None,
         engine: str = TENSORFLOW,
+        most_rows: int = Limits.rows,
     ) -> None:
         """Nothing is loaded yet: `manager.look` does.
 
@@ -65,7 +67,9 @@ class Core:
           parameters: how requests are batched.
           policy: which versions are served.
           engine: what computes the network, see `load_servable`.
+          most_rows: of a request.
         """
+        self._most_rows = most_rows
         self._engine = engine
         self.metrics = Metrics()
         self.batcher = Batcher(parameters or BatchingParameters(), self._note_batch)
@@ -124,7 +128,7 @@ class Core:
         _check_names(signature, inputs, only)
         for name, array in inputs.items():
             signature.inputs[name].check(name, array)
-        rows = _rows(inputs) if signature.has_rows else None
+        rows = _rows(inputs, self._most_rows) if signature.has_rows else None
         self._note_examples(rows or 1)
         shapes = tuple((name, None if rows is None else inputs[name].shape[1:]) for name in sorted(inputs))
         key = (version, signature.name, shapes)
@@ -141,7 +145,7 @@ class Core:
         """
         if target.model != self.name:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {target.model}")
-        number = self.manager.policy.labels.get(target.label, -1) if target.label else target.version
+        number = self.manager.number(target.version, target.label)
         found = [v for v in self.manager.versions.values() if number in (None, v.number)]
         if not found:
             what = "any versions" if number is None else f"version {number}"
@@ -245,14 +249,17 @@ def _check_names(signature: Any, inputs: Tensors, only: Sequence[str]) -> None:
         raise invalid("duplicate output tensor alias")
 
 
-def _rows(inputs: Tensors) -> int:
+def _rows(inputs: Tensors, most: int) -> int:
     """How many rows each input has; TF Serving, too, refuses a batch of none.
 
     Raises:
-      ServingError: none, or not equally many.
+      ServingError: none, more than `most`, or not equally many.
     """
     sizes = {len(array) for array in inputs.values()}
     if len(sizes) != 1 or 0 in sizes:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in sorted(inputs.items()))
         raise invalid(f"expected inputs of equally many rows, at least one. Received: {shapes}")
-    return sizes.pop()
+    rows = sizes.pop()
+    if rows > most:
+        raise invalid(f"expected at most {most} rows in a request, as --max-rows says. Received: {rows}")
+    return rows

@@ -2,6 +2,8 @@
 
 import enum
 
+from arcface_common.errors import cut
+
 STARTING = "The server is starting"  # why it is UNAVAILABLE before a version takes traffic
 
 
@@ -26,6 +28,9 @@ class Code(enum.IntEnum):
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
 
+
+# Characters of an error: gRPC writes three for one of ASCII at most, and twelve for another; a status may have 8 KB.
+_LONGEST = {True: 2000, False: 600}
 
 # As TF Serving's http_server.cc maps them; what is not named is 500.
 _HTTP = {
@@ -59,10 +64,10 @@ class ServingError(Exception):
 
         Args:
           code: the canonical code.
-          message: what was expected and received.
+          message: what was expected and received; of a long one the begin is kept.
           http: a status of HTTP that says more than the code's, such as 413.
         """
-        super().__init__(message)
+        super().__init__(cut(message, _LONGEST[message.isascii()]))
         self.code = code
         self.http = http or _HTTP.get(code, 500)
 

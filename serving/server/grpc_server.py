@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from arcface_common.errors import in_short
 from serving.server.described import described
-from serving.server.errors import STARTING, Code, ServingError
+from serving.server.errors import STARTING, Code, ServingError, invalid
 from serving.server.journal import Journal
 from serving.server.limits import Limits, Token, in_time, request_id
 from serving.server.words import tell
@@ -67,7 +67,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 except ServingError as error:
                     entry.code, reason = error.code, str(error)
                 except DecodeError as error:
-                    entry.code, reason = Code.INVALID_ARGUMENT, str(error)
+                    entry.code, reason = Code.INVALID_ARGUMENT, str(invalid(str(error)))
                 except asyncio.CancelledError:
                     entry.code = Code.CANCELLED
                     raise
@@ -109,7 +109,9 @@ class GrpcServer:
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.server_handshake_timeout_ms", int(limits.body_seconds * 1000)),
         )
-        self.server = grpc.aio.server(interceptors=(guard,), options=options)
+        self.server = grpc.aio.server(
+            interceptors=(guard,), options=options, maximum_concurrent_rpcs=limits.connections
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
         self._services = [health.SERVICE_NAME, reflection.SERVICE_NAME]

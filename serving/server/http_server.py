@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 import uvicorn
@@ -27,6 +27,7 @@ _IN_THREAD = 1 << 16  # bytes: 64 KiB of JSON take 0.1 ms, 64 MiB half a second
 _GRACE = 5.0  # seconds that a client has to read that it was too slow, before it is hung up on
 # Of Starlette's own answers: no such path, and no such method on it.
 _CODES = {404: Code.NOT_FOUND, 405: Code.UNIMPLEMENTED}
+_HUNG_UP = "the client hung up"
 _INFLATED_BY = {"gzip": 31, "deflate": 15}  # zlib's window bits
 
 
@@ -120,9 +121,38 @@ async def body_of(request: Request, limits: Limits) -> bytes:
         reason = f"expected the body within {limits.body_seconds:g} s"
         raise ServingError(Code.DEADLINE_EXCEEDED, reason, 408) from error
     except ClientDisconnect as error:
-        raise ServingError(Code.CANCELLED, "the client hung up") from error
+        raise ServingError(Code.CANCELLED, _HUNG_UP) from error
     packing = request.headers.get("content-encoding", "identity").strip().lower()
     return bytes(body) if packing == "identity" else _inflated(bytes(body), packing, limits.body_bytes, too_large)
+
+
+@contextlib.asynccontextmanager
+async def while_connected(request: Request) -> AsyncIterator[None]:
+    """The time that a client waits for its answer; its body has been read.
+
+    Raises:
+      ServingError: CANCELLED, where it hangs up before the end.
+    """
+    answering = asyncio.current_task()
+    assert answering is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        answering.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if gone and not answering.uncancel():
+            raise ServingError(Code.CANCELLED, _HUNG_UP) from error
+        raise
+    finally:
+        watching.cancel()
 
 
 async def aside(size: int, function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -153,10 +183,11 @@ def _inflated(body: bytes, packing: str, most: int, too_large: ServingError) -> 
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's, which would wait without end for the rest of a request; this hangs up."""
+    """uvicorn's, which would wait without end for the rest of a request, and take a head of any size; this hangs up."""
 
-    seconds = 25.0
+    limits = Limits()
     _alarm: asyncio.TimerHandle | None = None
+    _head_bytes: int | None = None  # that came of a head which hasn't ended; None: none has begun
 
     def connection_made(self, transport: Any) -> None:
         """Begins to wait for a first request."""
@@ -168,6 +199,28 @@ class PatientProtocol(HttpToolsProtocol):
         if self._alarm is None:
             self._wait()
         super().data_received(data)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.head_bytes and not self.transport.is_closing():
+                self.send_400_response("The request's head is too large.")
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header is there; what is raised ends the parsing, and is answered by 400."""
+        if len(self.headers) == self.limits.headers:
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there; it may have come in one chunk."""
+        self._head_bytes = None
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.limits.head_bytes:
+            raise ValueError("too large a head")
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """A request is there."""
@@ -180,7 +233,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._alarm = self.loop.call_later(self.seconds, self.transport.abort)
+        self._alarm = self.loop.call_later(self.limits.body_seconds + _GRACE, self.transport.abort)
 
     def _stop(self) -> None:
         if self._alarm is not None:
@@ -208,7 +261,7 @@ class HttpServer:
           limits: of connections and time.
           certificate: files of the certificate's chain and its key, for TLS.
         """
-        protocol = type("Protocol", (PatientProtocol,), {"seconds": limits.body_seconds + _GRACE})
+        protocol = type("Protocol", (PatientProtocol,), {"limits": limits})
         self._server = _Server(
             uvicorn.Config(
                 app,

@@ -14,7 +14,8 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
-from arcface_common.errors import DataError
+from arcface_common import filesystem
+from arcface_common.errors import DataError, cut
 from serving.inference.engines import TENSORFLOW
 from serving.server.batching import BatchingParameters
 from serving.server.core import Core
@@ -85,12 +86,16 @@ def serve(options: Options) -> None:
     Raises:
       DataError: an address is taken, a certificate is none, a version isn't there, or none can be loaded.
     """
-    options.policy.check(options.path, versions(options.path))
+    there = versions(options.path)
+    if not there:
+        received = cut(", ".join(sorted(filesystem.folders_in(options.path))))
+        raise DataError(f"{options.path}: expected a version's folder, of a number below 2^63. Received: {received}")
+    options.policy.check(options.path, there)
     if options.port and options.port == options.rest_port:
         raise DataError(f"--port and --rest-port: expected two ports. Received: {options.port} for both")
     if options.certificate is not None:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*options.certificate)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*options.certificate, password=_no_passphrase)
         except OSError as error:
             names = " and ".join(options.certificate)
             raise DataError(f"{names}: expected a certificate chain and its key in PEM. Received: {error}") from error
@@ -98,6 +103,10 @@ def serve(options: Options) -> None:
     code = asyncio.run(_serve(options, bind(options.host, options.rest_port)))
     if code is not None:
         os._exit(code)
+
+
+def _no_passphrase() -> str:
+    raise DataError("--tls-key: expected a key without a passphrase. Received: an encrypted one")
 
 
 async def _serve(options: Options, bound: socket.socket) -> int | None:
@@ -136,7 +145,8 @@ class Server:
           options: see there.
           bound: the socket of HTTP.
         """
-        self.core = Core(options.name, options.path, options.batching, options.policy, options.engine)
+        rows = options.limits.rows
+        self.core = Core(options.name, options.path, options.batching, options.policy, options.engine, rows)
         self.ports = (options.port, bound.getsockname()[1])
         self._options = options
         self._bound = bound

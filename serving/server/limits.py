@@ -22,13 +22,19 @@ class Limits:
       body_bytes: of a request, as it is sent and as it unpacks.
       seconds: from the request's whole body to its answer; DEADLINE_EXCEEDED (504) beyond.
       body_seconds: in which a body must have come, and a request's head; 408 beyond.
-      connections: of HTTP, that are open at once; 503 beyond.
+      connections: of HTTP, and requests of gRPC, that are open at once; 503 or RESOURCE_EXHAUSTED beyond.
+      rows: of a request; INVALID_ARGUMENT (400) beyond. 32 single images are computed at once: 4096 are 128 batches.
+      headers: of a request of HTTP; 400 beyond.
+      head_bytes: that these and the path take; 400 beyond.
     """
 
     body_bytes: int = 64 << 20
     seconds: float = 30.0
     body_seconds: float = 20.0
     connections: int = 1000
+    rows: int = 4096
+    headers: int = 100
+    head_bytes: int = 64 << 10
 
 
 class Token:

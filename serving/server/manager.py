@@ -6,17 +6,21 @@ import dataclasses
 import enum
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from arcface_common.errors import DataError
 from serving.server.errors import Code, ServingError
 from serving.server.folder import Fingerprint, fingerprint, versions
+from serving.server.signature import lost
 from serving.server.words import tell
 
 if TYPE_CHECKING:
     from serving.server.servable import Servable
 
 _ENDED_KEPT = 8  # versions that were unloaded, of which the state is still told
+_FIRST_RETRY = 60.0  # seconds until what can't be loaded is tried again though its files are as they were
+_LAST_RETRY = 3600.0  # seconds; each wait is twice the one before, up to this
 _LISTED = 8  # versions that an error names
 
 
@@ -41,6 +45,8 @@ class Version:
       servable: what answers, while it is available or unloading.
       found: what its folder held when it was loaded.
       uses: requests that it is answering.
+      retry: seconds from its failure until it is tried again.
+      failed: when that was, by the monotonic clock.
     """
 
     number: int
@@ -49,6 +55,12 @@ class Version:
     servable: "Servable | None" = None
     found: Fingerprint = dataclasses.field(default_factory=dict)
     uses: int = 0
+    retry: float = 0.0
+    failed: float = 0.0
+
+    def rests(self, found: Fingerprint) -> bool:
+        """Whether it isn't tried again yet: it failed, its files are as they were, and the reason may still hold."""
+        return self.error is not None and self.found == found and monotonic() < self.failed + self.retry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Policy:
           DataError: none of the versions is there, or a label is of a version that is not served.
         """
         missing = sorted(self.specific - set(there))
-        received = f"Received: {_listed(there) or 'no version'}"
+        received = f"Received: {_listed(there)}"
         if missing and len(missing) == len(self.specific):
             raise DataError(f"{path}: expected version {_listed(missing)}, as --version says. {received}")
         if missing:
@@ -101,8 +113,9 @@ class Manager:
     """Follows a folder of versions.
 
     A new version is loaded aside, by a thread of its own, and takes traffic when it has been warmed up. What can't be
-    loaded is tried again when its folder changes; meanwhile the next lower version is served. A version goes when as
-    many others as are wanted have taken over, never before, and gives its memory back after its last request.
+    loaded is tried again when its folder changes, and after a while: the reason may have passed, such as a lack of
+    memory. Meanwhile the next lower version is served. A version goes when as many others as are wanted have taken
+    over, never before, and gives its memory back after its last request.
     All methods are called in one event loop.
     """
 
@@ -165,6 +178,18 @@ class Manager:
             self._retire(surplus.pop())
         self._forget()
 
+    def number(self, number: int | None, label: str | None) -> int | None:
+        """The version's number that a request means; None for the highest.
+
+        Raises:
+          ServingError: no such label.
+        """
+        if label is None:
+            return number
+        if label not in self.policy.labels:
+            raise ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
+        return self.policy.labels[label]
+
     @contextlib.contextmanager
     def use(self, number: int | None = None, label: str | None = None) -> Iterator[Version]:
         """A version that answers; it stays until the body ends.
@@ -176,10 +201,7 @@ class Manager:
         Raises:
           ServingError: it isn't available.
         """
-        if label is not None:
-            if label not in self.policy.labels:
-                raise ServingError(Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}")
-            number = self.policy.labels[label]
+        number = self.number(number, label)
         found = [version for version in self.available() if number in (None, version.number)]
         if not found:
             raise not_found(self.name, number)
@@ -212,8 +234,9 @@ class Manager:
         if known is not None and known.state == State.AVAILABLE:
             return known
         found = await asyncio.to_thread(fingerprint, path)
-        if known is not None and (known.state == State.UNLOADING or (known.error and known.found == found)):
+        if known is not None and (known.state == State.UNLOADING or known.rests(found)):
             return None
+        before = next(iter(self.available()), None)
         version = self.versions[number] = Version(number, State.LOADING, found=found)
         tell(f"version {number} is loaded and warmed up")
         try:
@@ -223,13 +246,18 @@ class Manager:
                 raise ServingError(Code.UNAVAILABLE, f"{path}: its files changed while it was loaded")
         except Exception as error:  # of whatever kind: what is served goes on
             reason = error if isinstance(error, ServingError) else ServingError(Code.INTERNAL, repr(error))
-            version.state, version.error = State.END, reason
+            version.state, version.error, version.failed = State.END, reason, monotonic()
+            last = known.retry if known is not None and known.found == found else 0.0
+            version.retry = min(max(2 * last, _FIRST_RETRY), _LAST_RETRY)
             self._loaded(False)
             tell(f"warning: version {number} can't be served: {version.error}")
             return None
         version.servable, version.state = servable, State.AVAILABLE
         self._loaded(True)
         tell(f"version {number} takes traffic")
+        if before is not None and before.servable is not None and not self.policy.specific:
+            if missing := lost(before.servable.signatures, servable.signatures):
+                tell(f"warning: version {number} doesn't take what version {before.number} took: {'; '.join(missing)}")
         return version
 
     def _retire(self, version: Version) -> None:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from serving.server import oip
 from serving.server.core import Answer, Core, Target
 from serving.server.errors import invalid
-from serving.server.http_server import aside, body_of
+from serving.server.http_server import aside, body_of, while_connected
 from serving.server.journal import entry
 from serving.server.json_bodies import dumped, parse
 from serving.server.limits import Limits, in_time
@@ -75,7 +75,7 @@ class OipRest:
         document, raw = await aside(len(body), _parts, body, request.headers.get(_HEADER))
         parameters = _object(document.get("parameters", {}), "parameters")
         target = _target(request, parameters.get(oip.SIGNATURE, ""))
-        async with in_time(self._limits.seconds):
+        async with while_connected(request), in_time(self._limits.seconds):
             with self._core.use(target) as version:
                 inputs = await aside(len(body), _inputs, document, raw, self._limits.body_bytes)
                 wanted = _wanted(document)

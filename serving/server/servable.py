@@ -72,7 +72,7 @@ class Servable:
             )
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), in_short(error)) from error
-        except (ValueError, TypeError) as error:  # what Python refuses to feed
+        except (ArithmeticError, ValueError, TypeError) as error:  # what Python refuses to feed
             raise invalid(str(error)) from error
         return dict(zip(names, values, strict=True))
 

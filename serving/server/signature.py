@@ -68,6 +68,17 @@ class Signature:
         return bool(self.inputs) and all(spec.has_rows for spec in (*self.inputs.values(), *self.outputs.values()))
 
 
+def lost(before: Mapping[str, Signature], after: Mapping[str, Signature]) -> list[str]:
+    """What a client could ask one version for, and can't ask another for, in words."""
+    found = [f"signature {name}" for name in before if name not in after]
+    for name in before.keys() & after.keys():
+        old, new = before[name], after[name]
+        for what, olds, news in (("input", old.inputs, new.inputs), ("output", old.outputs, new.outputs)):
+            found += [f"{what} {key} of {name} is another" for key, spec in olds.items() if spec != news.get(key)]
+        found += [f"input {key} of {name} is new" for key in new.inputs if key not in old.inputs]
+    return sorted(found)
+
+
 def kind(dtype: np.dtype) -> str:
     """A dtype as a person reads it."""
     return "string" if dtype.hasobject else str(dtype)

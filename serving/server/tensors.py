@@ -36,7 +36,7 @@ def to_array(name: str, tensor: Any, most_bytes: int) -> np.ndarray:
       most_bytes: that the array may take.
 
     Raises:
-      ServingError: it is broken or too large.
+      ServingError: it is broken or too large, or has other than as many values as its shape says, or one for all.
     """
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or len(sizes) > _MOST_DIMENSIONS or any(size < 0 for size in sizes):
@@ -48,10 +48,21 @@ def to_array(name: str, tensor: Any, most_bytes: int) -> np.ndarray:
             raise invalid(f"input {name!r}: expected {count} strings, by its shape. Received: {len(tensor.string_val)}")
         if count * dtype.itemsize > most_bytes:
             raise invalid(f"input {name!r}: expected at most {most_bytes} bytes. Received: a tensor of shape {sizes}")
+        given = _values(tensor, dtype)
+        if given not in (1, count):
+            raise invalid(f"input {name!r}: expected {count} values, by its shape, or one. Received: {given}")
         array: np.ndarray = tf.make_ndarray(tensor)
-    except (TypeError, ValueError, LookupError, NotImplementedError) as error:
+    except (ArithmeticError, TypeError, ValueError, LookupError, NotImplementedError) as error:
         raise invalid(f"input {name!r}: expected a whole tensor. Received: {error}") from error
     return array
+
+
+def _values(tensor: Any, dtype: np.dtype) -> int:
+    """How many a TensorProto holds; of complex numbers, two parts are one."""
+    if tensor.tensor_content:
+        return len(tensor.tensor_content) // dtype.itemsize
+    held = max(len(getattr(tensor, field.name)) for field in tensor.DESCRIPTOR.fields if field.name.endswith("_val"))
+    return held // 2 if dtype.kind == "c" else held
 
 
 def to_proto(array: np.ndarray) -> Any:

@@ -10,12 +10,12 @@ from starlette.routing import Route
 from serving.server import json_bodies
 from serving.server.core import DEFAULT_SIGNATURE, Answer, Core, Target
 from serving.server.errors import Code, ServingError, invalid
-from serving.server.http_server import aside, body_of
+from serving.server.http_server import aside, body_of, while_connected
 from serving.server.journal import entry
 from serving.server.limits import Limits, in_time
 
 METRICS = "/monitoring/prometheus/metrics"
-_MODEL = r"(?i:/v1/models)/(?P<model>[^/:]+)(?:(?i:/versions)/(?P<version>\d+)|(?i:/labels)/(?P<label>[^/:]+))?"
+_MODEL = r"(?i:/v1/models)/(?P<model>[^/:]+)(?:(?i:/versions)/(?P<version>[0-9]+)|(?i:/labels)/(?P<label>[^/:]+))?"
 _PREDICT = re.compile(rf"{_MODEL}:(?P<method>(?i:classify|regress|predict))")
 _TELL = re.compile(rf"{_MODEL}(?P<what>/(?i:metadata))?")
 
@@ -48,15 +48,16 @@ class TfsRest:
             if method != "predict":
                 reason = f"{method} is not offered: the model's signatures are for predict"
                 raise ServingError(Code.UNIMPLEMENTED, reason)
-            return await self._predict(found, await body_of(request, self._limits))
+            return await self._predict(found, request)
         if request.method == "GET" and (found := _TELL.fullmatch(path)):
             return self._told(found, request.query_params.getlist("field"))
         raise invalid(f"Malformed request: {request.method} {path}")
 
-    async def _predict(self, found: re.Match[str], body: bytes) -> Response:
+    async def _predict(self, found: re.Match[str], request: Request) -> Response:
+        body = await body_of(request, self._limits)
         document = await aside(len(body), json_bodies.parse, body)
         target = _target(found, document.get("signature_name", ""))
-        async with in_time(self._limits.seconds):
+        async with while_connected(request), in_time(self._limits.seconds):
             with self._core.use(target) as version:
                 assert version.servable is not None
                 name = target.signature or DEFAULT_SIGNATURE

@@ -32,13 +32,14 @@ def warm_up(servable: Servable, sizes: Sequence[int]) -> int:
       How many requests of the file were answered.
 
     Raises:
-      ServingError: it can't answer what it brings itself.
+      ServingError: it can't answer what it brings itself, or by numbers that aren't finite. Of drawn inputs a sound
+        model, too, may make such: of a division by zero.
     """
     records = dict[str, Tensors]()
     count = 0
     for name, inputs in _records(servable.path):
         if name in servable.signatures and set(inputs) == set(servable.signatures[name].inputs):
-            servable.run(name, inputs)
+            _check_finite(servable.path, name, servable.run(name, inputs))
             records.setdefault(name, inputs)
             count += 1
     strings = [value for inputs in records.values() for array in inputs.values() for value in _strings(array)]
@@ -51,6 +52,13 @@ def warm_up(servable: Servable, sizes: Sequence[int]) -> int:
                 if name in records:
                     raise
     return count
+
+
+def _check_finite(path: str, name: str, outputs: Tensors) -> None:
+    for output, array in outputs.items():
+        if np.asarray(array).dtype.kind == "f" and not np.isfinite(array).all():
+            reason = f"expected finite answers to its own requests for warm-up. Received: others, in {output} of {name}"
+            raise ServingError(Code.DATA_LOSS, f"{path}: {reason}")
 
 
 def _records(path: str) -> Iterator[tuple[str, Tensors]]:

@@ -267,6 +267,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--engine": ["", "tensorrt", "OpenVINO!"],
         "--poll-seconds": [*NO_NUMBER, "0"],
         "--max-body-mb": [*NO_INTEGER, "0", "2048"],
+        "--max-rows": [*NO_INTEGER, "0"],
         "--timeout-seconds": [*NO_NUMBER, "0"],
         "--drain-seconds": NO_NUMBER,
         "--token-file": NO_FILE_TO_READ,

@@ -10,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path, address: str) -> tuple[str, str]:
+def self_signed(folder: Path, address: str, passphrase: bytes = b"") -> tuple[str, str]:
     """Writes a certificate that is its own authority, and its key; their paths.
 
     Args:
       folder: to write into.
       address: IP address of the server.
+      passphrase: by which the key is encrypted; none: it isn't.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
@@ -36,6 +37,6 @@ def self_signed(folder: Path, address: str) -> tuple[str, str]:
     )
     paths = folder / "certificate.pem", folder / "key.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    way = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, way))
     return str(paths[0]), str(paths[1])

@@ -5,12 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from serving.server import manager
 from serving.server.batching import BatchingParameters
 from serving.server.core import Core, Target
 from serving.server.errors import Code, ServingError
 from serving.server.manager import Policy, State
-from tests.serving.server.models import copy, write_times
+from tests.serving.server.models import Times, copy, write_times
 
 pytestmark = pytest.mark.slow
 TARGET = Target("m")
@@ -103,6 +106,68 @@ def _break(whole, version, how):
     else:
         file = graph if how == "half a graph" else variables
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_what_cannot_be_loaded_is_tried_again_after_a_while(folder, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(manager, "monotonic", lambda: now[0])
+    tries = []
+
+    async def test(core):
+        load = core.manager._load
+
+        def failing(path):
+            tries.append(now[0])
+            raise OSError("Too many open files")
+
+        core.manager._load = failing
+        copy(folder / "1", 2)
+        for now[0] in range(1000, 20_000, 10):
+            await core.manager.look()
+        core.manager._load = load
+        now[0] += 3600
+        await core.manager.look()
+        return _states(core)[2]
+
+    assert _within(folder, test) == State.AVAILABLE
+    waits = np.diff(tries).tolist()
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
+
+
+def test_a_version_that_takes_less_is_said(folder, capfd):
+    async def test(core):
+        model = Times(2.0)
+        tf.saved_model.save(model, str(folder / ".a"), signatures={"serving_default": model.whole})
+        (folder / ".a").rename(folder / "2")
+        await core.manager.look()
+        copy(folder / "2", 3)
+        await core.manager.look()
+
+    _within(folder, test)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    assert line.partition("warning: ")[2] == (
+        "version 2 doesn't take what version 1 took: input x of serving_default is another; output size of "
+        "serving_default is another; output y of serving_default is another; signature slow; signature texts; "
+        "signature whole"
+    )
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 1.0])
+def test_a_version_whose_own_requests_have_no_finite_answers_is_not_taken(folder, factor):
+    async def test(core):
+        aside = write_times(folder.parent, factor, 2)
+        request = predict_pb2.PredictRequest(inputs={"x": tf.make_tensor_proto(np.ones((1, 2), np.float32))})
+        log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+        (aside / "assets.extra").mkdir()
+        with tf.io.TFRecordWriter(str(aside / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+            writer.write(log.SerializeToString())
+        aside.rename(folder / "2")
+        await core.manager.look()
+        return (await _ask(core, 1, 1)).version, str(core.manager.versions[2].error)
+
+    version, error = _within(folder, test)
+    assert version == (2 if factor == 1.0 else 1)
+    assert ("expected finite answers to its own requests for warm-up" in error) == (factor != 1.0)
 
 
 def test_files_that_change_while_they_are_loaded_are_not_trusted(folder):

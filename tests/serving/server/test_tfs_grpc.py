@@ -138,6 +138,13 @@ def _tensor(**fields):
         _tensor(shape=(1 << 62, 1 << 62), float_val=[1.0]),
         _tensor(shape=(1, 2), tensor_content=b"abc"),
         _tensor(shape=(1, 2), float_val=[1.0] * 9),
+        _tensor(shape=(3, 2), float_val=[1.0] * 2),
+        _tensor(shape=(3, 2), tensor_content=np.ones(2, np.float32).tobytes()),
+        _tensor(shape=(1, 2)),
+        _tensor(shape=(100_000, 2)),
+        _tensor(shape=[1] * 100_000, float_val=[1.0]),
+        _tensor(shape=(5000, 2), float_val=[1.0]),
+        _tensor(dtype=4, shape=(1, 2), int_val=[300]),
         _tensor(shape=[1] * 300, float_val=[1.0]),
         _tensor(dtype=7, shape=(1 << 30,), string_val=[b""]),
         _tensor(dtype=7, shape=(2,), string_val=[b""]),
@@ -148,7 +155,21 @@ def _tensor(**fields):
     ],
 )
 def test_broken_tensors_are_refused_and_take_no_memory(stub, broken):
-    assert _refused(stub.Predict, broken)[0] == grpc.StatusCode.INVALID_ARGUMENT
+    code, said = _refused(stub.Predict, broken)
+    assert (code, len(said) < 2100) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+def test_one_value_may_stand_for_all(stub):
+    answer = stub.Predict(_tensor(shape=(2, 2), float_val=[2.0]), timeout=20)
+    assert tf.make_ndarray(answer.outputs["y"]).tolist() == [[6, 6], [6, 6]]
+
+
+@pytest.mark.parametrize("letter", ["n", "名", "\N{GRINNING FACE}", "\t"])
+def test_what_a_client_sends_is_said_in_short(stub, letter):
+    code, said = _refused(stub.Predict, _request(signature=letter * 5000, x=_x()))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert said.startswith(f'Serving signature key "{letter * 100}')
+    assert len(said) <= 2001
 
 
 @settings(deadline=None, max_examples=bodies(500))

@@ -166,6 +166,8 @@ def test_broken_bodies_are_refused(times, body, words):
         ("GET", "/v1/models", 400, "Malformed request: GET /v1/models"),
         ("GET", "/v1/models/other", 404, "Could not find any versions of model other"),
         ("GET", "/v1/models/m/versions/3", 404, "Could not find version 3 of model m"),
+        ("GET", "/v1/models/m/labels/x%00", 400, "Unrecognized servable version label: x\0"),
+        ("GET", "/v1/models/m/versions/%D9%A7", 400, "Malformed request"),
         ("GET", "/v1/models/m/versions/3/metadata", 404, "Servable not found"),
         ("DELETE", "/v1/models/m", 400, "Malformed request: DELETE /v1/models/m"),
         ("GET", "/elsewhere", 404, "Not Found"),
