@@ -108,14 +108,17 @@ class Worker:
         )
         self.environment = dict(env)
         reader, writer = CONTEXT.Pipe(duplex=False)
-        with reader, writer:
-            kept = [f"/proc/{os.getpid()}/fd/{descriptor}" for descriptor in pass_fds]
+        with contextlib.ExitStack() as passed:
+            # By which the fork gets what is open itself: a file that is opened anew has another place to write at.
+            kept = [connection.Connection(os.dup(descriptor), readable=False) for descriptor in pass_fds]
+            for one in (reader, writer, *kept):
+                passed.enter_context(one)
             told = (command[2:], os.getcwd(), self.environment, writer, kept)
             self._process = CONTEXT.Process(target=_become_worker, args=told)
             self._process.start()
             self.stdout = open(os.dup(reader.fileno()), "rb")
         self.pid: int = self._process.pid
-        self.kill = self._process.kill
+        self.kill, self.terminate = self._process.kill, self._process.terminate
 
     def poll(self) -> int | None:
         """Its exit code, minus the number of the signal that ended it; None while it runs."""
@@ -157,11 +160,15 @@ class BeamWorker:
 
 
 def _become_worker(
-    words: list[str], cwd: str, environment: dict[str, str], output: connection.Connection, kept: list[str]
+    words: list[str],
+    cwd: str,
+    environment: dict[str, str],
+    output: connection.Connection,
+    kept: list[connection.Connection],
 ) -> None:
     """In the fork, see `Worker`: `kept` are open files, of which the console alone is known by its number."""
-    for path in kept:
-        environment[CONSOLE_FD] = str(os.open(path, os.O_WRONLY | os.O_APPEND))
+    for one in kept:
+        environment[CONSOLE_FD] = str(os.dup(one.fileno()))
     with output:
         os.dup2(output.fileno(), 1)
     os.dup2(1, 2)

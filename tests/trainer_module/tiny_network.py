@@ -69,11 +69,10 @@ SCENARIOS = {
 def tiny_network(*, name, embedding_dim, dropout, norm):
     """float32 [N, 112, 112, 3] -> float32 [N, embedding_dim]."""
     image = tf_keras.Input((112, 112, 3))
-    x = tf_keras.layers.Flatten()(tf_keras.layers.AveragePooling2D(BLOCK, dtype="float32")(image))
+    x = tf_keras.layers.Flatten()(tf_keras.layers.AveragePooling2D(BLOCK, dtype=tf.float32.name)(image))
     x = tf_keras.layers.PReLU(name="prelu")(tf_keras.layers.Dense(embedding_dim, name="fc")(x))
-    x = normalization.create(
-        norm, channels=embedding_dim, name="embedding", epsilon=EPSILON, momentum=0.9, vector=True, dtype="float32"
-    )(x)
+    told = {"channels": embedding_dim, "epsilon": EPSILON, "momentum": 0.9, "vector": True, "dtype": tf.float32.name}
+    x = normalization.create(norm, name="embedding", **told)(x)
     return tf_keras.Model(image, x, name=name)
 
 

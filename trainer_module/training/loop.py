@@ -42,6 +42,7 @@ from trainer_module.training.verification import Verification
 from trainer_module.workers import distribution
 from trainer_module.workers.heartbeat import beat
 from trainer_module.workers.job import TrainingJob
+from trainer_module.workers.stopping import StopTogether
 
 Call = Callable[[int, TrainState, Metrics], None]  # of a hook
 
@@ -98,8 +99,9 @@ def train(job: TrainingJob) -> None:
         leave=True,
         disable=not is_chief,
     )
-    # Several workers would stop at different steps, and wait for each other.
-    stopping = stop_asked(listen=bool(job.work_dir) and settings.workers == 1)
+    stopping: contextlib.AbstractContextManager[Callable[[], bool]] = stop_asked(listen=bool(job.work_dir))
+    if settings.workers > 1 and job.work_dir:
+        stopping = StopTogether(strategy, settings.log_every)
     copied = is_chief and (job.work_dir or settings.keep == "best" or state.head.shards)
     writer = BackgroundWriter(copy if copied else None)
     with stopping as stops, _summaries(job, is_chief), bar, writer:
@@ -120,7 +122,7 @@ def train(job: TrainingJob) -> None:
             else:
                 bar.update(settings.batch_size)
             due: list[Call] = [hook for hook in hooks if is_due(hook, done, settings.steps)]
-            stop = stops() and done < settings.steps
+            stop = done < settings.steps and stops()
             # What follows the last step may take minutes: who is stopped in it takes that step again.
             ends = bool(job.work_dir) and done == settings.steps - 1
             if stop or ends:
@@ -136,7 +138,8 @@ def train(job: TrainingJob) -> None:
                 hooks_seconds += time.monotonic() - paused
             if stop:
                 writer.wait()
-                say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
+                if is_chief:
+                    say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
                 break
 
 

@@ -32,7 +32,7 @@ def stop_asked(*, listen: bool) -> Iterator[Callable[[], bool]]:
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
         _restore(before)
-        say("stopping after this step, with a checkpoint; once more stops at once")
+        say("stopping after a step, with a checkpoint; once more stops at once")
 
     def stops() -> bool:
         if listen and not before and threading.current_thread() is threading.main_thread():

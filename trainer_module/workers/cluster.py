@@ -20,8 +20,9 @@ TF_CONFIG = "TF_CONFIG"
 POD_INDEX, POD_ADDRESS = "JOB_COMPLETION_INDEX", "ARCFACE_TFX_WORKER_ADDRESS"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ROLES = ("chief", "worker")
-# Exit codes of workers, of sysexits.h: EX_TEMPFAIL of one that others left alone, EX_DATAERR at a DataError.
-OTHERS_LOST, BAD_INPUT = 75, 65
+# Exit codes of workers, of sysexits.h: EX_TEMPFAIL of one that others left alone, EX_DATAERR at a DataError. And a
+# shell's for SIGTERM, of those that one was asked by to stop: their checkpoint is written.
+OTHERS_LOST, BAD_INPUT, STOPPED = 75, 65, 143
 # Exit codes of a worker's pod: of a training that another try wouldn't mend, and of one that may end well then. TFJob
 # takes all below 128 for the one and keeps 138 for the other; our TrainingRuntime says the same of a TrainJob.
 HOPELESS, LOST = (1, 2, BAD_INPUT), 138

@@ -1,5 +1,8 @@
 """The strategy of this process, which may be one worker of many."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from trainer_module.settings import TrainSettings
@@ -35,7 +38,13 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 def agreed(strategy: tf.distribute.Strategy, chief_says: bool) -> bool:
     """What the chief says, known to all workers, who call this together; the others say False."""
+    return summed(strategy, [chief_says])[0] > 0
+
+
+def summed(strategy: tf.distribute.Strategy, numbers: Sequence[float]) -> Sequence[float]:
+    """The sums of numbers that each replica's worker says, known to all workers, who call this together."""
     if strategy.num_replicas_in_sync == 1:
-        return chief_says
-    told = strategy.run(tf.identity, args=(tf.constant(float(chief_says)),))
-    return bool(strategy.reduce("sum", told, axis=None) > 0)
+        return numbers
+    told = strategy.run(tf.identity, args=(tf.constant(np.asarray(numbers, np.float32)),))
+    sums: list[float] = strategy.reduce("sum", told, axis=None).numpy().tolist()
+    return sums

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 from arcface_common.aside import private_folder
@@ -22,7 +22,8 @@ from arcface_common.console import CONSOLE_FD, log_file, say
 from arcface_common.errors import DataError
 from arcface_common.gpus import find_gpus
 from trainer_module.training.kept_steps import newest_step
-from trainer_module.workers.cluster import BAD_INPUT, LOOPBACK, OTHERS_LOST, TF_CONFIG, Task, past_proxies
+from trainer_module.training.stopping import stop_asked
+from trainer_module.workers.cluster import BAD_INPUT, LOOPBACK, OTHERS_LOST, STOPPED, TF_CONFIG, Task, past_proxies
 from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
 from trainer_module.workers.job import TrainingJob
 
@@ -40,6 +41,10 @@ class WorkerError(RuntimeError):
 
 class WorkerLostError(WorkerError):
     """A worker was killed, or hangs: another try may end well."""
+
+
+class WorkersStoppedError(WorkerLostError):
+    """The workers have stopped, with a checkpoint, since one of them was asked to."""
 
 
 @dataclasses.dataclass
@@ -80,6 +85,7 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
     Where a worker is killed or hangs, all begin again from the last checkpoint, at most `settings.restarts` times
     without a new checkpoint between them. An error of the training itself (a loss that is no number, no data, a full
     disk) ends it at once. A task that joined another's cluster is not started again: the others don't wait for it.
+    Ctrl-C and SIGTERM have the workers write a checkpoint first, from the first step of all on.
 
     What the workers say goes to one log beside the command's, each line headed by the worker's name. Where a command
     has no log (a container), standard error takes the last lines after a failure.
@@ -104,8 +110,9 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
         while True:
             began_at = newest_step(job.work_dir)
             try:
-                with _gang(job, job_path, joined, log) as workers:
-                    _supervise(workers, job, named)
+                # Outside, so that no worker is left when the signal is sent again.
+                with stop_asked(listen=bool(job.work_dir)) as stops, _gang(job, job_path, joined, log) as workers:
+                    _supervise(workers, job, named, stops)
                 break
             except DataError:
                 if kept is None:
@@ -123,7 +130,8 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
                     raise type(error)(f"{error}, after {times}") from error
                 restarts, in_vain = restarts + 1, in_vain + 1
                 pause = min(2.0**in_vain / 2, _LONGEST_PAUSE_S)
-                say(f"  {error}\n  all workers begin again from step {reached:,} (restart {restarts}) in {pause:g} s")
+                say(f"  {error}")
+                say(f"  all workers begin again from step {reached:,} (restart {restarts}) in {pause:g} s")
                 time.sleep(pause)
     if restarts:
         say(f"  training ended after {restarts} restart{'s' if restarts > 1 else ''}")
@@ -207,15 +215,26 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _supervise(workers: list[_Worker], job: TrainingJob, log: str) -> None:
-    """Waits until all have ended well.
+def _supervise(workers: list[_Worker], job: TrainingJob, log: str, stops: Callable[[], bool]) -> None:
+    """Waits until all have ended well, or in any way once `stops` says that it was asked to stop: then no other try.
 
     Raises:
       DataError: one has met bad input.
       WorkerError: one has failed.
       WorkerLostError: one was lost, or none takes a step any more.
     """
-    began = time.monotonic()
+    try:
+        _watch(workers, job, log, stops)
+    except WorkerError as error:
+        if not stops():
+            raise
+        if not isinstance(error, WorkersStoppedError):
+            say(f"  {error}")
+
+
+def _watch(workers: list[_Worker], job: TrainingJob, log: str, stops: Callable[[], bool]) -> None:
+    """Waits until all have ended well. Where it was asked to stop it asks all of them, once each has done a step."""
+    began, asked = time.monotonic(), False
     while True:
         codes = [worker.process.poll() for worker in workers]
         if any(codes):
@@ -223,19 +242,28 @@ def _supervise(workers: list[_Worker], job: TrainingJob, log: str) -> None:
             raise _cause(workers, job.settings.workers, log)
         if all(code == 0 for code in codes):
             return
-        _check_deadlines(workers, job, time.monotonic() - began, log)
+        if _check_deadlines(workers, job, time.monotonic() - began, log) and stops() and not asked:
+            asked = True
+            for worker in workers:
+                worker.process.terminate()
         time.sleep(_POLL_S)
 
 
 def _cause(workers: list[_Worker], count: int, log: str) -> WorkerError | DataError:
-    """The error of the worker whose end ended the others: one of its own before a signal, and what others left last."""
+    """The error of the worker whose end ended the others: one of its own before a signal, and what others left last.
+
+    Before all of them that of a stop: what becomes of the others once the first has left costs nothing.
+    """
     ended = [(worker, worker.process.poll()) for worker in workers]
-    kinds = {OTHERS_LOST: 3, -signal.SIGABRT: 2}  # TensorFlow aborts where it can't talk to the others
+    # TensorFlow aborts where it can't talk to the others.
+    kinds = {OTHERS_LOST: 3, -signal.SIGABRT: 2, STOPPED: -1}
     worker, code = min(
         ((worker, code) for worker, code in ended if code), key=lambda one: kinds.get(one[1], 0 if one[1] > 0 else 1)
     )
     beat = last_beat(worker.heartbeat)
     where = "before its first step" if beat is None else f"after step {beat.step:,}"
+    if code == STOPPED:
+        return WorkersStoppedError(f"one of {count} workers was asked to stop {where}")
     if stopped := _stopped(workers):  # TensorFlow gives a worker up that is silent for 10 seconds
         where += f", with {stopped}"
     if code < 0:
@@ -261,8 +289,11 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _check_deadlines(workers: list[_Worker], job: TrainingJob, since_start_s: float, log: str) -> None:
+def _check_deadlines(workers: list[_Worker], job: TrainingJob, since_start_s: float, log: str) -> bool:
     """Checks that a first step came in time, and another after each.
+
+    Returns:
+      Whether all have done a step.
 
     Raises:
       WorkerLostError: none came.
@@ -280,6 +311,7 @@ def _check_deadlines(workers: list[_Worker], job: TrainingJob, since_start_s: fl
             f"a step was expected within train.stall_timeout_s={settings.stall_timeout_s} s after step "
             f"{max(beat.step for beat in told):,}; the workers' log is {log}. {received}"
         )
+    return len(told) == len(beats)
 
 
 def _copy_to_stderr(log: str) -> None:

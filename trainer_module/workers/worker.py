@@ -1,6 +1,7 @@
 """One worker of a multi-worker run: `TF_CONFIG=... python -m trainer_module.workers.worker JOB.json`."""
 
 import os
+import signal
 import sys
 import traceback
 
@@ -11,15 +12,16 @@ def main() -> None:
     """Trains the job that the file describes, as the worker that TF_CONFIG says this is.
 
     Its last line says in plain words why it failed. It ends with the code OTHERS_LOST where another worker is gone,
-    with BAD_INPUT at a DataError, and with 1 at anything else.
+    with BAD_INPUT at a DataError, with STOPPED where a worker was asked to stop, and with 1 at anything else.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's, which asks all to stop
     die_with_parent()  # else the workers of a killed supervisor would wait for each other for ever
 
     import tensorflow as tf
 
     from arcface_common.errors import DataError, in_short, without_bytes
     from trainer_module.training.loop import train
-    from trainer_module.workers.cluster import BAD_INPUT, OTHERS_LOST
+    from trainer_module.workers.cluster import BAD_INPUT, OTHERS_LOST, STOPPED
     from trainer_module.workers.job import TrainingJob
 
     others_lost = (
@@ -32,6 +34,10 @@ def main() -> None:
         job = TrainingJob.from_json(f.read())
     try:
         train(job)
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(STOPPED)
     except Exception as error:
         print(without_bytes(traceback.format_exc()), file=sys.stderr)
         kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "

@@ -32,7 +32,7 @@ def test_the_step_ends_and_then_the_signal_is_sent_again(capsys):
         _interrupt()
         went_on = stops()
     assert went_on
-    assert "stopping after this step, with a checkpoint; once more stops at once" in capsys.readouterr().err
+    assert "stopping after a step, with a checkpoint; once more stops at once" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -1,6 +1,8 @@
 """The same model, to the rounding of sums, from one process, several devices and several workers."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,12 +36,18 @@ def job(tmp_path_factory):
 @pytest.fixture(scope="module")
 def single(job):
     """Checkpoints of one process: name -> values by variable."""
+    return _trained(job, "one", "mirrored", "central", "sampled", "synchronized")
+
+
+def _trained(job, *names, float64=False, **settings):
+    """Trains in the ways that are named, see `replica_trainings`; name -> values by variable."""
+    os.makedirs(job.run_dir, exist_ok=True)
     path = f"{job.run_dir}/job.json"
     with open(path, "w") as file:
-        file.write(job.to_json())
-    done = python(["-m", "tests.trainer_module.workers.replica_trainings", path])
+        file.write(dataclasses.replace(job, settings=dataclasses.replace(job.settings, **settings)).to_json())
+    done = python(["-m", "tests.trainer_module.workers.replica_trainings", path, *names, *["float64"] * float64])
     assert done.returncode == 0, done.stderr
-    return {name: _values(f"{job.run_dir}/{name}") for name in ("one", "mirrored", "central", "sampled")}
+    return {name: _values(f"{job.run_dir}/{name}") for name in names}
 
 
 def _values(run_dir):
@@ -69,6 +77,8 @@ def test_two_devices_equal_one(single, strategy):
     [
         (2, {}),
         (3, {}),
+        (2, {"norm": "sync_batch"}),
+        (3, {"norm": "sync_batch"}),
         (2, {"shard_centres": True}),
         (3, {"shard_centres": True}),
         (2, {"shard_centres": True, "sample_rate": 0.5}),
@@ -77,10 +87,25 @@ def test_two_devices_equal_one(single, strategy):
 def test_workers_equal_one_process(job, single, tmp_path, workers, settings):
     settings = dataclasses.replace(job.settings, workers=workers, **settings)
     supervisor.run_workers(dataclasses.replace(job, run_dir=str(tmp_path), settings=settings))
-    _assert_same(_values(tmp_path), single["one" if settings.sample_rate == 1.0 else "sampled"])
-    assert (tmp_path / "holdout.json").read_text() == _holdout(job, settings)
+    alone = "sampled" if settings.sample_rate < 1.0 else "synchronized" if settings.norm == "sync_batch" else "one"
+    _assert_same(_values(tmp_path), single[alone])
+    assert (tmp_path / "holdout.json").read_text() == Path(job.run_dir, alone, "holdout.json").read_text()
 
 
-def _holdout(job, settings):
-    with open(f"{job.run_dir}/{'one' if settings.sample_rate == 1.0 else 'sampled'}/holdout.json") as file:
-        return file.read()
+def _distance(found, expected):
+    """The largest difference, as a share of the largest value of its variable."""
+    assert found.keys() == expected.keys()
+    return max(np.abs(found[name] - value).max() / np.abs(value).max() for name, value in expected.items())
+
+
+def test_two_devices_with_batch_norm_at_a_large_rate_differ_by_rounding_alone(job, tmp_path):
+    """A training that makes a thousand roundings of one: so it does of its first weights', and in float64 of less."""
+    large = {"norm": "sync_batch", "learning_rate": 0.1, "scale": 64.0, "clip_norm": 0.0, "batch_size": 8}
+    single, double = (dataclasses.replace(job, run_dir=str(tmp_path / name), holdout=None) for name in ("32", "64"))
+    single = _trained(single, "one", "mirrored", "moved", **large)
+    double = _trained(double, "one", "mirrored", float64=True, **large)
+    apart, moved = (_distance(single[name], single["one"]) for name in ("mirrored", "moved"))
+    assert moved > 1e-5
+    assert apart < 30 * moved
+    assert 0 < _distance(double["mirrored"], double["one"]) < 1e-9 * max(apart, moved) / 1e-3
+    print(apart, moved, _distance(double["mirrored"], double["one"]))

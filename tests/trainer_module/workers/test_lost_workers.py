@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from arcface_common.console import noise_to
+from arcface_common.errors import DataError
 from tests.processes import python
 from tests.trainer_module.workers.trainings import assert_same_weights, two_workers, weights
 from trainer_module.training.kept_steps import newest_step
@@ -82,18 +84,30 @@ def _signal(workers, folder, number, *indices):
         os.kill(_worker(workers, folder, index), number)
 
 
-def _kill(workers, folder, work_dir, indices):
-    """Kills workers in the middle, but not in that of writing a checkpoint: both stand still until it is written."""
+@contextlib.contextmanager
+def _standing_still(workers, folder):
+    """Meanwhile the second worker is stopped, and the other one waits for it within a step or two."""
     second = _worker(workers, folder, 1)
     os.kill(second, signal.SIGSTOP)
     try:
-        deadline = time.monotonic() + _SECONDS
-        while newest_step(work_dir) < _done(folder) - 4 and time.monotonic() < deadline:
-            time.sleep(0.002)
-        _signal(workers, folder, signal.SIGKILL, *indices)
+        yield
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(second, signal.SIGCONT)
+
+
+def _until_written(folder, work_dir):
+    """Waits for the checkpoint of the last fourth step."""
+    deadline = time.monotonic() + _SECONDS
+    while newest_step(work_dir) < _done(folder) - 4 and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+def _kill(workers, folder, work_dir, indices):
+    """Kills workers in the middle, but not in that of writing a checkpoint."""
+    with _standing_still(workers, folder):
+        _until_written(folder, work_dir)
+        _signal(workers, folder, signal.SIGKILL, *indices)
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +139,16 @@ def test_killed_workers_begin_again_and_end_in_the_same_model(job, forks, undist
     assert_same_weights(weights(job.run_dir), undisturbed, 1e-4)
 
 
-def test_a_frozen_worker_is_waited_for_and_then_replaced(job, forks, undisturbed, tmp_path, monkeypatch, capfd):
+def test_a_worker_that_is_late_or_frozen_is_waited_for_and_then_replaced(
+    job, forks, undisturbed, tmp_path, monkeypatch, capfd
+):
     job = _prepared(job, tmp_path, monkeypatch, stall_timeout_s=20.0)
 
     def freeze_twice():
         pids = _started(forks, tmp_path, 1)
+        os.kill(pids[0], signal.SIGSTOP)
+        time.sleep(25)
+        os.kill(pids[0], signal.SIGCONT)
         _at_step(tmp_path, 3, lambda: os.kill(pids[0], signal.SIGSTOP)).join()
         time.sleep(5)
         os.kill(pids[0], signal.SIGCONT)
@@ -144,6 +163,51 @@ def test_a_frozen_worker_is_waited_for_and_then_replaced(job, forks, undisturbed
     # TensorFlow notices after some 10 seconds; the deadline is for what it doesn't.
     assert "worker 1 stopped by a signal" in said
     assert "training ended after 1 restart\n" in said
+    assert_same_weights(weights(job.run_dir), undisturbed, 1e-4)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Where checkpoints go: 1 MiB, which somebody else fills."""
+    (tmp_path / "work").mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path / "work"], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"file systems can't be mounted here: {mounted.stderr.strip()}")
+    yield tmp_path / "work"
+    subprocess.run(["umount", tmp_path / "work"], check=True)
+
+
+def test_a_full_disk_is_named_and_a_cut_checkpoint_gives_way(
+    job, forks, undisturbed, small_disk, tmp_path, monkeypatch, capfd
+):
+    job = _prepared(job, tmp_path, monkeypatch)
+
+    def fill():
+        with _standing_still(forks, tmp_path):
+            _until_written(tmp_path, job.work_dir)
+            with contextlib.suppress(OSError), open(small_disk / "of somebody else", "wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+
+    thread = _at_step(tmp_path, 9, fill)
+    with pytest.raises(DataError, match=f"{job.work_dir}/.*[Nn]o space left.*; worker 0 of 2 ended by it after step"):
+        supervisor.run_workers(job)
+    thread.join()
+    assert "begin again" not in capfd.readouterr().err
+    (small_disk / "of somebody else").unlink()
+    newest = newest_step(job.work_dir)
+    assert newest >= 8
+    with open(small_disk / str(newest) / "checkpoint" / "model.data-00000-of-00001", "r+b") as file:
+        file.truncate(100)
+
+    (tmp_path / "logs").mkdir()
+    with noise_to(str(tmp_path / "logs" / "run.log")):
+        supervisor.run_workers(job)
+    said = capfd.readouterr().err
+    assert f"; the checkpoint of step {newest - 4} is looked at" in said
+    assert f"training goes on from step {newest - 4} of {STEPS}" in said
     assert_same_weights(weights(job.run_dir), undisturbed, 1e-4)
 
 
@@ -176,6 +240,69 @@ def test_a_training_goes_on_with_two_workers_one_and_three(job, forks, tmp_path,
     done = python(["-m", stopped, str(tmp_path / "job.json")])
     assert done.returncode == 0, done.stderr
     assert_same_weights(weights(job.run_dir), weights(whole.run_dir), 1e-4)
+
+
+@pytest.fixture
+def _as_a_shell_starts_it():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_as_a_shell_starts_it")
+def test_workers_that_are_asked_to_stop_write_a_checkpoint_first(job, forks, undisturbed, tmp_path, monkeypatch, capfd):
+    """First one of them alone, as in a pod that has to go; then all processes of the run, as a service manager does."""
+    job = _prepared(job, tmp_path, monkeypatch, restarts=1, log_every=5, checkpoint_every=STEPS + 1)
+    (tmp_path / "logs").mkdir()
+
+    def ask_one():
+        with _standing_still(forks, tmp_path):
+            _signal(forks, tmp_path, signal.SIGTERM, 1)
+
+    def ask_all():
+        with _standing_still(forks, tmp_path):
+            _signal(forks, tmp_path, signal.SIGTERM, 0, 1)
+            time.sleep(2 * supervisor._POLL_S)  # until it listens
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(2 * supervisor._POLL_S)  # until it has asked the workers, too
+
+    threads = [_at_step(tmp_path, 4, ask_one), _at_step(tmp_path, 22, ask_all)]
+    with noise_to(str(tmp_path / "logs" / "run.log")), pytest.raises(KeyboardInterrupt):  # a command has a console
+        supervisor.run_workers(job)
+    for thread in threads:
+        thread.join()
+    said = capfd.readouterr().err
+    first, then = map(int, re.findall(r"stopped after step (\d+) of 40: the same command goes on from there", said))
+    assert 4 <= first < 22 <= then < STEPS
+    assert f"  one of 2 workers was asked to stop after step {first}\n" in said
+    assert f"  all workers begin again from step {first} (restart 1)" in said
+    assert said.count("stopping after a step, with a checkpoint; once more stops at once") == 1
+    assert said.count("was asked to stop") == 1
+    assert newest_step(job.work_dir) == then
+
+    with noise_to(str(tmp_path / "logs" / "run.log")):
+        supervisor.run_workers(job)
+    assert f"training goes on from step {then} of {STEPS}" in capfd.readouterr().err
+    assert_same_weights(weights(job.run_dir), undisturbed, 1e-4)
+
+
+@pytest.mark.usefixtures("_as_a_shell_starts_it")
+def test_a_stop_waits_for_no_worker_that_is_gone(job, forks, tmp_path, monkeypatch, capfd):
+    job = _prepared(job, tmp_path, monkeypatch, stall_timeout_s=20.0)
+
+    def freeze_one_and_ask():
+        _signal(forks, tmp_path, signal.SIGSTOP, 1)
+        time.sleep(2 * supervisor._POLL_S)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = _at_step(tmp_path, 9, freeze_one_and_ask)
+    with pytest.raises(KeyboardInterrupt):
+        supervisor.run_workers(job)
+    thread.join()
+    said = capfd.readouterr().err
+    assert "worker 1 stopped by a signal" in said
+    assert "begin again" not in said
+    assert newest_step(job.work_dir) in (4, 8)
 
 
 def test_workers_that_are_killed_each_time_end_the_run_after_so_many_restarts(job, forks, tmp_path, monkeypatch, capfd):

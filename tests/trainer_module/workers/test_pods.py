@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import threading
 import time
@@ -21,7 +22,7 @@ from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers.cluster_job import train_in_pods
 from trainer_module.workers.supervisor import run_workers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 STEPS = 40
 
 
@@ -49,30 +50,52 @@ def _train(cluster, job, folder, kind):
     return job
 
 
-def _kill_a_workers_process(cluster, work_dir, killed):
-    """SIGKILL to the process that trains in the second pod, once there is a checkpoint."""
-    deadline = time.monotonic() + 300
-    while not newest_step(work_dir) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    (job,) = cluster.jobs.values()
-    children = Path(f"/proc/{job.pods[1].pid}/task/{job.pods[1].pid}/children").read_text().split()
-    for child in children:
+def _signal_a_workers_process(pod, number):
+    """A signal to the process that trains in a pod."""
+    for child in Path(f"/proc/{pod.pid}/task/{pod.pid}/children").read_text().split():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(child), signal.SIGKILL)
-            killed.append(child)
+            os.kill(int(child), number)
 
 
-def test_two_pods_of_a_train_job_end_in_the_model_of_two_processes_though_one_is_killed(job, cluster, tmp_path):
-    killed = []
+def _disturb(cluster, work_dir, done):
+    """SIGKILL to the worker in the second pod, once there is a checkpoint; later SIGTERM to the first pod."""
+    deadline = time.monotonic() + 300
+    for disturbance in ("kill", "drain"):
+        before = newest_step(work_dir)
+        while newest_step(work_dir) <= before and time.monotonic() < deadline:
+            time.sleep(0.002)
+        (job,) = cluster.jobs.values()
+        first, second = job.pods
+        if disturbance == "kill":
+            _signal_a_workers_process(second, signal.SIGKILL)
+            while job.pods[1] is second and time.monotonic() < deadline:
+                time.sleep(0.02)
+        else:
+            _signal_a_workers_process(second, signal.SIGSTOP)  # or the training might end meanwhile
+            time.sleep(0.5)
+            os.kill(first.pid, signal.SIGTERM)
+            time.sleep(0.5)
+            _signal_a_workers_process(second, signal.SIGCONT)
+        done.append(disturbance)
+
+
+def test_two_pods_of_a_train_job_end_in_the_model_of_two_processes_whatever_becomes_of_them(job, cluster, tmp_path):
+    """A worker is killed, and later a pod's node is drained."""
+    done = []
     work_dir = str(tmp_path / "root" / "training" / "training-01")
-    thread = threading.Thread(target=_kill_a_workers_process, args=(cluster, work_dir, killed), daemon=True)
+    thread = threading.Thread(target=_disturb, args=(cluster, work_dir, done), daemon=True)
     thread.start()
     trained = _train(cluster, job, tmp_path, "trainjob")
     thread.join()
-    assert killed
+    assert done == ["kill", "drain"]
     (pods,) = cluster.jobs.values()
-    assert pods.restarts == 1
-    assert all("worker 1 of 2 was killed after step" in pod.log for pod in pods.lost if pod.code == 138 and pod.index)
+    assert pods.restarts == 2
+    killed, drained = pods.lost[:2], pods.lost[2:]
+    assert all("worker 1 of 2 was killed after step" in pod.log for pod in killed if pod.code == 138 and pod.index)
+    assert drained[0].code == 128 + signal.SIGTERM
+    assert drained[1].code in (138, 128 + signal.SIGTERM)  # the Job's controller ends who is left
+    (step,) = re.findall(rf"stopped after step (\d+) of {STEPS}: the same command goes on from there", drained[0].log)
+    assert f"training goes on from step {step} of {STEPS}" in pods.pods[0].log
 
     whole = dataclasses.replace(job, run_dir=str(tmp_path / "whole"))
     run_workers(whole)
