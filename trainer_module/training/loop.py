@@ -37,12 +37,12 @@ from trainer_module.training.outlook import outlook
 from trainer_module.training.start import identities_of
 from trainer_module.training.state import TrainState, create_state, number_of_classes
 from trainer_module.training.step import make_train_step
-from trainer_module.training.stopping import stop_asked
 from trainer_module.training.verification import Verification
 from trainer_module.workers import distribution
 from trainer_module.workers.heartbeat import beat
 from trainer_module.workers.job import TrainingJob
-from trainer_module.workers.stopping import StopTogether
+from trainer_module.workers.stop_together import StopTogether
+from trainer_module.workers.stopping import stop_asked
 
 Call = Callable[[int, TrainState, Metrics], None]  # of a hook
 

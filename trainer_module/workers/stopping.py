@@ -1,69 +1,55 @@
-"""SIGTERM to one of several workers: all of them stop after the same step, once its checkpoint is written."""
+"""Ctrl-C and SIGTERM while training: the step ends, a checkpoint is written, and then the process ends as it would."""
 
+import contextlib
+import os
 import signal
-import time
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Self
 
-import tensorflow as tf
+from arcface_common.console import say
 
-from trainer_module.workers.distribution import agreed, is_chief, summed
-
-_SECONDS_BETWEEN_TALKS = 2.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopTogether:
-    """Says after each step whether training stops there: the same to all workers, each of whom asks after each step.
+@contextlib.contextmanager
+def stop_asked(*, listen: bool) -> Iterator[Callable[[], bool]]:
+    """A function that says whether a signal has asked training to stop.
 
-    Who stops alone leaves the others in the next all-reduce. So all talk at the same steps, about every two seconds,
-    since a talk takes some milliseconds. A worker hears SIGTERM as often as it comes: where it goes to a whole group of
-    processes, the supervisor sends another one. As a context manager it listens.
+    It listens from its first call on, after the process's first step: before that there is nothing to keep, and the
+    graph is made, which takes 14 s and more. The body leaves when it says so. Then the signal is sent again, to whoever
+    handled it before. A second signal doesn't wait for that.
+
+    Args:
+      listen: whether signals are waited for at all; in other threads than the main one they can't be.
+
+    Raises:
+      KeyboardInterrupt: after the body, if it was asked to stop and whoever handles the signal lets the process go on.
     """
+    asked: list[int] = []
+    before: dict[signal.Signals, object] = {}
 
-    def __init__(self, strategy: tf.distribute.Strategy, at_most: int) -> None:
-        """Keeps whom to talk to.
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        _restore(before)
+        say("stopping after a step, with a checkpoint; once more stops at once")
 
-        Args:
-          strategy: of all workers.
-          at_most: steps between two talks, however short they are.
-        """
-        self._strategy, self._at_most = strategy, at_most
-        self._asked = self._stopped = False
-        self._done, self._talked, self._next = 0, 0, 1
-        self._talked_at = time.monotonic()
+    def stops() -> bool:
+        if listen and not before and threading.current_thread() is threading.main_thread():
+            # What is ignored stays so: a shell lets the jobs in its background ignore Ctrl-C.
+            heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            before.update({number: signal.signal(number, ask) for number in heard})
+        return bool(asked)
 
-    def __call__(self) -> bool:
-        """Whether training stops after this step, since one of the workers was asked to."""
-        self._done += 1
-        if self._done < self._next:
-            return False
-        now = time.monotonic()
-        steps = int(_SECONDS_BETWEEN_TALKS * (self._done - self._talked) / (now - self._talked_at))
-        # Whole numbers, whose sum is the same to all in whatever order it is made.
-        asked, steps_of_all = summed(self._strategy, [self._asked, min(max(steps, 1), self._at_most)])
-        self._talked, self._talked_at = self._done, now
-        self._next = self._done + int(steps_of_all) // self._strategy.num_replicas_in_sync
-        self._stopped = asked > 0
-        return self._stopped
+    try:
+        yield stops
+    finally:
+        _restore(before)
+    if asked:
+        os.kill(os.getpid(), asked[0])
+        raise KeyboardInterrupt  # a handler that returns must not pass for the end of a training
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
 
-    def __enter__(self) -> Self:
-        """Listens, also to the end of the process: TensorFlow listened since the strategy was made."""
-        signal.signal(signal.SIGTERM, self._ask)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """After a stop, waits until the checkpoint is written: who leaves before ends the others.
-
-        Raises:
-          KeyboardInterrupt: training was stopped.
-        """
-        if kind is None and self._stopped:
-            try:
-                agreed(self._strategy, False)
-            except tf.errors.OpError:
-                if not is_chief(self._strategy):  # which wrote it; if it is lost, so may its checkpoint be
-                    raise
-            raise KeyboardInterrupt
+def _restore(before: dict[signal.Signals, object]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)  # type: ignore[arg-type]

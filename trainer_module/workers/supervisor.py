@@ -22,10 +22,10 @@ from arcface_common.console import CONSOLE_FD, log_file, say
 from arcface_common.errors import DataError
 from arcface_common.gpus import find_gpus
 from trainer_module.training.kept_steps import newest_step
-from trainer_module.training.stopping import stop_asked
 from trainer_module.workers.cluster import BAD_INPUT, LOOPBACK, OTHERS_LOST, STOPPED, TF_CONFIG, Task, past_proxies
 from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
 from trainer_module.workers.job import TrainingJob
+from trainer_module.workers.stopping import stop_asked
 
 _POLL_S = 0.2
 # A worker that is lost takes others with it within a second or two: who was first is looked for among all of them.

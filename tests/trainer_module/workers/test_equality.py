@@ -99,13 +99,12 @@ def _distance(found, expected):
 
 
 def test_two_devices_with_batch_norm_at_a_large_rate_differ_by_rounding_alone(job, tmp_path):
-    """A training that makes a thousand roundings of one: so it does of its first weights', and in float64 of less."""
+    """A training that makes thousands of roundings of one, also of its first weights'; in float64 of smaller ones."""
     large = {"norm": "sync_batch", "learning_rate": 0.1, "scale": 64.0, "clip_norm": 0.0, "batch_size": 8}
     single, double = (dataclasses.replace(job, run_dir=str(tmp_path / name), holdout=None) for name in ("32", "64"))
     single = _trained(single, "one", "mirrored", "moved", **large)
     double = _trained(double, "one", "mirrored", float64=True, **large)
     apart, moved = (_distance(single[name], single["one"]) for name in ("mirrored", "moved"))
     assert moved > 1e-5
-    assert apart < 30 * moved
-    assert 0 < _distance(double["mirrored"], double["one"]) < 1e-9 * max(apart, moved) / 1e-3
-    print(apart, moved, _distance(double["mirrored"], double["one"]))
+    assert 0 < apart < 30 * moved
+    assert 0 < _distance(double["mirrored"], double["one"]) < 1e-10

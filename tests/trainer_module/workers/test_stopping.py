@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from trainer_module.training.stopping import stop_asked
+from trainer_module.workers.stopping import stop_asked
 
 
 @pytest.fixture(autouse=True)
