@@ -128,7 +128,7 @@ def test_shards_in_the_bucket_become_a_local_output(s3, bucket, local, tmp_path)
     """As on Kubeflow: shards below a root that is a bucket, the output in the launcher's folder."""
     data, expected = local
     ingested(data, tmp_path / "records", work=f"s3://{bucket}/work", **RECORD_OPTIONS)
-    written = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*.*")}
+    written = {str(path.relative_to(tmp_path)): path.read_bytes() for path in (tmp_path / "records").rglob("*.*")}
     assert written == {name: content for name, content in expected.items() if name.startswith("records/")}
     assert _objects(s3, bucket) == []
 
