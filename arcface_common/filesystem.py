@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+_COPIED = 1 << 20  # bytes at once
 _UNCOMPRESSED = "uncompressed"  # Beam's CompressionTypes.UNCOMPRESSED: a file's ending says nothing about its bytes
 
 
@@ -190,6 +191,10 @@ def link(source: str, target: str) -> None:
       target: its second name; its folder is made.
     """
     make_folder(os.path.dirname(target))
+    if _scheme(source) != _scheme(target):
+        with open_read(source) as read, write_aside(target, os.path.dirname(target)) as written:
+            shutil.copyfileobj(read, written, _COPIED)
+        return
     if not is_local(source):
         beam_filesystems().copy([source], [target])
         return
@@ -197,3 +202,7 @@ def link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # no hard links here, or another file system
         shutil.copyfile(source, target)
+
+
+def _scheme(path: str) -> str:
+    return "" if is_local(path) else path.partition("://")[0]

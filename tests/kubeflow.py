@@ -144,7 +144,9 @@ class Backend:
         for key, value in inputs.get("artifacts", {}).items():
             produced = value["taskOutputArtifact"]
             made = self._outputs[produced["producerTask"]]["artifacts"]
-            artifacts[key] = {"artifacts": [made[produced["outputArtifactKey"]]]}
+            # The driver tells no type of an input (`ToRuntimeArtifact` in metadata/client.go).
+            untyped = {**made[produced["outputArtifactKey"]], "type": {"instanceSchema": ""}}
+            artifacts[key] = {"artifacts": [untyped]}
         return {"parameterValues": parameters, "artifacts": artifacts}
 
     def _launch(

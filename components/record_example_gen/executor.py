@@ -24,6 +24,7 @@ from components.record_example_gen.settings import IngestSettings
 from components.record_example_gen.shards import (
     QUARANTINE,
     QUARANTINE_LIST,
+    UNFINISHED,
     ShardContent,
     ShardJob,
     ShardStore,
@@ -107,18 +108,20 @@ def _publish(
     selection: Selection,
 ) -> None:
     """Writes what stands beside the splits, and the artifact's counts."""
+    # On Kubeflow, the store lies on another file system.
+    aside = os.path.join(examples.uri, UNFINISHED)
 
     def save(name: str, values: np.ndarray) -> None:
         buffer = io.BytesIO()
         np.save(buffer, values)
-        filesystem.write_file(os.path.join(examples.uri, name), buffer.getvalue(), store.aside)
+        filesystem.write_file(os.path.join(examples.uri, name), buffer.getvalue(), aside)
 
     of_training = [c for task, c in zip(tasks, contents, strict=True) if task.split != VERIFY_SPLIT]
     identities = _identities(of_training)
     save(IDENTITIES_FILE, identities)
     save(IMAGE_DIGESTS_FILE, np.unique(np.concatenate([content.digests for content in of_training])))
     counts = {task.name: len(content.keys) for task, content in zip(tasks, contents, strict=True)}
-    filesystem.write_file(os.path.join(examples.uri, RECORD_COUNTS_FILE), json.dumps(counts).encode(), store.aside)
+    filesystem.write_file(os.path.join(examples.uri, RECORD_COUNTS_FILE), json.dumps(counts).encode(), aside)
     bad = sorted(entry for content in contents for entry in content.bad)
     in_split = dict.fromkeys((TRAIN_SPLIT, HOLDOUT_SPLIT, VERIFY_SPLIT), 0)
     for task, content in zip(tasks, contents, strict=True):
@@ -143,7 +146,8 @@ def _publish(
         for path in filesystem.files_below(os.path.join(store.folder, QUARANTINE)):
             filesystem.link(path, os.path.join(target, os.path.basename(path)))
         listing = os.path.join(target, QUARANTINE_LIST)
-        filesystem.write_file(listing, "".join(f"{line}\n" for line in lines).encode(), store.aside)
+        filesystem.write_file(listing, "".join(f"{line}\n" for line in lines).encode(), aside)
+    filesystem.remove_folder(aside)
 
 
 def _identities(contents: list[ShardContent]) -> np.ndarray:

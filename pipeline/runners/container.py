@@ -2,6 +2,7 @@
 
 Kubeflow's launcher downloads a step's inputs to /gcs, /s3 or /minio, and uploads its outputs from there. TFX reads and
 writes the URIs themselves, and TensorFlow knows neither s3:// nor minio://. Where it made no folder, the URI stays.
+Kubeflow's driver leaves the type of an input empty, which TFX reads there; the step's own spec has it.
 """
 
 import json
@@ -31,6 +32,19 @@ def to_local(executor_input: dict[str, Any], base: str = "/") -> dict[str, str]:
             uris[path] = artifact["uri"]
             artifact["uri"] = path
     return uris
+
+
+def add_types(executor_input: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Gives the inputs their types, which Kubeflow's driver leaves empty (metadata/client.go, `ToRuntimeArtifact`).
+
+    Args:
+      executor_input: KFP's ExecutorInput, changed in place.
+      spec: the step's ComponentInputsSpec.
+    """
+    for name, many in executor_input.get("inputs", {}).get("artifacts", {}).items():
+        for artifact in many.get("artifacts", []):
+            if not any(artifact.get("type", {}).values()):
+                artifact["type"] = spec["artifacts"][name]["artifactType"]
 
 
 def to_uris(value: Any, uris: dict[str, str]) -> Any:
@@ -64,6 +78,7 @@ def main(base: str = "/") -> None:
     def run(parsed: Any) -> None:
         args, _ = parsed
         executor_input = json.loads(args.json_serialized_invocation_args)
+        add_types(executor_input, json.loads(args.json_serialized_inputs_spec_args or "{}"))
         uris = to_local(executor_input, base)
         args.json_serialized_invocation_args = json.dumps(executor_input)
         tfx_entry_point.main(parsed)

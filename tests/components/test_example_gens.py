@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from tfx.types import artifact_utils
 
 from arcface_common import filesystem
+from arcface_common.artifacts import RECORD_COUNTS_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.errors import DataError
 from components.formats.recordio import read_dataset
@@ -162,6 +164,19 @@ def test_a_second_try_redoes_no_finished_shard(tmp_path, monkeypatch):
     assert {name for name in finished if finished[name] != again[name]} == {lost.name}
     assert sorted(e["key"] for e in read(examples, "train")) == list(range(1, 41))
     assert not list(work.rglob("ingest-*"))
+
+
+def test_the_output_may_lie_on_another_file_system_than_the_shards(tmp_path):
+    """As on Kubeflow: shards on a volume, the output in the launcher's folder."""
+    write_records(tmp_path / "data", LABELS)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as work:
+        assert os.stat(work).st_dev != tmp_path.stat().st_dev
+        examples = ingested(tmp_path / "data", tmp_path / "out", work=work)
+        assert not os.listdir(work)
+    assert sorted(e["key"] for e in read(examples, "train")) == list(range(1, 41))
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(
+        ["Split-train", IDENTITIES_FILE, IMAGE_DIGESTS_FILE, RECORD_COUNTS_FILE]
+    )
 
 
 def test_other_data_or_settings_take_nothing_from_an_interrupted_run(tmp_path, monkeypatch):

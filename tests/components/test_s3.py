@@ -19,6 +19,7 @@ from components.record_example_gen.executor import RecordExampleGenExecutor
 from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.preflight import check_dataset
+from tests.components.ingests import ingested
 from tests.helpers import write_pairs, write_records
 
 pytestmark = pytest.mark.slow
@@ -121,6 +122,15 @@ def test_the_same_bytes_from_several_processes(s3, bucket, local):
     _upload(s3, bucket, data)
     _ingest_records(f"s3://{bucket}/data", f"s3://{bucket}/out", "processes")
     assert _written(s3, bucket) == {name: content for name, content in expected.items() if name.startswith("records/")}
+
+
+def test_shards_in_the_bucket_become_a_local_output(s3, bucket, local, tmp_path):
+    """As on Kubeflow: shards below a root that is a bucket, the output in the launcher's folder."""
+    data, expected = local
+    ingested(data, tmp_path / "records", work=f"s3://{bucket}/work", **RECORD_OPTIONS)
+    written = {str(path.relative_to(tmp_path)): path.read_bytes() for path in (tmp_path / "records").rglob("*.*")}
+    assert written == {name: content for name, content in expected.items() if name.startswith("records/")}
+    assert _objects(s3, bucket) == []
 
 
 def test_a_damaged_records_error_names_its_place_in_the_bucket_and_no_shard_stays(s3, bucket, local):

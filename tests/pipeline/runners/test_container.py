@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from pipeline.runners.container import to_local, to_uris
+from pipeline.runners.container import add_types, to_local, to_uris
 from tests.processes import python
 
 
@@ -38,6 +38,18 @@ def test_what_the_launcher_has_is_taken_from_its_folder_and_named_by_its_uri_aga
     assert to_uris(said, uris) == {
         "artifacts": [{"uri": before["out_blessing"], "metadata": {"model": f"{before['in_model']}/7", "pairs": 3}}]
     }
+
+
+@pytest.mark.parametrize("empty", [{}, {"type": {}}, {"type": {"instanceSchema": ""}}])
+def test_an_input_whose_type_kubeflow_leaves_empty_has_that_of_the_steps_spec(empty):
+    given = _input(in_model="s3://b/model", in_other="s3://b/other")
+    model, other = (given["inputs"]["artifacts"][name]["artifacts"][0] for name in ("in_model", "in_other"))
+    model |= empty
+    other["type"] = {"schemaTitle": "tfx.Schema"}
+    types = {"in_model": {"instanceSchema": "title: tfx.Model"}, "in_other": {"instanceSchema": "title: tfx.Examples"}}
+    add_types(given, {"artifacts": {name: {"artifactType": one} for name, one in types.items()}})
+    assert model["type"] == {"instanceSchema": "title: tfx.Model"}
+    assert other["type"] == {"schemaTitle": "tfx.Schema"}
 
 
 @pytest.mark.parametrize("uri", ["gs://other/run/model", "hdfs://bucket/run/model", "/mnt/run/model"])
