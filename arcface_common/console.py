@@ -6,6 +6,7 @@ travels to child processes in the environment.
 """
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -55,6 +56,35 @@ def output_is_closed() -> bool:
     return 1 in _closed
 
 
+class _Losing(io.TextIOWrapper):
+    """A stream that outlives its reader: of a run all is in its log, too.
+
+    A pager that is left, a `tee` that is killed and a closed terminal would end a night's training else.
+    """
+
+    def write(self, text: str) -> int:
+        """Writes; from when nobody reads on, to nobody."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._let_go(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """As `write`."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._let_go(error)
+
+    def _let_go(self, error: OSError) -> None:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise error
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, self.fileno())
+        os.close(nobody)
+
+
 def console() -> TextIO:
     """The text stream that a person reads: standard error as the command found it."""
     global _stream
@@ -62,7 +92,7 @@ def console() -> TextIO:
     if fd is None:
         return sys.stderr
     if _stream is None or _stream.fileno() != int(fd):
-        _stream = os.fdopen(int(fd), "w", buffering=1, errors="backslashreplace", closefd=False)
+        _stream = _Losing(open(int(fd), "wb", closefd=False), errors="backslashreplace", line_buffering=True)
     return _stream
 
 

@@ -258,7 +258,8 @@ def initial_settings(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, METADATA_FILE)
     if not os.path.isfile(path):
         raise ConfigError(
-            f"{path}: expected the folder of a training run or an import. Received: no such file{how_to_import(folder)}"
+            f"{path}: expected the folder of a training run, as ROOT/pipeline/Trainer/model_run/NUMBER, or an import. "
+            f"Received: no such file{how_to_import(folder)}"
         )
     model = ModelMetadata.read(folder)
     options = dict(model.options)

@@ -44,6 +44,7 @@ def check_together(settings: "TrainSettings") -> None:
     # A step of the centres alone has no gradient that replicas sum, by which they agree on its norm.
     moves = not (settings.shard_centres and settings.freeze_steps)
     require(settings, "shard_centres", moves, f"false with train.freeze_steps={settings.freeze_steps}")
+    require(settings, "verify_sets", len(set(settings.verify_sets)) == len(settings.verify_sets), "different names")
     if not settings.verify_every:
         require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")
     _check_parts(settings)

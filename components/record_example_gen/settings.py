@@ -70,8 +70,8 @@ class IngestSettings:
     )
     decode: bool = Field(
         default=False,
-        description="Decode every image (120 us each) and not only check its header and its end (1 us): finds "
-        "damage in between.",
+        description="Decode every image (120 us each) and not only check its header and its end (1 us): finds what "
+        "can't be decoded. A JPEG whose middle is damaged mostly can, and shows blocks of other colours.",
     )
 
     def __post_init__(self) -> None:

@@ -61,7 +61,10 @@ def _gate_lines(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
     if not failing:
         return []
     gate = f"evaluation.conditions=[{', '.join(condition['text'] for condition in conditions)}]"
-    return [f"blocked by {' and by '.join(failing)}", f"to change the gate: {setting_argument(shlex.quote(gate))}"]
+    return [
+        f"blocked by {' and by '.join(failing)}",
+        f"to change the gate, put other numbers into: {setting_argument(shlex.quote(gate))}",
+    ]
 
 
 def tensorboard_command(folder: str) -> str:

@@ -36,6 +36,37 @@ with noise_to({str(tmp_path / "log")!r}):
     assert result.stderr == "from a worker\n"
 
 
+def test_a_run_outlives_whoever_reads_its_words(tmp_path):
+    code = f"""
+import sys, time
+from arcface_common import console
+console._SECONDS_BETWEEN_LINES = 0.05
+with console.noise_to({str(tmp_path / "log")!r}):
+    console.say("first")
+    sys.stdin.readline()  # until nobody reads
+    console.say("second")
+    for _ in console.progress(range(4), description="work", unit="img"):
+        time.sleep(0.06)
+    with console.waiting("third"):
+        pass
+print("done")
+"""
+    started = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with started as process:
+        assert process.stderr.readline() == "first\n"
+        process.stderr.close()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.read() == "done\n"
+    assert process.returncode == 0
+
+
 def test_progress_is_lines_where_there_is_no_terminal():
     result = _run("""
 import time

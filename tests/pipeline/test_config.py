@@ -165,6 +165,8 @@ def test_wrong_overrides_are_named(override, message):
 
 
 def test_a_training_is_judged_by_sets_that_are_evaluated():
+    with pytest.raises(ConfigError, match=r"train.verify_sets must be different names .* Received: verify_sets="):
+        make_config("data", "root", "demo", ["train.verify_every=5", "train.verify_sets=[lfw, lfw]"])
     named = ["train.verify_every=5", "train.verify_sets=[own, lfw]"]
     expected = "train.verify_sets must name sets that are evaluated, lfw, cfp_ff, cfp_fp, agedb_30; .* Received: 'own'"
     with pytest.raises(ConfigError, match=expected):

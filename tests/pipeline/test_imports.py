@@ -75,7 +75,9 @@ def test_init_from_decides_backbone_and_pixels(imported):
 
 
 def test_init_from_needs_a_model(tmp_path):
-    with pytest.raises(ConfigError, match=r"model\.json: expected the folder of a training run or an import"):
+    with pytest.raises(
+        ConfigError, match=r"model\.json: expected the folder of a training run, as .*/NUMBER, or an import"
+    ):
         make_config("data", "root", "demo", [], str(tmp_path))
     with pytest.raises(ConfigError, match=r"train\.steps must be positive, or train\.init_from be given"):
         make_config("data", "root", "demo", ["train.steps=0"])

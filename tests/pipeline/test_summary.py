@@ -107,7 +107,8 @@ def test_a_model_that_is_blocked_says_by_what_and_how_to_change_it(printed):
     place = lines.index("model        not pushed; exported to model")
     assert lines[place + 1 : place + 3] == [
         "             blocked by lfw.tar >= 0.95",
-        "             to change the gate: 'evaluation.conditions=[lfw.accuracy >= 0.95, lfw.tar >= 0.95]'",
+        "             to change the gate, put other numbers into: "
+        "'evaluation.conditions=[lfw.accuracy >= 0.95, lfw.tar >= 0.95]'",
     ]
 
 

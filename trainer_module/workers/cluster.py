@@ -7,6 +7,7 @@ itself: so what stands there is read before TensorFlow does.
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,7 @@ TF_CONFIG = "TF_CONFIG"
 POD_INDEX, POD_ADDRESS = "JOB_COMPLETION_INDEX", "ARCFACE_TFX_WORKER_ADDRESS"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ROLES = ("chief", "worker")
+_ADDRESS = re.compile(r"\S+:(?!0+$)(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])")
 # Exit codes of workers, of sysexits.h: EX_TEMPFAIL of one that others left alone, EX_DATAERR at a DataError. And a
 # shell's for SIGTERM, of those that one was asked by to stop: their checkpoint is written.
 OTHERS_LOST, BAD_INPUT, STOPPED = 75, 65, 143
@@ -142,11 +144,15 @@ def _parsed(text: str) -> dict[str, Any]:
         config = json.loads(text) if text.strip() else {}
         cluster = config.get("cluster", {})
         addresses = [address for tasks in cluster.values() for address in tasks]
-        if not all(isinstance(address, str) for address in addresses):
+        if not all(isinstance(address, str) and _ADDRESS.fullmatch(address) for address in addresses):
             raise TypeError
+        if len(set(addresses)) < len(addresses):
+            raise ValueError
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         expected = """{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}"""
-        raise DataError(f"{TF_CONFIG}: expected {expected}, or no such variable. Received: {text}") from error
+        raise DataError(
+            f"{TF_CONFIG}: expected {expected}, each address once, or no such variable. Received: {text}"
+        ) from error
     return config
 
 

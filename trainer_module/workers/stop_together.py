@@ -52,6 +52,8 @@ class StopTogether:
     def __enter__(self) -> Self:
         """Listens, also to the end of the process: TensorFlow listened since the strategy was made."""
         signal.signal(signal.SIGTERM, self._ask)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which `nohup` has it do
+            signal.signal(signal.SIGHUP, self._ask)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

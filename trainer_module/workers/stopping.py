@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: the step ends, a checkpoint is written, and then the process ends as it would."""
+"""Ctrl-C, SIGTERM and a closed terminal: a training's step ends, a checkpoint is written, and then the process ends."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from types import FrameType
 
 from arcface_common.console import say
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager

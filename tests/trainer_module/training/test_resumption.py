@@ -184,10 +184,12 @@ def test_a_frozen_backbone_goes_on_too(job, whole, tmp_path, killed_at, optimize
     _assert_same(_train(job, folder=tmp_path), whole)
 
 
-@pytest.mark.parametrize("asked", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("asked", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_training_that_is_asked_to_stop_writes_a_checkpoint_first(job, whole, tmp_path, asked):
     job = _with_work(job, tmp_path)
-    code = {"SIGTERM": -signal.SIGTERM, "SIGINT": 1}[asked]  # a KeyboardInterrupt, which ends in a traceback here
+    code = {"SIGTERM": -signal.SIGTERM, "SIGHUP": -signal.SIGHUP, "SIGINT": 1}[
+        asked
+    ]  # a KeyboardInterrupt, which ends in a traceback here
     said = _train(job, asked, 4, code=code, folder=tmp_path)
     assert "stopped after step 4 of 12: the same command goes on from there" in said
     assert _kept(job) == ["3", "4"]

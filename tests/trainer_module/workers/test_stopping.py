@@ -50,3 +50,19 @@ def test_who_does_not_listen_is_ended_at_once():
         assert not stops()
         _interrupt()
         pytest.fail("expected the end at once")
+
+
+def test_a_terminal_that_closes_is_heard_unless_nohup_is_before_it():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_asked(listen=True) as stops:
+            assert not stops()
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stops()
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+        with pytest.raises(KeyboardInterrupt), stop_asked(listen=True) as stops:
+            assert not stops()
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stops()
+    finally:
+        signal.signal(signal.SIGHUP, before)
