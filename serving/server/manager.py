@@ -238,7 +238,7 @@ class Manager:
             return None
         before = next(iter(self.available()), None)
         version = self.versions[number] = Version(number, State.LOADING, found=found)
-        tell(f"version {number} is loaded and warmed up")
+        tell(f"version {number}: loading and warming up")
         try:
             servable = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, path)
             if await asyncio.to_thread(fingerprint, path) != found:
