@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ from arcface_common.gpus import find_gpus
 from pipeline.checks.memory import available
 from trainer_module.settings import TrainSettings
 
+_OF_TENSORFLOW = re.compile(r"[IWE]\d{4} |WARNING: All log messages")
 _COPIES = 6  # of the weights in a training step on a CPU: gradients, momentum, what their updates take
 _COPIES_BESIDE_GPU = 2  # the copy for checkpoints, weights and momentum
 
@@ -59,8 +62,11 @@ def _parameters(settings: TrainSettings, named: str) -> int:
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        last = done.stderr.strip().rpartition("\n")[2]
-        answer = {"error": f"a process that ended with code {done.returncode}{last and f': {last}'}"}
+        # TensorFlow's own lines, which begin with a letter and digits, are no reason.
+        said = [line for line in done.stderr.splitlines() if line.strip() and not _OF_TENSORFLOW.match(line)]
+        killed = done.returncode < 0
+        how = f"by {signal.Signals(-done.returncode).name}" if killed else f"with code {done.returncode}"
+        answer = {"error": f"a process that ended {how}{f': {said[-1]}' if said else ''}"}
     if "error" in answer:
         expected = f"options that {settings.backbone} can be built with"
         if ":" in settings.backbone:

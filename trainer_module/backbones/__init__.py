@@ -148,7 +148,9 @@ def build(
         ) from error
     model = found.builder(**arguments)
     if not isinstance(model, tf_keras.Model):
-        raise ValueError(f"The backbone {name!r} must give a tf_keras.Model. Received: {type(model).__name__}")
+        kind = type(model)
+        other = ", of Keras 3, as tf.keras gives: `import tf_keras`" if kind.__module__.startswith("keras.") else ""
+        raise ValueError(f"The backbone {name!r} must give a tf_keras.Model. Received: {kind.__name__}{other}")
     expected = ((None, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), (None, embedding_dim))
     received = (tuple(model.input_shape), tuple(model.output_shape))
     if received != expected:

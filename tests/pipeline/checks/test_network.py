@@ -24,6 +24,16 @@ def small(*, name, embedding_dim, dropout, norm):
 def dead(**options):
     import os
     os._exit(7)
+
+def killed(name, embedding_dim, dropout, norm):
+    import os, signal
+    import tensorflow  # whose words come first
+    print("Fatal", file=__import__("sys").stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def of_keras_3(name, embedding_dim, dropout, norm):
+    import tensorflow as tf
+    return tf.keras.Sequential(name=name)
 """
 
 
@@ -46,6 +56,12 @@ def own(tmp_path, monkeypatch):
         ("iresnet50", {"widths": [65_536] * 4}, r"train.backbone_options: expected about .* GB for .* parameters\. "),
         ("nets_of_mine:build", {}, "train.backbone: expected .* Received: KeyError: 'no such depth'"),
         ("nets_of_mine:dead", {}, "train.backbone: expected .* Received: a process that ended with code 7"),
+        ("nets_of_mine:killed", {}, "train.backbone: expected .* Received: a process that ended by SIGSEGV: Fatal"),
+        (
+            "nets_of_mine:of_keras_3",
+            {},
+            "must give a tf_keras.Model. Received: Sequential, of Keras 3, as tf.keras gives",
+        ),
     ],
 )
 def test_what_can_not_be_built(own, backbone, options, message):
