@@ -220,7 +220,7 @@ def test_two_workers_end_in_a_pushed_model_and_what_the_last_run_does_not_need_i
     # It was compared with the second model, of which the served version is left: nothing needs the other copies.
     root = ["--root", str(world.root)]
     models, checkpoints = (
-        sorted((world.root / "pipeline" / output).iterdir(), key=lambda path: int(path.name))
+        sorted((world.root / "pipeline" / output).glob("[0-9]*"), key=lambda path: int(path.name))
         for output in ("Exporter/model", "Trainer/model_run")
     )
     kept = {path.name for path in (world.root / "serving" / "arcface").iterdir()}
