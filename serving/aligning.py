@@ -23,15 +23,10 @@ def similarities(landmarks: tf.Tensor) -> tf.Tensor:
     Returns:
       float64 [N, 2, 3]: a point (x, y) goes to the matrix times (x, y, 1); not finite where the points are one point.
     """
-    points = tf.cast(landmarks, tf.float64)
-    centre, target_centre = tf.reduce_mean(points, axis=1), TEMPLATE.mean(axis=0)
-    x, y = tf.unstack(points - centre[:, None], axis=-1)
-    u, v = (TEMPLATE - target_centre).T
-    size = tf.reduce_sum(x * x + y * y, axis=1)
-    cosine = tf.reduce_sum(x * u + y * v, axis=1) / size
-    sine = tf.reduce_sum(x * v - y * u, axis=1) / size
+    centre, size, along, across = _beside_template(landmarks)
+    cosine, sine = along / size, across / size
     linear = tf.stack([tf.stack([cosine, -sine], axis=-1), tf.stack([sine, cosine], axis=-1)], axis=1)
-    shift = target_centre - tf.linalg.matvec(linear, centre)
+    shift = TEMPLATE.mean(axis=0) - tf.linalg.matvec(linear, centre)
     return tf.concat([linear, shift[..., None]], axis=-1)
 
 
@@ -46,11 +41,18 @@ def likeness(landmarks: tf.Tensor) -> tf.Tensor:
     Returns:
       float64 [N], 0..1; not a number where the points are one point.
     """
+    _, size, along, across = _beside_template(landmarks)
+    return (along**2 + across**2) / (size * float(((TEMPLATE - TEMPLATE.mean(axis=0)) ** 2).sum()))
+
+
+def _beside_template(landmarks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The points' centre [N, 2], and around it the sums [N] of |p|^2 and of the parts of conj(p) q; float64."""
     points = tf.cast(landmarks, tf.float64)
-    x, y = tf.unstack(points - tf.reduce_mean(points, axis=1, keepdims=True), axis=-1)
+    centre = tf.reduce_mean(points, axis=1)
+    x, y = tf.unstack(points - centre[:, None], axis=-1)
     u, v = (TEMPLATE - TEMPLATE.mean(axis=0)).T
     along, across = tf.reduce_sum(x * u + y * v, axis=1), tf.reduce_sum(x * v - y * u, axis=1)
-    return (along**2 + across**2) / (tf.reduce_sum(x * x + y * y, axis=1) * float((u * u + v * v).sum()))
+    return centre, tf.reduce_sum(x * x + y * y, axis=1), along, across
 
 
 def face(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:

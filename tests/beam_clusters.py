@@ -5,6 +5,7 @@ job server takes Beam's jobs. What this lacks of clusters: other hosts, and so a
 not all can see.
 """
 
+import abc
 import contextlib
 import json
 import os
@@ -100,9 +101,9 @@ class _Cluster(contextlib.ExitStack):
             f"--environment_config={_BESIDE}:{self._pool_port}",
         ]
 
+    @abc.abstractmethod
     def workers(self) -> int:
         """How many workers the master knows."""
-        raise NotImplementedError
 
     def _start_master(self, command: list[str], variables: dict[str, str]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
