@@ -111,16 +111,10 @@ class RemoteModel:
         given = batches(
             images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad, check=check_whole
         )
-        version = None
+        versions: set[int] = set()
         for positions, contents in given:
             for places, part in _small_enough(contents):
-                answer, usable, told = self._embedded(part)
-                if version and told and told != version:
-                    raise ServerError(
-                        f"{self._server.address}: expected one version of the model throughout; embeddings of two "
-                        f"can't be compared. Ask again. Received: version {version}, then {told}"
-                    )
-                version = version or told
+                answer, usable = self._embedded(part, versions)
                 kept = [positions[places[i]] for i in np.flatnonzero(usable)]
                 for i in np.flatnonzero(~usable):
                     _left_out(positions[places[i]], on_bad)
@@ -172,20 +166,27 @@ class RemoteModel:
         self._check(answer, {features.EMBEDDING: (1, None)})
         return ModelMetadata("a network", {}, answer[features.EMBEDDING].shape[1], PixelFormat(), 0, {})
 
-    def _embedded(self, images: list[bytes]) -> tuple[dict[str, np.ndarray], np.ndarray, int | None]:
-        """Outputs of a batch, which of its images could be read, and the version that answered.
+    def _embedded(self, images: list[bytes], versions: set[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Outputs of a batch, and which of its images could be read; where all are refused for one, each is asked.
 
-        Where all are refused for one, each is asked.
+        Args:
+          images: of one request.
+          versions: that have answered so far, one at most; this one is added.
         """
         try:
             predicted = self._transport.predict(SERVING, {features.IMAGE_BYTES: images})
         except RefusedInputError:
             if len(images) > 1:
-                answers = [self._embedded([image]) for image in images]
-                rows, usable, versions = zip(*answers, strict=True)
-                joint = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-                return joint, np.concatenate(usable), next(filter(None, versions), None)
-            return _blank(self.metadata.embedding_dim), np.zeros(1, bool), None
+                rows, usable = zip(*(self._embedded([image], versions) for image in images), strict=True)
+                return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, np.concatenate(usable)
+            return _blank(self.metadata.embedding_dim), np.zeros(1, bool)
+        if predicted.version is not None:
+            if other := versions - {predicted.version}:
+                raise ServerError(
+                    f"{self._server.address}: expected one version of the model throughout; embeddings of two can't be "
+                    f"compared. Ask again. Received: version {other.pop()}, then {predicted.version}"
+                )
+            versions.add(predicted.version)
         answer, count = predicted.outputs, len(images)
         self._check(answer, {features.EMBEDDING: (count, self.metadata.embedding_dim), features.NORM: (count,)})
         usable = _usable(answer, count)
@@ -194,8 +195,7 @@ class RemoteModel:
             raise ServerError(
                 f"{self._server.address}: expected embeddings of length 1. Received: one of length {wrong[0]:g}"
             )
-        kept = {name: answer[name] for name in (features.EMBEDDING, features.NORM)}
-        return kept, usable, predicted.version
+        return {name: answer[name] for name in (features.EMBEDDING, features.NORM)}, usable
 
     def _check(self, answer: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int | None, ...]]) -> None:
         """Checks outputs' shapes; None is any width. `valid` beside them has as many rows, if it is there.
@@ -205,13 +205,12 @@ class RemoteModel:
         """
         rows = next(iter(shapes.values()))[0]
         for name, shape in {**shapes, **({features.VALID: (rows,)} if features.VALID in answer else {})}.items():
-            found = answer[name].shape if name in answer else None
-            alike = found is not None and len(found) == len(shape)
-            if not alike or any(wanted not in (None, size) for wanted, size in zip(shape, found or (), strict=False)):
-                described = "none" if found is None else f"{list(found)}"
+            found = answer[name].shape if name in answer else ()
+            if len(found) != len(shape) or any(w not in (None, f) for w, f in zip(shape, found, strict=True)):
                 wanted = ", ".join("any" if size is None else str(size) for size in shape)
+                received = list(found) if name in answer else "none"
                 raise ServerError(
-                    f"{self._server.address}: expected an output {name!r} of shape [{wanted}]. Received: {described}"
+                    f"{self._server.address}: expected an output {name!r} of shape [{wanted}]. Received: {received}"
                 )
 
 
