@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,9 @@ from pathlib import Path
 
 from arcface_common.console import CONSOLE_FD
 from arcface_common.processes import die_with_parent
+from trainer_module.workers.heartbeat import HEARTBEAT
 
+STOPS_AT_FIRST = "ARCFACE_TFX_TESTS_STOPS_AT_FIRST"  # the worker that stops (SIGSTOP) before it has done anything
 ROOT = Path(__file__).resolve().parent.parent
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.preloaded"])
@@ -172,6 +175,8 @@ def _become_worker(
     with output:
         os.dup2(output.fileno(), 1)
     os.dup2(1, 2)
+    if environment[HEARTBEAT].endswith(environment.get(STOPS_AT_FIRST, "-")):
+        os.kill(os.getpid(), signal.SIGSTOP)
     _run(words, cwd, environment)
 
 

@@ -151,6 +151,11 @@ def build(
         kind = type(model)
         other = ", of Keras 3, as tf.keras gives: `import tf_keras`" if kind.__module__.startswith("keras.") else ""
         raise ValueError(f"The backbone {name!r} must give a tf_keras.Model. Received: {kind.__name__}{other}")
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            f"The backbone {name!r} must give a tf_keras.Model that begins with a tf_keras.Input. "
+            f"Received: {type(model).__name__}, which has none"
+        )
     expected = ((None, IMAGE_SIZE, IMAGE_SIZE, CHANNELS), (None, embedding_dim))
     received = (tuple(model.input_shape), tuple(model.output_shape))
     if received != expected:

@@ -17,19 +17,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's, which asks all to stop
     die_with_parent()  # else the workers of a killed supervisor would wait for each other for ever
 
-    import tensorflow as tf
-
     from arcface_common.errors import DataError, in_short, without_bytes
     from trainer_module.training.loop import train
     from trainer_module.workers.cluster import BAD_INPUT, OTHERS_LOST, STOPPED
     from trainer_module.workers.job import TrainingJob
 
-    others_lost = (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError,
-    )
     with open(sys.argv[1]) as f:
         job = TrainingJob.from_json(f.read())
     try:
@@ -45,7 +37,23 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         # Without TensorFlow's goodbye to the others, which waits for them.
-        os._exit(OTHERS_LOST if isinstance(error, others_lost) else BAD_INPUT if isinstance(error, DataError) else 1)
+        os._exit(OTHERS_LOST if _others_lost(error) else BAD_INPUT if isinstance(error, DataError) else 1)
+
+
+def _others_lost(error: Exception) -> bool:
+    """Whether it says that another worker is gone, in a step or while all wait for each other at the beginning."""
+    import tensorflow as tf
+
+    lost = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    )
+    # TensorFlow's coordination service calls a task that fell silent an internal error, too.
+    return isinstance(error, lost) or (
+        isinstance(error, tf.errors.OpError) and "CoordinationServiceError" in str(error)
+    )
 
 
 if __name__ == "__main__":

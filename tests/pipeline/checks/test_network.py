@@ -34,6 +34,10 @@ def killed(name, embedding_dim, dropout, norm):
 def of_keras_3(name, embedding_dim, dropout, norm):
     import tensorflow as tf
     return tf.keras.Sequential(name=name)
+
+def without_input(name, embedding_dim, dropout, norm):
+    import tf_keras
+    return tf_keras.Sequential([tf_keras.layers.Flatten()], name=name)
 """
 
 
@@ -62,9 +66,15 @@ def own(tmp_path, monkeypatch):
             {},
             "must give a tf_keras.Model. Received: Sequential, of Keras 3, as tf.keras gives",
         ),
+        (
+            "nets_of_mine:without_input",
+            {},
+            "a tf_keras.Model that begins with a tf_keras.Input. Received: Sequential, which has none",
+        ),
     ],
 )
-def test_what_can_not_be_built(own, backbone, options, message):
+def test_what_can_not_be_built(own, monkeypatch, backbone, options, message):
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)  # TensorFlow Transform sets it as it is imported
     with pytest.raises(DataError, match=message):
         check_network(TrainSettings(backbone=backbone, backbone_options=options))
 

@@ -15,7 +15,7 @@ import pytest
 
 from arcface_common.console import noise_to
 from arcface_common.errors import DataError
-from tests.processes import python
+from tests.processes import STOPS_AT_FIRST, python
 from tests.trainer_module.workers.trainings import assert_same_weights, two_workers, weights
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers import supervisor
@@ -143,10 +143,11 @@ def test_a_worker_that_is_late_or_frozen_is_waited_for_and_then_replaced(
     job, forks, undisturbed, tmp_path, monkeypatch, capfd
 ):
     job = _prepared(job, tmp_path, monkeypatch, stall_timeout_s=20.0)
+    monkeypatch.setenv(STOPS_AT_FIRST, "worker-1")
 
     def freeze_twice():
         pids = _started(forks, tmp_path, 1)
-        os.kill(pids[0], signal.SIGSTOP)
+        monkeypatch.delenv(STOPS_AT_FIRST)
         time.sleep(25)
         os.kill(pids[0], signal.SIGCONT)
         _at_step(tmp_path, 3, lambda: os.kill(pids[0], signal.SIGSTOP)).join()
