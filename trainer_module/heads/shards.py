@@ -7,6 +7,7 @@ In a replica, `everyones` and `own_sum` are each other's gradient. So each repli
 images, and gets what the sum over all replicas' losses gives its own shard and its own images.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -58,17 +59,22 @@ def collected(variable: tf.Variable, rows: int, *, kept: bool) -> np.ndarray | N
     strategy, (size, *rest) = variable.distribute_strategy, variable.shape
     replicas = strategy.num_replicas_in_sync
     whole = np.empty([replicas, size, *rest], variable.dtype.as_numpy_dtype) if kept else None
-
-    @tf.function
-    def block(begin: tf.Tensor) -> tf.Tensor:
-        """Rows from `begin` of every shard, one shard after the other."""
-        return strategy.run(lambda: everyones(tf.convert_to_tensor(variable)[begin : begin + _BLOCK]))
-
+    shards = strategy.experimental_local_results(variable)
     for begin in range(0, size, _BLOCK):
-        found = strategy.experimental_local_results(block(tf.constant(begin)))[0]
+        blocks = [shard[begin : begin + _BLOCK] for shard in shards]
+        block = strategy.experimental_distribute_values_from_function(
+            lambda context, blocks=blocks: blocks[context.replica_id_in_sync_group % len(blocks)]
+        )
+        found = strategy.experimental_local_results(_gathering(strategy)(block))[0]
         if whole is not None:
             whole[:, begin : begin + _BLOCK] = found.numpy().reshape([replicas, -1, *rest])
     return None if whole is None else whole.reshape([-1, *rest])[:rows]
+
+
+@functools.cache
+def _gathering(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`everyones` outside of replicas; traced once for a shape, not for each variable at each checkpoint."""
+    return tf.function(lambda values: strategy.run(everyones, args=(values,)), autograph=False)
 
 
 @tf.custom_gradient
