@@ -123,11 +123,17 @@ def _like(name: str, sections: Mapping[str, type]) -> str:
     """What an error about an unknown name ends in: the setting that was meant; its section may be missing or wrong."""
     fields = {f"{section}.{f.name}": f.name for section, kind in sections.items() for f in dataclasses.fields(kind)}
     field = name.rpartition(".")[2]
-    same = [full for full, own in fields.items() if own == field]
+    same = [full for full, own in fields.items() if field in (own, _initials(own))]
     if same or did_you_mean(name, fields):
         return did_you_mean(same[0] if same else name, fields)
     close = difflib.get_close_matches(field, fields.values(), n=1)
     return did_you_mean(next(full for full, own in fields.items() if own == close[0]), fields) if close else ""
+
+
+def _initials(name: str) -> str:
+    """What people write for a name of several words: "lr" for "learning_rate"; else the name."""
+    words = name.split("_")
+    return "".join(word[:1] for word in words) if len(words) > 1 else name
 
 
 def assign(

@@ -19,16 +19,17 @@ _COPIES_BESIDE_GPU = 2  # the copy for checkpoints, weights and momentum
 
 
 def check_network(settings: TrainSettings) -> None:
-    """Builds a user's own backbone, or one with options; one of ours alone is known to be whole.
+    """Builds a backbone that is a user's own, has options, or begins from a folder; ours alone is known to be whole.
 
     Args:
       settings: checked by `backbone.check_backbone`.
 
     Raises:
-      DataError: it can't be built, or memory doesn't hold its weights.
+      DataError: it can't be built, the folder's checkpoint isn't whole or of another one, or memory doesn't hold its
+        weights.
     """
     own = ":" in settings.backbone
-    if not own and not settings.backbone_options:
+    if not (own or settings.backbone_options or settings.init_from):
         return
     named = "train.backbone" if own else "train.backbone_options"
     with waiting(f"trying {settings.backbone}"):
@@ -46,12 +47,12 @@ def _parameters(settings: TrainSettings, named: str) -> int:
     """How many values the network has.
 
     Raises:
-      DataError: it can't be built.
+      DataError: it can't be built, or not begin from the folder.
     """
-    asked = {"name": settings.backbone, "options": settings.build_options()}
+    asked = {"name": settings.backbone, "options": settings.build_options(), "init_from": settings.init_from}
     done = subprocess.run(
         # The same modules as here, whatever lies in the working directory (-P).
-        [sys.executable, "-P", "-m", "trainer_module.backbones.tryout"],
+        [sys.executable, "-P", "-m", "trainer_module.training.tryout"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)},
         input=json.dumps(asked),
         capture_output=True,
@@ -67,6 +68,8 @@ def _parameters(settings: TrainSettings, named: str) -> int:
         killed = done.returncode < 0
         how = f"by {signal.Signals(-done.returncode).name}" if killed else f"with code {done.returncode}"
         answer = {"error": f"a process that ended {how}{f': {said[-1]}' if said else ''}"}
+    if "damage" in answer:
+        raise DataError(answer["damage"])
     if "error" in answer:
         expected = f"options that {settings.backbone} can be built with"
         if ":" in settings.backbone:

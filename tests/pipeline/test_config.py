@@ -146,6 +146,8 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("train.optimizer=Adam", "Received: optimizer='Adam'; did you mean 'adamw'"),
         ("Train.Steps=1", "Received: 'Train.Steps'; did you mean 'train.steps'"),
         ("=1", r"expected a setting \(.* Received: ''$"),
+        ("train.lr=0.1", "Received: 'train.lr'; did you mean 'train.learning_rate'"),
+        ("bs=8", "Received: 'bs'; did you mean 'train.batch_size'"),
         ("steps=1", "Received: 'steps'; did you mean 'train.steps'"),
         ("train.holdout=0.1", "Received: 'train.holdout'; did you mean 'ingest.holdout'"),
         ("warmup=1", "Received: 'warmup'; did you mean 'train.warmup_steps'"),
