@@ -85,8 +85,8 @@ def on(name, cluster):
 def written(folder):
     """What ingest and Transform made by Beam: NODE/OUTPUT/FILE -> SHA-256.
 
-    Left out is what names the root or the process: Transform's cache, and graphs, where TensorFlow counts functions; and
-    the list of an output's files, which lies beside it and has their sizes.
+    Left out is what names the root or the process: Transform's cache, and graphs, where TensorFlow counts functions. So
+    is the list of an output's files, which lies beside it and has their sizes.
     """
     nodes = ("RecordExampleGen", "PairExampleGen", "Transform")
     files = {}
@@ -130,7 +130,7 @@ def test_a_machine_is_lost_while_100_000_records_are_ingested(cluster, many, tmp
 
 @contextlib.contextmanager
 def killed(cluster, finished):
-    """Kills a machine of a cluster, its worker pool included, once `finished()` shards are there; yields how many were."""
+    """Kills a machine of a cluster, its worker pool included, once there are `finished()` shards; yields how many."""
     ended, counts = threading.Event(), []
 
     def wait():
