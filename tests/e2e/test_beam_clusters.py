@@ -21,7 +21,8 @@ from tests.processes import ROOT, cli
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 CLUSTERS = {"flink": Flink, "spark": Spark}
 RECORDS = 100_000
-MANY = ("ingest.shards=32", "train.steps=2", "evaluation.conditions=[lfw.accuracy >= 0]")
+SHARDS = 32
+MANY = (f"ingest.shards={SHARDS}", "train.steps=2", "evaluation.conditions=[lfw.accuracy >= 0]")
 # Sums in several threads may differ in the last digits, and so would two trainings.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 SETTINGS = ("train.steps=30", "evaluation.conditions=[lfw.accuracy >= 0.5]")
@@ -84,14 +85,16 @@ def on(name, cluster):
 def written(folder):
     """What ingest and Transform made by Beam: NODE/OUTPUT/FILE -> SHA-256.
 
-    Left out is what names the root or the process: Transform's cache, and graphs, where TensorFlow counts functions.
+    Left out is what names the root or the process: Transform's cache, and graphs, where TensorFlow counts functions. So
+    is the list of an output's files, which lies beside it and has their sizes.
     """
     nodes = ("RecordExampleGen", "PairExampleGen", "Transform")
     files = {}
     for path in (path for node in nodes for path in (folder / node).rglob("*") if path.is_file()):
         node, output, *rest = path.relative_to(folder).parts
         named = output.startswith((".", "updated_")) or path.name in ("saved_model.pb", "fingerprint.pb")
-        if not named:
+        beside = len(rest) == 1
+        if not named and not beside:
             files["/".join((node, output, *rest[1:]))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return files
 
@@ -117,29 +120,30 @@ def test_the_demo_has_the_same_shards_and_the_same_verdict(cluster, demo, tmp_pa
 def test_a_machine_is_lost_while_100_000_records_are_ingested(cluster, many, tmp_path):
     name, where = cluster
     data, expected = many
-    root, lost = tmp_path / "root", threading.Event()
-    with killed(where, lambda: any((root / "ingest").rglob("*.tfrecord")), lost):
+    root, lost = tmp_path / "root", where.machines[-1]
+    with killed(where, lambda: len(list((root / "ingest").rglob("*.npz")))) as finished:
         assert run(data, root, *MANY, beam=on(name, where)) == expected
-    assert lost.is_set()
+    assert 0 < finished[0] < SHARDS
+    assert "Starting worker" in lost.pool_log.read_text()
     assert where.workers() == 1
 
 
 @contextlib.contextmanager
-def killed(cluster, now, lost):
-    """Kills a machine of a cluster, its worker pool included, as soon as `now()`; `lost` is set then."""
-    ended = threading.Event()
+def killed(cluster, finished):
+    """Kills a machine of a cluster, its worker pool included, once there are `finished()` shards; yields how many."""
+    ended, counts = threading.Event(), []
 
     def wait():
         while not ended.wait(0.02):
-            if now():
+            if count := finished():
                 cluster.machines.pop().close()
-                lost.set()
+                counts.append(count)
                 return
 
     waiting = threading.Thread(target=wait)
     waiting.start()
     try:
-        yield
+        yield counts
     finally:
         ended.set()
         waiting.join()
