@@ -5,6 +5,7 @@ Kubeflow's compiler puts that driver in the place of ours; there, its fingerprin
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -95,9 +96,14 @@ class ContentDriver(driver.FileBasedDriver):
 
 
 def _point(link: str, target: str) -> None:
-    """Makes a symbolic link, or turns it; nobody meets a moment without it."""
+    """Makes a symbolic link, or turns it; nobody meets a moment without it.
+
+    A folder in its place is a copy of the data: a root was copied with its links followed.
+    """
     if os.path.islink(link) and os.readlink(link) == target:
         return
+    if os.path.isdir(link) and not os.path.islink(link):
+        shutil.rmtree(link)
     os.makedirs(os.path.dirname(link), exist_ok=True)
     aside = f"{link}.{uuid.uuid4().hex}"
     os.symlink(target, aside)

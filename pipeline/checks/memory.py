@@ -119,7 +119,8 @@ def check_memory(settings: TrainSettings, classes: int, here: Available | None =
     if needed <= here.bytes:
         return
     fits = _batch_that_fits(settings, classes, here.bytes)
-    advice = f"train.batch_size={fits} fits" if fits else "no train.batch_size fits: a smaller train.backbone may"
+    smaller = "a smaller train.backbone" + (" or fewer train.workers" if settings.workers > 1 else "")
+    advice = f"train.batch_size={fits} fits" if fits else f"no train.batch_size fits: {smaller} may"
     figures = (
         f"about {needed / _GB:.1f} GB for train.batch_size={settings.batch_size} of {settings.backbone}, "
         f"{classes:,} identities and {settings.workers} worker{'s' if settings.workers > 1 else ''} without a GPU"

@@ -139,7 +139,9 @@ def train(job: TrainingJob) -> None:
             if stop:
                 writer.wait()
                 if is_chief:
-                    say(f"  stopped after step {done:,} of {settings.steps:,}: the same command goes on from there")
+                    # Of several workers one alone may have been asked: then all begin again by themselves.
+                    then = ": the same command goes on from there" if settings.workers == 1 else ""
+                    say(f"  stopped after step {done:,} of {settings.steps:,}{then}")
                 break
 
 

@@ -23,7 +23,7 @@ from arcface_common.errors import DataError
 from arcface_common.gpus import find_gpus
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers.cluster import BAD_INPUT, LOOPBACK, OTHERS_LOST, STOPPED, TF_CONFIG, Task, past_proxies
-from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
+from trainer_module.workers.heartbeat import HEARTBEAT, Heartbeat
 from trainer_module.workers.job import TrainingJob
 from trainer_module.workers.stopping import stop_asked
 
@@ -54,14 +54,14 @@ class _Worker:
     Attributes:
       name: "worker 1".
       process: it.
-      heartbeat: the file in which it notes its steps.
+      heartbeat: its steps, as it notes them.
       reader: the thread that takes what it says to the log.
       lines: the last lines that it said.
     """
 
     name: str
     process: "subprocess.Popen[bytes]"
-    heartbeat: str
+    heartbeat: Heartbeat
     reader: threading.Thread
     lines: "collections.deque[str]"
 
@@ -102,13 +102,14 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
     restarts = in_vain = 0
     with private_folder() as scratch, contextlib.ExitStack() as open_files:
         job_path = os.path.join(scratch, "job.json")
-        with open(job_path, "w") as f:
-            f.write(job.to_json())
         path = os.path.join(scratch, "workers.log") if kept is None else f"{kept.removesuffix('.log')}-workers.log"
-        log = open_files.enter_context(open(path, "w", opener=_private))
+        log = open_files.enter_context(open(path, "w+", opener=_private))
         named = "on standard error" if kept is None else path
         while True:
             began_at = newest_step(job.work_dir)
+            os.makedirs(scratch, 0o700, exist_ok=True)  # who cleans up temporary folders may have taken it
+            with open(job_path, "w", opener=_private) as f:
+                f.write(job.to_json())
             try:
                 # Outside, so that no worker is left when the signal is sent again.
                 with stop_asked(listen=bool(job.work_dir)) as stops, _gang(job, job_path, joined, log) as workers:
@@ -116,14 +117,14 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
                 break
             except DataError:
                 if kept is None:
-                    _copy_to_stderr(path)
+                    _copy_to_stderr(log)
                 raise
             except WorkerError as error:
                 reached = newest_step(job.work_dir)
                 in_vain = 0 if reached > began_at else in_vain
                 if not isinstance(error, WorkerLostError) or joined is not None or in_vain == job.settings.restarts:
                     if kept is None:
-                        _copy_to_stderr(path)
+                        _copy_to_stderr(log)
                     if not restarts:
                         raise
                     times = f"{restarts} restart{'s' if restarts > 1 else ''}"
@@ -153,8 +154,7 @@ def _gang(job: TrainingJob, job_path: str, joined: Task | None, log: IO[str]) ->
             worker.process.kill()
             worker.process.wait()
             worker.reader.join()
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(worker.heartbeat)
+            worker.heartbeat.close()
 
 
 def _share(task: Task, tasks: int, environment: Mapping[str, str]) -> dict[str, str]:
@@ -186,6 +186,7 @@ def _start(job_path: str, task: Task, environment: dict[str, str], log: IO[str],
     past_proxies(environment, [*LOOPBACK, *task.hosts()])
     if console and shows:
         environment[CONSOLE_FD] = console
+    heartbeat = Heartbeat(environment[HEARTBEAT])
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "trainer_module.workers.worker", job_path],
         env=environment,
@@ -197,7 +198,7 @@ def _start(job_path: str, task: Task, environment: dict[str, str], log: IO[str],
     name, lines = f"{task.role} {task.index}", collections.deque[str](maxlen=_LINES_KEPT)
     reader = threading.Thread(target=_take_to_log, args=(name, process.stdout, lines, log), daemon=True)
     reader.start()
-    return _Worker(name, process, environment[HEARTBEAT], reader, lines)
+    return _Worker(name, process, heartbeat, reader, lines)
 
 
 def _take_to_log(name: str, output: IO[bytes], lines: "collections.deque[str]", log: IO[str]) -> None:
@@ -228,8 +229,8 @@ def _supervise(workers: list[_Worker], job: TrainingJob, log: str, stops: Callab
     except WorkerError as error:
         if not stops():
             raise
-        if not isinstance(error, WorkersStoppedError):
-            say(f"  {error}")
+        stopped = isinstance(error, WorkersStoppedError)
+        say("  the same command goes on from there" if stopped else f"  {error}")
 
 
 def _watch(workers: list[_Worker], job: TrainingJob, log: str, stops: Callable[[], bool]) -> None:
@@ -260,17 +261,20 @@ def _cause(workers: list[_Worker], count: int, log: str) -> WorkerError | DataEr
     worker, code = min(
         ((worker, code) for worker, code in ended if code), key=lambda one: kinds.get(one[1], 0 if one[1] > 0 else 1)
     )
-    beat = last_beat(worker.heartbeat)
+    beat = worker.heartbeat.last()
     where = "before its first step" if beat is None else f"after step {beat.step:,}"
     if code == STOPPED:
         return WorkersStoppedError(f"one of {count} workers was asked to stop {where}")
-    if stopped := _stopped(workers):  # TensorFlow gives a worker up that is silent for 10 seconds
-        where += f", with {stopped}"
+    stopped = _stopped(workers)
     if code < 0:
-        return WorkerLostError(
-            f"{worker.name} of {count} was killed {where} by {_signal(-code)}; the workers' log is {log}"
-        )
-    told = f"{worker.last_line()}; {worker.name} of {count} ended by it {where}; the workers' log is {log}"
+        names = [one.name for one, its in ended if its == code]
+        who = f"{' and '.join(names)} of {count} {'were' if len(names) > 1 else 'was'} killed"
+        beside = f", with {stopped}" if stopped else ""
+        return WorkerLostError(f"{who} {where} by {_signal(-code)}{beside}; the workers' log is {log}")
+    why, who = worker.last_line(), f"{worker.name} of {count} ended by it {where}"
+    # TensorFlow gives a worker up that is silent for 10 seconds, and says so at length.
+    told = f"{stopped}, silent for too long; {who}: {why}" if stopped else f"{why}; {who}"
+    told += f"; the workers' log is {log}"
     if code == BAD_INPUT:
         return DataError(told)
     return WorkerLostError(told) if code == OTHERS_LOST else WorkerError(told)
@@ -298,7 +302,7 @@ def _check_deadlines(workers: list[_Worker], job: TrainingJob, since_start_s: fl
     Raises:
       WorkerLostError: none came.
     """
-    settings, beats = job.settings, [last_beat(worker.heartbeat) for worker in workers]
+    settings, beats = job.settings, [worker.heartbeat.last() for worker in workers]
     received = f"Received: {_stopped(workers) or 'none'}"
     told = [beat for beat in beats if beat is not None]
     if not told and since_start_s > settings.start_timeout_s:
@@ -307,18 +311,20 @@ def _check_deadlines(workers: list[_Worker], job: TrainingJob, since_start_s: fl
             f"train.start_timeout_s={settings.start_timeout_s} s; the workers' log is {log}. {received}"
         )
     if told and all(beat.age_s > settings.stall_timeout_s for beat in told):
+        step = max(beat.step for beat in told)
+        expected = "a step was" if step < settings.steps else "the end of the training was"
         raise WorkerLostError(
-            f"a step was expected within train.stall_timeout_s={settings.stall_timeout_s} s after step "
-            f"{max(beat.step for beat in told):,}; the workers' log is {log}. {received}"
+            f"{expected} expected within train.stall_timeout_s={settings.stall_timeout_s} s after step {step:,}; "
+            f"the workers' log is {log}. {received}"
         )
     return len(told) == len(beats)
 
 
-def _copy_to_stderr(log: str) -> None:
+def _copy_to_stderr(log: IO[str]) -> None:
     """Puts the end of the workers' log, 128 KiB, into this process's: a container keeps no other."""
-    with open(log, "rb") as f:
-        f.seek(max(0, os.path.getsize(log) - 2**17))
-        print(f"--- {log}\n{f.read().decode(errors='replace')}", file=sys.stderr, flush=True)
+    size = os.fstat(log.fileno()).st_size
+    end = os.pread(log.fileno(), 2**17, max(0, size - 2**17))
+    print(f"--- {log.name}\n{end.decode(errors='replace')}", file=sys.stderr, flush=True)
 
 
 def _free_addresses(count: int) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 import traceback
 
 from arcface_common.processes import die_with_parent
+from trainer_module.workers.heartbeat import open_heartbeat
 
 
 def main() -> None:
@@ -16,16 +17,17 @@ def main() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's, which asks all to stop
     die_with_parent()  # else the workers of a killed supervisor would wait for each other for ever
+    with open(sys.argv[1]) as f:
+        told = f.read()
+    open_heartbeat()  # at once: a temporary folder may be emptied while TensorFlow is imported
 
     from arcface_common.errors import DataError, in_short, without_bytes
     from trainer_module.training.loop import train
     from trainer_module.workers.cluster import BAD_INPUT, OTHERS_LOST, STOPPED
     from trainer_module.workers.job import TrainingJob
 
-    with open(sys.argv[1]) as f:
-        job = TrainingJob.from_json(f.read())
     try:
-        train(job)
+        train(TrainingJob.from_json(told))
     except KeyboardInterrupt:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,10 +20,11 @@ from tests.processes import STOPS_AT_FIRST, python
 from tests.trainer_module.workers.trainings import assert_same_weights, two_workers, weights
 from trainer_module.training.kept_steps import newest_step
 from trainer_module.workers import supervisor
-from trainer_module.workers.heartbeat import HEARTBEAT, last_beat
+from trainer_module.workers.heartbeat import HEARTBEAT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
 STEPS = 40
+HEARTBEATS = "arcface-tfx-*/job.json-worker-0"
 _SECONDS = 120
 
 
@@ -51,8 +53,11 @@ def _worker(workers, folder, index):
 
 def _done(folder):
     """The last step that the first worker has noted."""
-    beats = [last_beat(str(path)) for path in (folder / "tmp").glob("arcface-tfx-*/job.json-worker-0")]
-    return max((beat.step for beat in beats if beat is not None), default=0)
+    done = 0
+    for path in (folder / "tmp").glob(HEARTBEATS):
+        with contextlib.suppress(FileNotFoundError):
+            done = max(done, int(path.read_text() or 0))
+    return done
 
 
 def _at_step(folder, step, action):
@@ -107,6 +112,9 @@ def _kill(workers, folder, work_dir, indices):
     """Kills workers in the middle, but not in that of writing a checkpoint."""
     with _standing_still(workers, folder):
         _until_written(folder, work_dir)
+        if indices == [1]:
+            for scratch in (folder / "tmp").iterdir():
+                shutil.rmtree(scratch)
         _signal(workers, folder, signal.SIGKILL, *indices)
 
 
@@ -119,7 +127,7 @@ def undisturbed(job, tmp_path_factory, forks):
 
 
 def test_killed_workers_begin_again_and_end_in_the_same_model(job, forks, undisturbed, tmp_path, monkeypatch, capfd):
-    """The chief, another one, and both at once."""
+    """The chief, another one whose temporary folder was emptied, and both at once."""
     job = _prepared(job, tmp_path, monkeypatch, restarts=1)  # each gets further than the one before
     killed = {8: [0], 18: [1], 28: [0, 1]}
     threads = [
@@ -130,7 +138,7 @@ def test_killed_workers_begin_again_and_end_in_the_same_model(job, forks, undist
     for thread in threads:
         thread.join()
     said = capfd.readouterr().err
-    lost = re.findall(r"worker ([01]) of 2 was killed after step (\d+) by SIGKILL", said)
+    lost = re.findall(r"  worker ([01])(?: and worker 1)? of 2 (?:was|were) killed after step (\d+) by SIGKILL", said)
     again = re.findall(r"begin again from step (\d+) \(restart \d\)", said)
     assert [int(index) in indices for (index, _), indices in zip(lost, killed.values(), strict=True)] == [True] * 3
     for (_, step), first in zip(lost, again, strict=True):
@@ -273,12 +281,13 @@ def test_workers_that_are_asked_to_stop_write_a_checkpoint_first(job, forks, und
     for thread in threads:
         thread.join()
     said = capfd.readouterr().err
-    first, then = map(int, re.findall(r"stopped after step (\d+) of 40: the same command goes on from there", said))
+    first, then = map(int, re.findall(r"  stopped after step (\d+) of 40\n", said))
     assert 4 <= first < 22 <= then < STEPS
     assert f"  one of 2 workers was asked to stop after step {first}\n" in said
     assert f"  all workers begin again from step {first} (restart 1)" in said
     assert said.count("stopping after a step, with a checkpoint; once more stops at once") == 1
     assert said.count("was asked to stop") == 1
+    assert said.count("the same command goes on from there") == 1
     assert newest_step(job.work_dir) == then
 
     with noise_to(str(tmp_path / "logs" / "run.log")):

@@ -94,7 +94,7 @@ def test_two_pods_of_a_train_job_end_in_the_model_of_two_processes_whatever_beco
     assert all("worker 1 of 2 was killed after step" in pod.log for pod in killed if pod.code == 138 and pod.index)
     assert drained[0].code == 128 + signal.SIGTERM
     assert drained[1].code in (138, 128 + signal.SIGTERM)  # the Job's controller ends who is left
-    (step,) = re.findall(rf"stopped after step (\d+) of {STEPS}: the same command goes on from there", drained[0].log)
+    (step,) = re.findall(rf"stopped after step (\d+) of {STEPS}\n", drained[0].log)
     assert f"training goes on from step {step} of {STEPS}" in pods.pods[0].log
 
     whole = dataclasses.replace(job, run_dir=str(tmp_path / "whole"))
