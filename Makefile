@@ -105,8 +105,9 @@ build/beam-tools/%-job-server.jar: tools/clusters/pom.xml tools/clusters/%/pom.x
 	mvn --quiet --batch-mode --file $< --projects $* -Dmade=$(CURDIR)/$(@D)/$* package
 	mv $(@D)/$*/job-server.jar $@ && rm -r $(@D)/$*
 
-cluster-test: setup-dev beam-tools ## Run the pipeline's Beam work on a Flink and on a Spark, and take a machine away meanwhile (7 GB of memory)
+cluster-test: setup-dev beam-tools kfp-tools ## Run the pipeline's Beam work on a Flink and on a Spark, and take a machine away meanwhile (7 GB of memory); run its steps by Kubeflow's own driver and launcher
 	ARCFACE_TFX_BEAM_TOOLS=build/beam-tools $(PYTEST) tests/e2e/test_beam_clusters.py
+	ARCFACE_TFX_KFP_TOOLS=build/kfp-tools $(PYTEST) tests/e2e/test_kubeflow_pipelines.py
 
 clean: ## Remove what commands wrote; environments stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

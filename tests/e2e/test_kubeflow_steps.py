@@ -5,44 +5,19 @@ import os
 import shutil
 
 import pytest
-import yaml
 
 from tests.cluster import Cluster
-from tests.helpers import write_pairs, write_records
-from tests.kubeflow import Backend
-from tests.processes import cli
+from tests.kubeflow import Backend, compile_demo
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = (
-    "train.steps=2",
-    "train.batch_size=8",
-    "train.warmup_steps=1",
-    "evaluation.sets=lfw,cfp_fp",
-    "ingest.verify_identities=0.5",
-    "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= -1]",
-)
 LOOK_UPS = {"DataDigest", "LatestBlessedModel"}
-
-
-def _compiled(folder, *options):
-    """The compiled pipeline over a small data set, its documents by the ending of their file."""
-    write_records(folder / "data", [i // 8 for i in range(48)])
-    for name in ("lfw", "cfp_fp"):
-        write_pairs(folder / "data", name, 20)
-    output = folder / "pipeline.yaml"
-    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    command = ["compile", "--output", str(output), "--data", str(folder / "data"), "--root", str(folder / "root")]
-    compiled = cli(*command, "--preset", "demo", "--image", "arcface", *settings, *options)
-    assert compiled.returncode == 0, compiled.stderr
-    (folder / "run").mkdir()
-    return {path.stem: list(yaml.safe_load_all(path.read_text())) for path in folder.glob("pipeline*.yaml")}
 
 
 @pytest.fixture
 def document(tmp_path):
     """The compiled pipeline."""
-    (spec,) = _compiled(tmp_path)["pipeline"]
+    (spec,) = compile_demo(tmp_path)["pipeline"]
     return spec
 
 
@@ -120,7 +95,7 @@ def test_what_is_changed_on_the_clusters_page_reaches_every_step_that_it_is_for(
 def test_the_trainers_step_has_pods_of_their_own_train(tmp_path, monkeypatch):
     volume = f"kubeflow.volumes={{runs: {tmp_path / 'root'}}}"
     options = ["--trainer", "trainjob", "--set", volume, "--set", "train.workers=2"]
-    files = _compiled(tmp_path, *options)
+    files = compile_demo(tmp_path, *options)
     with Cluster(tmp_path / "cluster") as cluster:
         monkeypatch.setenv("KUBECONFIG", cluster.kubeconfig)
         cluster.apply(*files["pipeline-runtime"])
