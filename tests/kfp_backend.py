@@ -1,23 +1,25 @@
 """A pipeline run by Kubeflow Pipelines' own compiler, driver and launcher, of version 2.0.5 (see `kfp_tools`).
 
 What stands in: Argo's controller, in whose place the workflow's tasks run one after the other; Kubernetes, in whose
-place a pod is a mount namespace with this host's files, its own /tmp and /run and nothing else at the root; images, in
-whose place stands this environment. The services are those of `kfp_services`.
+place a pod is a mount namespace with this host's files, its own /tmp, /run and /work and nothing else at the root;
+images, in whose place stand this environment and the Dockerfile's variables. The services are those of `kfp_services`.
 """
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.helpers import ROOT
 from tests.kfp_services import Services
 from tests.kfp_tools import compiled, program
+from tools import image
 
 # A pod's files: this host's, except for what a pod has of its own. Arguments: an empty folder, the service account's,
 # where the outputs go, how many folders are shared, those folders, and the command.
@@ -26,11 +28,12 @@ set -e
 root=$1 account=$2 outputs=$3 shared=$4; shift 4
 mount -t tmpfs pod "$root"
 for path in /*; do
+  case $path in /tmp | /run | /work) continue ;; esac
   if [ -L "$path" ]; then cp -P "$path" "$root/"
-  elif [ "$path" = /tmp ] || [ "$path" = /run ]; then mkdir "$root$path"
   elif [ -d "$path" ]; then mkdir "$root$path"; mount --rbind "$path" "$root$path"
   fi
 done
+mkdir "$root/tmp" "$root/run" "$root/work"
 while [ "$shared" -gt 0 ]; do
   mkdir -p "$root$1"; mount --rbind "$1" "$root$1"; shift; shared=$((shared - 1))
 done
@@ -52,9 +55,16 @@ class KubeflowPipelines:
       hits: tasks of the last run that came from the cache.
     """
 
-    def __init__(self, folder: Path, services: Services) -> None:
-        """`folder` is what pods share with this process, beside this checkout and its environment."""
+    def __init__(self, folder: Path, services: Services, environment: Mapping[str, str]) -> None:
+        """Starts nothing.
+
+        Args:
+          folder: what pods share with this process, beside this checkout and its environment.
+          services: what the pods talk to.
+          environment: variables of the image, beside the Dockerfile's.
+        """
         self._folder = folder
+        self._environment = {**_variables(), **environment}
         self._services = services
         for name in ("driver", "launcher-v2"):
             program(name)
@@ -118,6 +128,7 @@ class KubeflowPipelines:
         patch = json.loads(_filled(template.get("podSpecPatch", ""), values) or '{"containers": [{}]}')
         container = {**template["container"], **patch["containers"][0]}
         environment = {
+            **self._environment,
             **self._services.environment,
             **{one["name"]: one["value"] for one in container.get("env", []) if "value" in one},
             "KFP_POD_NAME": folder.name,
@@ -148,14 +159,21 @@ class KubeflowPipelines:
         pod = [folder / "root", account, folder / "outputs", len(shared), *shared]
         done = subprocess.run(
             ["unshare", "--map-root-user", "--mount", "bash", "-c", _POD, "pod", *map(str, pod)]
-            + ["env", "-C", str(ROOT), *words],
-            env={**environment, "PATH": path, "PYTHONPATH": str(ROOT), "HOME": "/root"},
+            + ["env", "-C", environment["HOME"], *words],
+            env={**environment, "PATH": path, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         (folder / "log").write_text(done.stdout)
         assert done.returncode == 0, f"{folder.name}: {done.stdout[-4000:]}"
+
+
+def _variables() -> dict[str, str]:
+    """What the Dockerfile sets in the environment of each target."""
+    (base,) = (stage for stage in image.read((ROOT / "Dockerfile").read_text()) if stage.name == "base")
+    entries = [entry for step in base.steps if step.word == "ENV" for entry in shlex.split(step.rest)]
+    return dict(entry.split("=", 1) for entry in entries)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

@@ -8,8 +8,9 @@ backend's own compiler, tests hold it to the same refusals; `kfp_backend` runs t
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ class RefusedError(Exception):
     """What the backend doesn't take."""
 
 
+_DEMO = ["--preset", "demo", *(word for setting in _SETTINGS for word in ("--set", setting))]
+
+
 def compile_demo(folder: Path, *options: str) -> dict[str, list[dict[str, Any]]]:
     """The demo's pipeline over a small data set: file's name without ending -> its documents.
 
@@ -45,12 +49,42 @@ def compile_demo(folder: Path, *options: str) -> dict[str, list[dict[str, Any]]]
     for name in ("lfw", "cfp_fp"):
         write_pairs(folder / "data", name, 20)
     output = folder / "pipeline.yaml"
-    settings = [argument for setting in _SETTINGS for argument in ("--set", setting)]
     command = ["compile", "--output", str(output), "--data", str(folder / "data"), "--root", str(folder / "root")]
-    compiled = cli(*command, "--preset", "demo", "--image", "arcface", *settings, *options)
+    compiled = cli(*command, "--image", "arcface", *_DEMO, *options)
     assert compiled.returncode == 0, compiled.stderr
     (folder / "run").mkdir()
     return {path.stem: list(yaml.safe_load_all(path.read_text())) for path in folder.glob("pipeline*.yaml")}
+
+
+def run_demo(folder: Path, environment: Mapping[str, str]) -> Path:
+    """The version that the same pipeline pushes when it runs on this machine.
+
+    Args:
+      folder: that of `compile_demo`; gets the root `local`.
+      environment: variables beside this process's.
+    """
+    ran = cli(
+        *("run", "--data", str(folder / "data"), "--root", str(folder / "local"), *_DEMO),
+        env={**os.environ, **environment},
+    )
+    assert ran.returncode == 0, ran.stderr
+    return pushed(folder / "local")
+
+
+def pushed(root: Path) -> Path:
+    """The one version that is served beneath a root."""
+    (version,) = (root / "serving" / "arcface").iterdir()
+    return version
+
+
+def change_in_place(path: Path) -> None:
+    """Changes one image of a .rec file, whose size and date stay."""
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    at = content.rindex(b"\xff\xd9")  # one image's end, which decoders don't miss
+    content[at - 40] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
 
 
 def accept(document: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
