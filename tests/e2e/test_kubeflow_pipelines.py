@@ -1,6 +1,6 @@
 """Each step of the compiled pipeline by Kubeflow Pipelines' own compiler, driver and launcher, up to the pushed model.
 
-`make cluster-test` alone runs it: each container is a process that imports TFX anew, some 25 in all.
+`make kubeflow-test` alone runs it: each container is a process that imports TFX anew, some 25 in all.
 """
 
 import copy
@@ -22,7 +22,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INT
 @pytest.fixture
 def services(tmp_path):
     if not os.environ.get("ARCFACE_TFX_KFP_TOOLS"):
-        pytest.skip("Kubeflow Pipelines' own driver and launcher: `make cluster-test` runs them")
+        pytest.skip("Kubeflow Pipelines' own driver and launcher: `make kubeflow-test` runs them")
     with Services(tmp_path / "services") as running:
         yield running
 
@@ -65,7 +65,7 @@ def _verdict(version):
 
 
 def _about(sets):
-    """Figures to compare others with: all digits, but for XNorm, a mean of one bundle after the other in any order."""
+    """Figures to compare others with: to the last digit, but for XNorm, a mean, which differed by 1e-9 of it."""
     return {name: {**figures, "xnorm": pytest.approx(figures["xnorm"], rel=1e-8)} for name, figures in sets.items()}
 
 
