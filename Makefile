@@ -105,7 +105,7 @@ build/beam-tools/%-job-server.jar: tools/clusters/pom.xml tools/clusters/%/pom.x
 	mvn --quiet --batch-mode --file $< --projects $* -Dmade=$(CURDIR)/$(@D)/$* package
 	mv $(@D)/$*/job-server.jar $@ && rm -r $(@D)/$*
 
-cluster-test: kubeflow-test beam-test ## Run both
+cluster-test: kubeflow-test beam-test ## Run the next two
 
 kubeflow-test: setup-dev kfp-tools ## Run the demo's steps by Kubeflow Pipelines' own driver and launcher
 	ARCFACE_TFX_KFP_TOOLS=build/kfp-tools $(PYTEST) tests/e2e/test_kubeflow_pipelines.py
