@@ -18,7 +18,7 @@ COMPILE = .venv-tools/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-fast test-numeric test-malformed readme docs lint format typecheck lock sbom image-test kfp-tools \
-	beam-tools cluster-test clean
+	beam-tools cluster-test kubeflow-test beam-test clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -105,7 +105,12 @@ build/beam-tools/%-job-server.jar: tools/clusters/pom.xml tools/clusters/%/pom.x
 	mvn --quiet --batch-mode --file $< --projects $* -Dmade=$(CURDIR)/$(@D)/$* package
 	mv $(@D)/$*/job-server.jar $@ && rm -r $(@D)/$*
 
-cluster-test: setup-dev beam-tools ## Run the pipeline's Beam work on a Flink and on a Spark, and take a machine away meanwhile (7 GB of memory)
+cluster-test: kubeflow-test beam-test ## Run the next two
+
+kubeflow-test: setup-dev kfp-tools ## Run the demo's steps by Kubeflow Pipelines' own driver and launcher
+	ARCFACE_TFX_KFP_TOOLS=build/kfp-tools $(PYTEST) tests/e2e/test_kubeflow_pipelines.py
+
+beam-test: setup-dev beam-tools ## Run the pipeline's Beam work on a Flink and on a Spark, and take a machine away meanwhile (7 GB of memory)
 	ARCFACE_TFX_BEAM_TOOLS=build/beam-tools $(PYTEST) tests/e2e/test_beam_clusters.py
 
 clean: ## Remove what commands wrote; environments stay

@@ -1,48 +1,22 @@
 """Every step of the compiled pipeline, started as Kubeflow would start its container, up to the pushed model."""
 
 import json
-import os
 import shutil
 
 import pytest
-import yaml
 
 from tests.cluster import Cluster
-from tests.helpers import write_pairs, write_records
-from tests.kubeflow import Backend
-from tests.processes import cli
+from tests.kubeflow import Backend, change_in_place, compile_demo, pushed
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = (
-    "train.steps=2",
-    "train.batch_size=8",
-    "train.warmup_steps=1",
-    "evaluation.sets=lfw,cfp_fp",
-    "ingest.verify_identities=0.5",
-    "evaluation.conditions=[lfw.accuracy >= 0, lfw.accuracy change >= -1]",
-)
 LOOK_UPS = {"DataDigest", "LatestBlessedModel"}
-
-
-def _compiled(folder, *options):
-    """The compiled pipeline over a small data set, its documents by the ending of their file."""
-    write_records(folder / "data", [i // 8 for i in range(48)])
-    for name in ("lfw", "cfp_fp"):
-        write_pairs(folder / "data", name, 20)
-    output = folder / "pipeline.yaml"
-    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    command = ["compile", "--output", str(output), "--data", str(folder / "data"), "--root", str(folder / "root")]
-    compiled = cli(*command, "--preset", "demo", "--image", "arcface", *settings, *options)
-    assert compiled.returncode == 0, compiled.stderr
-    (folder / "run").mkdir()
-    return {path.stem: list(yaml.safe_load_all(path.read_text())) for path in folder.glob("pipeline*.yaml")}
 
 
 @pytest.fixture
 def document(tmp_path):
     """The compiled pipeline."""
-    (spec,) = _compiled(tmp_path)["pipeline"]
+    (spec,) = compile_demo(tmp_path)["pipeline"]
     return spec
 
 
@@ -50,7 +24,7 @@ def test_the_compiled_steps_end_in_a_pushed_model_with_which_the_next_one_is_com
     backend = Backend(tmp_path / "run")
     backend.run(document)
     tasks = set(document["root"]["dag"]["tasks"])
-    (version,) = (tmp_path / "root" / "serving" / "arcface").iterdir()
+    version = pushed(tmp_path / "root")
     verification = json.loads((version / "assets.extra" / "verification.json").read_text())
     assert list(verification["sets"]) == ["lfw", "cfp_fp", "verify"]
     assert verification["blessed"]
@@ -66,7 +40,7 @@ def test_the_compiled_steps_end_in_a_pushed_model_with_which_the_next_one_is_com
     assert tasks - set(backend.hits) == LOOK_UPS | {"VerificationEvaluator", "Pusher"}
     record = tmp_path / "root" / "blessed" / f"{version.name}.json"
     assert backend.inputs["VerificationEvaluator"]["parameterValues"]["baseline"] == str(record)
-    assert [path.name for path in (tmp_path / "root" / "serving" / "arcface").iterdir()] == [version.name]
+    assert pushed(tmp_path / "root") == version
     verification = json.loads((version / "assets.extra" / "verification.json").read_text())
     assert verification["baseline"]["lfw"] == verification["sets"]["lfw"]
     backend.run(document)
@@ -78,15 +52,10 @@ def test_a_data_set_that_was_changed_in_place_is_ingested_again(document, tmp_pa
     backend.run(document, only=ingest)
     before = backend.inputs["RecordExampleGen"]["parameterValues"]
     path = tmp_path / "data" / "train.rec"
-    stat, content = path.stat(), bytearray(path.read_bytes())
 
     backend.run(document, only=ingest)
     assert backend.hits == ["RecordExampleGen"]
-    at = content.rindex(b"\xff\xd9")  # one image's end, which decoders don't miss
-    content[at - 40] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    change_in_place(path)
     backend.run(document, only=ingest)
     assert backend.hits == []
     after = backend.inputs["RecordExampleGen"]["parameterValues"]
@@ -120,7 +89,7 @@ def test_what_is_changed_on_the_clusters_page_reaches_every_step_that_it_is_for(
 def test_the_trainers_step_has_pods_of_their_own_train(tmp_path, monkeypatch):
     volume = f"kubeflow.volumes={{runs: {tmp_path / 'root'}}}"
     options = ["--trainer", "trainjob", "--set", volume, "--set", "train.workers=2"]
-    files = _compiled(tmp_path, *options)
+    files = compile_demo(tmp_path, *options)
     with Cluster(tmp_path / "cluster") as cluster:
         monkeypatch.setenv("KUBECONFIG", cluster.kubeconfig)
         cluster.apply(*files["pipeline-runtime"])
