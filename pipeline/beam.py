@@ -38,6 +38,9 @@ class BeamRunner:
 
 _WORKERS = "HOST:PORT of a worker pool, as each of the cluster's nodes reaches it, e.g. localhost:50000"
 _PORTABLE = ("--environment_type=EXTERNAL", _NO_SDIST)
+# Without it each stage of a Spark job starts Python workers of its own, 2 to 6 s of CPU each, and an evaluation has 40
+# stages. Not on Flink: there a worker that outlives its job is ended by its number, which one of the next job has, too.
+_KEEP_WORKERS = "--environment_cache_millis=60000"
 
 RUNNERS: dict[str, BeamRunner] = {
     # Named, since Beam's default first tries to download another runner.
@@ -62,7 +65,7 @@ RUNNERS: dict[str, BeamRunner] = {
     ),
     "spark": BeamRunner(
         "a Spark cluster",
-        ("--runner=SparkRunner", *_PORTABLE),
+        ("--runner=SparkRunner", *_PORTABLE, _KEEP_WORKERS),
         {
             "spark_master_url": "spark://HOST:PORT",
             "spark_job_server_jar": "path of Beam's job server for Spark 3 (or --job_endpoint of one that runs)",

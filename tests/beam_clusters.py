@@ -77,7 +77,8 @@ class Machine(contextlib.ExitStack):
     def start(self, command: list[str], log: Path, variables: dict[str, str]) -> None:
         """Starts the pool, and the worker, whose Java finds it."""
         pool = [sys.executable, "-m", "tests.beam_pool", self._address, str(self._port)]
-        process = self.enter_context(running(pool, self.pool_log))
+        said_at_once = {"PYTHONUNBUFFERED": "1"}  # before it is killed
+        process = self.enter_context(running(pool, self.pool_log, said_at_once))
         wait_until(lambda: answers(self._port, self._address), process, self.pool_log)
         told = {**variables, "JAVA_TOOL_OPTIONS": f"-Djdk.net.hosts.file={self._hosts}"}
         self.worker = self.enter_context(running(command, log, told))
