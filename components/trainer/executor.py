@@ -21,10 +21,15 @@ from tfx.types.standard_component_specs import (
 )
 
 from arcface_common import filesystem
-from arcface_common.aside import folder_aside
+from arcface_common.aside import file_aside, folder_aside
+from arcface_common.console import say
+from arcface_common.errors import setting_argument
 from trainer_module.run_fn import CLUSTER_JOB_KEY, run_fn
 from trainer_module.shares import of_length
+from trainer_module.training.kept_steps import newest_step
 
+_REDISTRIBUTED = ("workers", "shard_centres")  # another distribution of the same training
+_SETTINGS_FILE, _MOST_NAMED = "settings.json", 3
 WORK_KEY, PAIRS_KEY, STEPS_KEY = "work", "pair_examples", "steps"
 
 
@@ -49,6 +54,8 @@ class TrainerExecutor(base_executor.BaseExecutor):
         folder = exec_properties[WORK_KEY] and os.path.join(
             exec_properties[WORK_KEY], _name(input_dict, exec_properties)
         )
+        if folder:
+            _begin(folder, json.loads(exec_properties[CUSTOM_CONFIG_KEY])["settings"])
         if CLUSTER_JOB_KEY in json.loads(exec_properties[CUSTOM_CONFIG_KEY]):
             _share(input_dict, folder)
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties)
@@ -62,6 +69,35 @@ class TrainerExecutor(base_executor.BaseExecutor):
         if folder:
             fn_args.working_dir = folder
         run_fn(fn_args)
+
+
+def _begin(folder: str, settings: dict[str, Any]) -> None:
+    """Makes a training's folder with its settings; says which stopped training it doesn't go on with, and why.
+
+    Args:
+      folder: of the training, beside those of others.
+      settings: fields of TrainSettings.
+    """
+    here = Path(folder)
+    if not here.exists():
+        others = [other for other in here.parent.glob("*") if newest_step(str(other))]
+        if others:
+            left = max(others, key=lambda other: other.stat().st_mtime)
+            step, why = newest_step(str(left)), _differences(left / _SETTINGS_FILE, settings)
+            say(f"  a new training: the one that was stopped at step {step:,} had {why}")
+        here.mkdir(parents=True)
+    with file_aside(here / _SETTINGS_FILE) as aside:
+        aside.write_text(json.dumps(settings))
+
+
+def _differences(file: Path, settings: dict[str, Any]) -> str:
+    """In words, what another training's file of settings has otherwise."""
+    before = json.loads(file.read_text()) if file.exists() else {}
+    now = json.loads(json.dumps(settings))  # a tuple becomes a list, as it is there
+    other = [name for name in now if name in before and before[name] != now[name] and name not in _REDISTRIBUTED]
+    words = [setting_argument(f"train.{name}={json.dumps(before[name])}") for name in other[:_MOST_NAMED]]
+    more = " and others" if len(other) > _MOST_NAMED else ""
+    return f"{' '.join(words)}{more}" if words else "other data or code"
 
 
 def _share(input_dict: dict[str, list[types.Artifact]], folder: str) -> None:
@@ -92,8 +128,8 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
     """A name that goes by all that decides what training comes to, as TFX's cache key does.
 
     Numbers of artifacts alone don't tell: where ML Metadata is lost, they are given again. The number of workers,
-    and what they are, is left out: they share one state and one order of the data, so that a training goes on with any
-    number of them.
+    what they are, and whether they split the centres is left out: they share one state and one order of the data, so
+    that a training goes on with any number of them.
     """
     inputs = [
         (artifact.id, artifact.get_string_custom_property("content_digest"), _sizes(artifact.uri))
@@ -102,7 +138,7 @@ def _name(input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str
     ]
     config = json.loads(exec_properties[CUSTOM_CONFIG_KEY])
     config.pop(CLUSTER_JOB_KEY, None)
-    config["settings"] = {name: value for name, value in config["settings"].items() if name != "workers"}
+    config["settings"] = {name: value for name, value in config["settings"].items() if name not in _REDISTRIBUTED}
     parts = [inputs, *(exec_properties[key] for key in (TRAIN_ARGS_KEY, EVAL_ARGS_KEY, STEPS_KEY)), config]
     return f"training-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 

@@ -42,6 +42,7 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool, wait: bool) -> None:
         from pipeline.runs.folder import all_runs
         from pipeline.runs.gc import find_garbage, remove
         from pipeline.runs.reconcile import check_metadata, reconcile
+        from trainer_module.training.kept_steps import newest_step
 
         if not os.path.getsize(config.metadata_path):
             raise DataError(f"{config.metadata_path}: expected ML Metadata's records of runs. Received: an empty file")
@@ -52,7 +53,8 @@ def gc(root: str, keep: int, yes: bool, dry_run: bool, wait: bool) -> None:
         for what, kind in (("unfinished ingest", garbage.stores), ("stopped training", garbage.trainings)):
             for name, count in kind.items():
                 if count:
-                    click.echo(f"{what:<22} {size(count):>10}  {name}")
+                    step = newest_step(os.path.join(config.training_dir, name)) if kind is garbage.trainings else 0
+                    click.echo(f"{what:<22} {size(count):>10}  {name}{f' at step {step:,}' if step else ''}")
         total = size(garbage.bytes)
         kept = f"kept is what {garbage.kept} of the runs read and wrote"
         if not garbage.bytes:  # empty folders, and names of files that have others

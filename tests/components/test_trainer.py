@@ -1,11 +1,12 @@
 """The folder in which the Trainer finds a training that was stopped."""
 
+import dataclasses
 import json
 
 import pytest
 from tfx.types import standard_artifacts
 
-from components.trainer.executor import _name
+from components.trainer.executor import _begin, _name
 from trainer_module.settings import TrainSettings
 
 
@@ -20,6 +21,7 @@ def _name_of(tmp_path, asked=8, **settings):
 
 def test_a_training_goes_on_with_another_number_of_workers(tmp_path):
     assert _name_of(tmp_path, workers=2) == _name_of(tmp_path) == _name_of(tmp_path, workers=4, restarts=9)
+    assert _name_of(tmp_path, workers=2, shard_centres=True) == _name_of(tmp_path)
 
 
 @pytest.mark.parametrize("other", [{"seed": 2}, {"batch_size": 32}, {"norm": "group"}])
@@ -29,3 +31,18 @@ def test_and_with_nothing_else_changed(tmp_path, other):
 
 def test_and_of_the_length_that_a_run_asks_for(tmp_path):
     assert _name_of(tmp_path, asked=9) != _name_of(tmp_path)
+
+
+def test_a_training_that_is_left_behind_is_named_with_what_differs(tmp_path, capsys):
+    settings = TrainSettings(batch_size=48).result_settings()
+    _begin(str(tmp_path / "first"), settings)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "first" / "142").mkdir()
+    _begin(str(tmp_path / "first"), settings)  # which goes on
+    assert capsys.readouterr().err == ""
+    other = dataclasses.replace(TrainSettings(batch_size=50), workers=5)
+    _begin(str(tmp_path / "second"), other.result_settings())
+    told = "  a new training: the one that was stopped at step 142 had train.batch_size=48\n"
+    assert capsys.readouterr().err == told
+    _begin(str(tmp_path / "third"), settings)
+    assert capsys.readouterr().err == "  a new training: the one that was stopped at step 142 had other data or code\n"
