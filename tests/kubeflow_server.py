@@ -25,6 +25,7 @@ class Server:
       token: bearer token that it wants; None for none.
       fails: step -> log of its container, whose end is a failure.
       cached: steps that come from the cache.
+      looks: run -> how many steps the looks at it have moved it on.
       stride: how many steps a look at a run moves it on.
       waits: a run stands still before this step; None for none.
       troubles: how many of the next requests are answered with 503.
@@ -41,7 +42,7 @@ class Server:
         self.troubles = 0
         self.runs: dict[str, dict[str, Any]] = {}
         self._experiments: dict[str, dict[str, Any]] = {}
-        self._looks: dict[str, int] = {}
+        self.looks: dict[str, int] = {}
 
     def answer(self, method: str, path: str, query: str, body: Any) -> tuple[int, Any]:
         """Status and JSON, or text of a log."""
@@ -69,7 +70,7 @@ class Server:
         assert body["experiment_id"] in {one["experiment_id"] for one in self._experiments.values()}
         run = str(uuid.uuid4())
         self.runs[run] = body
-        self._looks[run] = 0
+        self.looks[run] = 0
         return 200, {**body, "run_id": run, "state": "PENDING"}
 
     def _look(self, run: str) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Server:
         body = self.runs[run]
         document = body["pipeline_spec"].get("pipeline_spec", body["pipeline_spec"])
         names = sorted(document["root"]["dag"]["tasks"])
-        wanted = self._looks[run] = self._looks[run] + self.stride
+        wanted = self.looks[run] = self.looks[run] + self.stride
         nodes, state = [_node("root-driver", "SUCCEEDED")], "RUNNING"
         for number, name in enumerate(names[:wanted]):
             if name == self.waits:

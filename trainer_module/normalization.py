@@ -80,6 +80,7 @@ class BatchRenormalization(tf_keras.layers.BatchNormalization):
             dtype=tf.float32,
             initializer="zeros",
             trainable=False,
+            experimental_autocast=False,  # the limits are compared with float32, whatever the network computes in
             # Written by each replica for itself: within a loop (`train.accumulate`) TensorFlow can't reduce over them.
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,

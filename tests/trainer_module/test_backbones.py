@@ -111,6 +111,26 @@ def test_mixed_precision_keeps_the_embedding_float32():
     assert all(embedding.dtype == tf.float32 and np.isfinite(embedding).all() for embedding in embeddings)
 
 
+@pytest.mark.skipif(
+    os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "AVX2",
+    reason="oneDNN held to AVX2 has no bfloat16, which TensorFlow asks it for where the CPU has AVX-512",
+)
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("norm", normalization.NAMES)
+def test_each_norm_computes_in_16_bits(norm, precision):
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy(precision)
+    try:
+        layer = normalization.create(norm, channels=32, name="norm", epsilon=1e-3, momentum=0.9)
+        values = np.random.default_rng(0).normal(3, 2, (8, 4, 4, 32)).astype(np.float32)
+        found = layer(values, training=True)
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)
+    assert found.dtype == layer.compute_dtype
+    np.testing.assert_allclose(tf.reduce_mean(tf.cast(found, tf.float32)), 0, atol=0.01)
+    np.testing.assert_allclose(tf.math.reduce_std(tf.cast(found, tf.float32)), 1, rtol=0.02)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_prelu_is_keras_own_with_its_gradient(dtype):
     random = np.random.default_rng(0)

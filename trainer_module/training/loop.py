@@ -9,13 +9,14 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 import tqdm
 
 from arcface_common.console import begun_anew, progress, say
+from arcface_common.errors import DataError
 from arcface_common.gpus import find_gpus
 from trainer_module.backbones.summary import summarize
 from trainer_module.data.holdout import HoldoutEvaluation
@@ -180,10 +181,24 @@ def _hooks(
     return [hook for hook in hooks if hook.collective or is_chief]
 
 
-def _summaries(job: TrainingJob, is_chief: bool) -> contextlib.AbstractContextManager[None]:
-    """TensorBoard's events, of the chief alone."""
+@contextlib.contextmanager
+def _summaries(job: TrainingJob, is_chief: bool) -> Iterator[None]:
+    """TensorBoard's events, of the chief alone.
+
+    Raises:
+      DataError: the disk that they are written to is full.
+    """
     if not is_chief:
-        return contextlib.nullcontext()
+        yield
+        return
     folder = resumption.tensorboard_folder(job.work_dir, job.run_dir)
-    writer: contextlib.AbstractContextManager[None] = tf.summary.create_file_writer(folder).as_default()
-    return writer
+    try:
+        with tf.summary.create_file_writer(folder).as_default():
+            yield
+    except tf.errors.ResourceExhaustedError as error:
+        if "No space left" not in str(error):  # a GPU's memory
+            raise
+        raise DataError(
+            f"{folder}: expected to write TensorBoard's events; checkpoints stay, and the same command goes on from "
+            "the last one. Received: no space left on device"
+        ) from error

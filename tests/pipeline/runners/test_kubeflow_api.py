@@ -147,7 +147,7 @@ def test_the_command_submits_what_compile_writes_and_ctrl_c_leaves_the_run_alone
 
     server.waits = "Trainer"
     with Started(["-m", "pipeline", "run", *words, "--host", server.host]) as started:
-        while len(server.runs) < 2 and started.is_alive():
+        while not (len(server.looks) == 2 and all(server.looks.values())) and started.is_alive():
             time.sleep(0.1)
         assert started.is_alive(), started.wait()
         os.kill(started.pid, signal.SIGINT)

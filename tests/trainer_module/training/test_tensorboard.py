@@ -5,13 +5,16 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from arcface_common.errors import DataError
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from tests.trainer_module.training_data import write_shards, write_transform_graph
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
+from trainer_module.training.loop import _summaries
 from trainer_module.workers.job import TrainingJob
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forks")]
@@ -102,3 +105,16 @@ def test_curves(tmp_path):
     for name, values in one.items():
         assert_close(two[name], values, 1e-2)
         assert_close(parts[name], values, 1e-2)
+
+
+@pytest.mark.parametrize(
+    ("message", "raised"),
+    [("FILE; No space left on device", DataError), ("OOM when allocating", tf.errors.ResourceExhaustedError)],
+)
+def test_a_full_disk_under_the_events_is_no_fault_of_the_training(tmp_path, message, raised):
+    job = TrainingJob(train=Split([], ""), run_dir=str(tmp_path), settings=TrainSettings(batch_size=8))
+    with (
+        pytest.raises(raised, match=r"checkpoints stay.*: no space left on device|OOM"),
+        _summaries(job, is_chief=True),
+    ):
+        raise tf.errors.ResourceExhaustedError(None, None, message)
