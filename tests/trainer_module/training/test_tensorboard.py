@@ -114,7 +114,7 @@ def test_curves(tmp_path):
 def test_a_full_disk_under_the_events_is_no_fault_of_the_training(tmp_path, message, raised):
     job = TrainingJob(train=Split([], ""), run_dir=str(tmp_path), settings=TrainSettings(batch_size=8))
     with (
-        pytest.raises(raised, match=r"checkpoints stay.*: no space left on device|OOM"),
+        pytest.raises(raised, match="checkpoints stay|OOM"),
         _summaries(job, is_chief=True),
     ):
         raise tf.errors.ResourceExhaustedError(None, None, message)
