@@ -26,6 +26,8 @@ from arcface_common.processes import die_with_parent
 from trainer_module.workers.heartbeat import HEARTBEAT
 
 STOPS_AT_FIRST = "ARCFACE_TFX_TESTS_STOPS_AT_FIRST"  # the worker that stops (SIGSTOP) before it has done anything
+# Sums in several threads may differ in the last digits, and so would two trainings.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 ROOT = Path(__file__).resolve().parent.parent
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.preloaded"])

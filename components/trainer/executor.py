@@ -80,11 +80,11 @@ def _begin(folder: str, settings: dict[str, Any]) -> None:
     """
     here = Path(folder)
     if not here.exists():
-        others = [other for other in here.parent.glob("*") if newest_step(str(other))]
-        if others:
-            left = max(others, key=lambda other: other.stat().st_mtime)
-            step, why = newest_step(str(left)), _differences(left / _SETTINGS_FILE, settings)
-            say(f"  a new training: the one that was stopped at step {step:,} had {why}")
+        stopped = {other: step for other in here.parent.glob("*") if (step := newest_step(str(other)))}
+        if stopped:
+            latest = max(stopped, key=lambda other: other.stat().st_mtime)
+            why = _differences(latest / _SETTINGS_FILE, settings)
+            say(f"  a new training: the one that was stopped at step {stopped[latest]:,} had {why}")
         here.mkdir(parents=True)
     with file_aside(here / _SETTINGS_FILE) as aside:
         aside.write_text(json.dumps(settings))

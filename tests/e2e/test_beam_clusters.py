@@ -16,15 +16,13 @@ import pytest
 from benchmarks.ingest import make_data
 from tests.beam_clusters import TOOLS, Flink, Spark
 from tests.helpers import write_pairs
-from tests.processes import ROOT, cli
+from tests.processes import ONE_THREAD, ROOT, cli
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 CLUSTERS = {"flink": Flink, "spark": Spark}
 RECORDS = 100_000
 SHARDS = 32
 MANY = (f"ingest.shards={SHARDS}", "train.steps=2", "evaluation.conditions=[lfw.accuracy >= 0]")
-# Sums in several threads may differ in the last digits, and so would two trainings.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 SETTINGS = ("train.steps=30", "evaluation.conditions=[lfw.accuracy >= 0.5]")
 
 

@@ -11,12 +11,10 @@ import pytest
 
 from tests.kfp_backend import KubeflowPipelines
 from tests.kfp_services import BUCKET, Services
-from tests.kubeflow import change_in_place, compile_demo, pushed, run_demo
+from tests.kubeflow import LOOK_UPS, change_in_place, compile_demo, pushed, run_demo
+from tests.processes import ONE_THREAD
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-LOOK_UPS = {"DataDigest", "LatestBlessedModel"}
-# Sums in several threads may differ in the last digits, and so would two trainings.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ import shutil
 import pytest
 
 from tests.cluster import Cluster
-from tests.kubeflow import Backend, change_in_place, compile_demo, pushed
+from tests.kubeflow import LOOK_UPS, Backend, change_in_place, compile_demo, pushed
 
 pytestmark = pytest.mark.e2e
-
-LOOK_UPS = {"DataDigest", "LatestBlessedModel"}
 
 
 @pytest.fixture
