@@ -140,9 +140,14 @@ def _refusal(kind: Any, values: Mapping[str, Any], error: ValidationError) -> Co
 
 def _error(kind: Any, name: str, expected: str, value: Any, reason: str = "", instead: str = "") -> ConfigError:
     about = _SENTENCE_END.split(kind.__pydantic_fields__[name].description, maxsplit=1)[0].rstrip(".")
-    shown = cut(repr(value))
+    shown = _shown(value)
     setting = f"{kind.section_name}.{name}"
     return ConfigError(f"{setting} must be {expected} ({about}). Received: {name}={shown}{reason}", {setting: instead})
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: a list as YAML writes it, whatever holds it here."""
+    return cut(repr(list(value) if isinstance(value, tuple) else value))
 
 
 def require(settings: Any, name: str, holds: bool, expected: str) -> None:
@@ -175,7 +180,7 @@ def refuse_unused(unused: Iterable[tuple[Any, str, str]]) -> None:
         kind, value = type(settings), getattr(settings, name)
         default = kind.__pydantic_fields__[name].get_default(call_default_factory=True)
         if value != default:
-            expected = f"left at {default!r} {why}, which ignores it"
+            expected = f"left at {_shown(default)} {why}, which ignores it"
             written = default if isinstance(default, str) else json.dumps(default)
             errors.setdefault((kind.section_name, name), _error(kind, name, expected, value, instead=written))
     if errors:

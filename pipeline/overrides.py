@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from arcface_common.errors import ConfigError, argument, did_you_mean
+from arcface_common.errors import ConfigError, argument
+from pipeline import other_names
 
 _TAG = "tag:yaml.org,2002:"
 _NUMBERS = {
@@ -121,13 +122,15 @@ def parse_override(text: str) -> tuple[str, str]:
 
 def _like(name: str, sections: Mapping[str, type]) -> str:
     """What an error about an unknown name ends in: the setting that was meant; its section may be missing or wrong."""
-    fields = {f"{section}.{f.name}": f.name for section, kind in sections.items() for f in dataclasses.fields(kind)}
-    field = name.rpartition(".")[2]
-    same = [full for full, own in fields.items() if field in (own, _initials(own))]
-    if same or did_you_mean(name, fields):
-        return did_you_mean(same[0] if same else name, fields)
-    close = difflib.get_close_matches(field, fields.values(), n=1)
-    return did_you_mean(next(full for full, own in fields.items() if own == close[0]), fields) if close else ""
+    ours = [f"{section}.{field.name}" for section, kind in sections.items() for field in dataclasses.fields(kind)]
+    named = [(full.partition(".")[2], full) for full in ours]
+    named += [(theirs, full) for theirs, full in other_names.SETTINGS.items() if full in ours]
+    word = name.rpartition(".")[2].casefold()
+    meant = [full for field, full in named if word in (field, _initials(field))]
+    # Sections are left out of what is compared: "train.flip" is like "train.fp16" for its section alone.
+    close = difflib.get_close_matches(word, [field for field, _ in named], n=1)
+    meant += [full for field, full in named if field in close]
+    return f"; did you mean {meant[0]!r}?" if meant else ""
 
 
 def _initials(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import trainer_module
 from arcface_common.errors import DataError, cut, did_you_mean
+from pipeline import other_names
 from trainer_module.backbone_facts import BACKBONES, NORMS, OPTION_RANGES, STAGE_LISTS
 from trainer_module.settings import TrainSettings
 
@@ -46,7 +47,8 @@ def check_backbone(settings: TrainSettings, *, here: bool) -> None:
         if known is None:
             raise DataError(
                 f"train.backbone must be one of {', '.join(BACKBONES)}, or package.module:function. "
-                f"Received: {settings.backbone!r}{did_you_mean(settings.backbone, BACKBONES)}"
+                f"Received: {settings.backbone!r}"
+                f"{did_you_mean(other_names.BACKBONES.get(settings.backbone, settings.backbone), BACKBONES)}"
             )
         path: Path | None = Path(trainer_module.__file__).with_name("backbones") / f"{known.module}.py"
         function = known.module

@@ -151,6 +151,11 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("steps=1", "Received: 'steps'; did you mean 'train.steps'"),
         ("train.holdout=0.1", "Received: 'train.holdout'; did you mean 'ingest.holdout'"),
         ("warmup=1", "Received: 'warmup'; did you mean 'train.warmup_steps'"),
+        ("train.fp16=true", "Received: 'train.fp16'; did you mean 'train.precision'"),
+        ("train.epochs=3", "Received: 'train.epochs'; did you mean 'train.steps'"),
+        ("train.flop=1", "Received: 'train.flop'; did you mean 'train.flip'"),
+        ("train.unrelated=1", "Received: 'train.unrelated'$"),
+        ("train.milestones=[100]", r"must be left at \[\] with .*Received: milestones=\[100\]$"),
         ("quite.different=1", "Received: 'quite.different'$"),
         ('train.steps="3"', r"train.steps must be a whole number, .* Received: steps='3'"),
         (

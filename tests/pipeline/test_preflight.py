@@ -155,6 +155,8 @@ def test_what_the_environment_or_the_backbone_forbids_comes_before_the_data(data
     config = make_config(str(data), "root", "demo", ["train.backbone=iresnet51"])
     with pytest.raises(DataError, match="did you mean 'iresnet50'"):
         check_run(config)
+    with pytest.raises(DataError, match="Received: 'mbf'; did you mean 'mobilefacenet_mbf'"):
+        check_run(make_config(str(data), "root", "demo", ["train.backbone=mbf"]))
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
     with pytest.raises(DataError, match="`unset TF_CONFIG`"):
         check_run(make_config(str(data), "root", "demo"))
