@@ -74,7 +74,7 @@ def test_a_refused_setting_of_a_file_or_preset_says_where_it_is_from(tmp_path):
     with pytest.raises(ConfigError, match=r"batch_size=64, which the preset demo sets; write train.batch_size=…$"):
         make_config("/faces", "/root", "demo", ("train.accumulate=3",))
     with pytest.raises(
-        ConfigError, match=r"milestones=\(.*\), which the preset r50_casia sets; write train.milestones=\[\]$"
+        ConfigError, match=r"milestones=\[.*\], which the preset r50_casia sets; write train.milestones=\[\]$"
     ):
         make_config("/faces", "/root", "r50_casia", ("train.schedule=cosine",))
     file = _read(tmp_path, "train: {margin_warmup_steps: 40}")
