@@ -1,7 +1,9 @@
 """Child processes that end with their parent. Standard library only."""
 
+import concurrent.futures
 import contextlib
 import ctypes
+import multiprocessing.context
 import signal
 import sys
 import threading
@@ -22,6 +24,35 @@ def end_with_parent_alone() -> None:
     """Begins a child process: it dies with its parent, and leaves Ctrl-C, which reaches all of a terminal, to that."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class ProcessLostError(RuntimeError):
+    """A process ended in the middle of its work."""
+
+
+@contextlib.contextmanager
+def lasting_pool(
+    processes: int, context: multiprocessing.context.BaseContext, left: str
+) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Processes that do what is submitted, end with this one, and of which none is missed in silence.
+
+    Args:
+      processes: how many.
+      context: how they start.
+      left: what an error says of the work that is done until then.
+
+    Raises:
+      ProcessLostError: one was killed or could not begin; multiprocessing's own pool would wait for it for ever.
+    """
+    pool = concurrent.futures.ProcessPoolExecutor(processes, context, end_with_parent_alone)
+    try:
+        yield pool
+    except concurrent.futures.BrokenExecutor as error:
+        raise ProcessLostError(
+            f"one of {processes} processes could not begin or was killed, for want of memory perhaps. {left}"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -5,13 +5,9 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 
-from arcface_common.processes import end_with_parent_alone
+from arcface_common.processes import lasting_pool
 from components.alignment.aligner import process_aligner
 from components.alignment.job import AlignJob, Batch
-
-
-class ProcessLostError(RuntimeError):
-    """A process ended in the middle of its work."""
 
 
 def run_in_processes(
@@ -34,19 +30,15 @@ def run_in_processes(
         for batch in batches:
             done(_write(job, batch))
         return
+    left = (
+        "Fewer --processes or a smaller --max-pixels take less memory. What is finished stays; the same command goes "
+        "on with the rest"
+    )
     # Forked, so that what is imported is there at once. Nothing here has started a thread of onnxruntime's.
-    pool = concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), end_with_parent_alone)
-    try:
+    with lasting_pool(processes, multiprocessing.get_context("fork"), left) as pool:
         waiting = [pool.submit(_write, job, batch) for batch in batches]
         for future in concurrent.futures.as_completed(waiting):
             done(future.result())
-    except concurrent.futures.BrokenExecutor as error:
-        raise ProcessLostError(
-            f"one of {processes} processes was killed, for want of memory perhaps: fewer --processes or a smaller "
-            "--max-pixels take less. What is finished stays; the same command goes on with the rest"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _write(job: AlignJob, batch: Batch) -> int:

@@ -19,7 +19,7 @@ from arcface_common.aside import folder_aside
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import VERIFICATION_SETS
-from arcface_common.processes import end_with_parent_alone, sigterm_unwinds
+from arcface_common.processes import lasting_pool, sigterm_unwinds
 from components.datasets.synthetic.condition import Variation
 from components.datasets.synthetic.faces import Condition, Identity, encode
 from components.formats import verification_bin
@@ -158,8 +158,9 @@ def _draw_all(
             bar.update(len(variations))
         return
     # Spawned, not forked: the caller may have started threads, TensorFlow's for one.
-    with sigterm_unwinds(), multiprocessing.get_context("spawn").Pool(processes, end_with_parent_alone) as pool:
-        for images in pool.imap(_draw, tasks, chunksize=max(1, min(8, count // (4 * processes)))):
+    spawn = multiprocessing.get_context("spawn")
+    with sigterm_unwinds(), lasting_pool(processes, spawn, "Nothing is left of the folder") as pool:
+        for images in pool.map(_draw, tasks, chunksize=max(1, min(8, count // (4 * processes)))):
             yield images
             bar.update(len(variations))
 

@@ -14,12 +14,13 @@ from PIL import Image
 
 from arcface_common.errors import DataError
 from arcface_common.image_pixels import decode
+from arcface_common.processes import ProcessLostError
 from components.alignment import folder
 from components.alignment.aligner import aligned, complaint
 from components.alignment.crop import crop
 from components.alignment.faces_csv import COLUMNS
 from components.alignment.folder import align_folder, aligned_folder
-from components.alignment.processes import ProcessLostError, run_in_processes
+from components.alignment.processes import run_in_processes
 from components.alignment.settings import AlignSettings
 from components.alignment.template import similarity
 from tests.components.alignment import marks
@@ -272,7 +273,7 @@ def test_a_process_that_is_killed_is_said_and_costs_little(photos, tmp_path, mon
         killer = AlignSettings(detector="tests.components.alignment.marks:load_killer")
         run_in_processes(dataclasses.replace(job, settings=killer), batches[1:], done, 2)
 
-    with pytest.raises(ProcessLostError, match="one of 2 processes was killed, .* goes on with the rest"):
+    with pytest.raises(ProcessLostError, match="one of 2 processes .* was killed, .* goes on with the rest"):
         align_folder(str(photos), str(out), MARKS, killed)
     assert _align(photos, out).resumed == 2
 

@@ -284,6 +284,22 @@ main(["synth", sys.argv[2], "--identities", "5000"])
     assert not list(tmp_path.iterdir())
 
 
+def test_a_process_that_is_lost_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """Of two that can't begin, since Python finds no program to import: multiprocessing's pool would start more."""
+    program = """
+import pathlib, sys
+from components.datasets.synthetic.dataset import SyntheticSpec, write_dataset
+write_dataset(pathlib.Path(sys.argv[1]), SyntheticSpec(identities=20), processes=2)
+"""
+    call = [sys.executable, "-", str(tmp_path / "faces")]
+    done = subprocess.run(call, cwd=ROOT, input=program, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "arcface_common.processes.ProcessLostError: one of 2 processes could not begin or was killed, for want of "
+        "memory perhaps. Nothing is left of the folder"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_mxnet_reads_it(folder: Path, mxnet_python: Path) -> None:
     done = subprocess.run([str(mxnet_python), "-c", _READ], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
