@@ -234,5 +234,7 @@ def _values(field: FieldInfo) -> str:
     kind = typing.get_origin(field.annotation) or field.annotation
     if kind is Literal:
         return " or ".join(_words(field))
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list"}
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if kind is tuple:
+        return f"a list of {'text' if field.annotation == Names.__origin__ else 'whole numbers'}"
     return ", ".join(filter(None, (words.get(kind, "entries by name"), _range(field))))  # type: ignore[arg-type]

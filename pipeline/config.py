@@ -181,6 +181,7 @@ def make_config(
         )
     above = [Layer(file.path, _parsed(file.overrides))] if file else []
     above.append(Layer("", _parsed(overrides)))
+    assigned(above, {})  # an unknown setting is named before a preset is asked for
     start = _one_init_from(init_from, [entry for layer in above for entry in layer.given])
     if here:  # elsewhere it is a setting like the others
         above = [Layer(one.origin, [entry for entry in one.given if entry[0] != "train.init_from"]) for one in above]
@@ -211,12 +212,12 @@ def make_config(
         )
         if here:
             config.kubeflow.refuse_here()
+        if initial:
+            _check_start(config.train, initial["embedding_dim"])
     except ConfigError as error:
         if (told := with_origin(error, layers)) is error:
             raise
         raise told from error
-    if initial:
-        _check_start(config.train, initial["embedding_dim"])
     said = any(name.startswith(("evaluation.conditions", "evaluation.sets")) for name in named)
     return config if said or not here else _judged_by_what_is_there(config)
 

@@ -128,7 +128,7 @@ def _like(name: str, sections: Mapping[str, type]) -> str:
     word = name.rpartition(".")[2].casefold()
     meant = [full for field, full in named if word in (field, _initials(field))]
     # Sections are left out of what is compared: "train.flip" is like "train.fp16" for its section alone.
-    close = difflib.get_close_matches(word, [field for field, _ in named], n=1)
+    close = difflib.get_close_matches(word, [field for field, _ in named], n=1, cutoff=0.65)
     meant += [full for field, full in named if field in close]
     return f"; did you mean {meant[0]!r}?" if meant else ""
 

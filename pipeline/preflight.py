@@ -91,7 +91,7 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         if not filesystem.exists(path):
             setting = "evaluation.sets" if evaluation.sets else "evaluation.conditions"
             setting = setting if name in required else "train.verify_sets"
-            received = f"{_sets_there(config.data)}{did_you_mean(name, _sets_in(config.data))}"
+            received = f"{_sets_there(config.data, setting)}{did_you_mean(name, _sets_in(config.data))}"
             raise DataError(f"{path}: expected a verification set, which {setting} names. Received: {received}")
     for condition in evaluation.parsed_conditions:
         if condition.kind == "gap":
@@ -116,12 +116,15 @@ def _check_drawn(config: PipelineConfig) -> None:
         )
 
 
-def _sets_there(folder: str) -> str:
-    """Says which sets a folder has, with the settings by which one of them is what a model is judged by."""
+def _sets_there(folder: str, setting: str) -> str:
+    """Says which sets a folder has, with the settings that name one of them in place of what `setting` does."""
     names = _sets_in(folder)
     if not names:
         drawn = argument("verify_identities", "0.02")
         return f"no such file, and no other verification set ({drawn} keeps people out of training, and judges by them)"
+    if setting == "train.verify_sets":
+        first = setting_argument(f"{setting}={names[0]}")
+        return f"no such file, but {', '.join(names)} (verify by the first with {first})"
     wanted = (f"evaluation.sets={names[0]}", f"'evaluation.conditions=[{names[0]}.accuracy >= 0.95]'")
     conditions = " ".join(map(setting_argument, wanted))
     return f"no such file, but {', '.join(names)} (judge by the first with {conditions})"

@@ -37,7 +37,7 @@ class LossFacts:
 LOSSES = {
     "arcface": LossFacts(0.5, {"straight_through": Option(False)}),
     "cosface": LossFacts(0.4),
-    "combined": LossFacts(0.3, {"m1": Option(1.0, low=1.0, high=4.0), "m3": Option(0.2, high=1.0)}),
+    "combined": LossFacts(0.3, {"m1": Option(1.0, low=0.5, high=4.0), "m3": Option(0.2, high=1.0)}),
     "adaface": LossFacts(0.4, {"h": Option(0.333, high=1.0), "momentum": Option(0.01, high=1.0)}, remembers=True),
     "magface": LossFacts(
         0.8,

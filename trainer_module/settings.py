@@ -129,7 +129,10 @@ class TrainSettings:
         default=0.1, gt=0, lt=1, description="What the rate is multiplied by at each of train.milestones."
     )
     power: Number = Field(
-        default=2.0, gt=0, le=100, description="Exponent of train.schedule=polynomial; arcface_torch's is 2."
+        default=2.0,
+        gt=0,
+        le=100,
+        description="Exponent of train.schedule=polynomial; arcface_torch's was 2 and is 1 in its later versions.",
     )
     warmup_steps: Whole = Field(
         default=100, ge=0, description="Steps of the linear warm-up; the presets take a share of train.steps."
@@ -184,8 +187,8 @@ class TrainSettings:
         default=1.0,
         gt=0,
         le=1,
-        description="Other identities whose centre has a cosine above this are left out of an image's loss: they may "
-        "be the same person twice. 0.4 is usual for noisy labels; 1 leaves none out.",
+        description="The cosine of other identities whose centre is nearer to an image than this becomes 0 in its loss: they "
+        "may be the same person twice. 0.4 is usual for noisy labels; 1 changes none.",
     )
     sample_rate: Number = Field(
         default=1.0,

@@ -13,7 +13,7 @@ from arcface_common.gpus import find_gpus
 from pipeline.checks.memory import available
 from trainer_module.settings import TrainSettings
 
-_OF_TENSORFLOW = re.compile(r"[IWE]\d{4} |WARNING: All log messages")
+_OF_TENSORFLOW = re.compile(r"[IWE]\d{4} |WARNING: All log messages|To enable the following instructions: ")
 _COPIES = 6  # of the weights in a training step on a CPU: gradients, momentum, what their updates take
 _COPIES_BESIDE_GPU = 2  # the copy for checkpoints, weights and momentum
 
@@ -63,7 +63,7 @@ def _parameters(settings: TrainSettings, named: str) -> int:
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        # TensorFlow's own lines, which begin with a letter and digits, are no reason.
+        # What TensorFlow writes by itself is no reason.
         said = [line for line in done.stderr.splitlines() if line.strip() and not _OF_TENSORFLOW.match(line)]
         killed = done.returncode < 0
         how = f"by {signal.Signals(-done.returncode).name}" if killed else f"with code {done.returncode}"

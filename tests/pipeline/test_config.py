@@ -78,7 +78,10 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("evaluation.conditions=[]", "evaluation.conditions: expected at least one condition"),
         ("evaluation.conditions=lfw > 1", "evaluation.conditions: expected a condition .* Received: 'lfw > 1'"),
         ("evaluation.conditions=1", "evaluation.conditions: expected a condition .* Received: '1'"),
-        ("evaluation.conditions={a: b}", "evaluation.conditions must be a list .* Received: conditions={'a': 'b'}"),
+        (
+            "evaluation.conditions={a: b}",
+            "evaluation.conditions must be a list of text .* Received: conditions={'a': 'b'}",
+        ),
         ("evaluation.conditions=[[a]]", "evaluation.conditions must be a list .* Received: "),
         ("evaluation.sets=lwf", "evaluation.sets: did you mean 'lfw'. Received: 'lwf'"),
         ("evaluation.sets=../lfw", "evaluation.sets must be names of <set>.bin files. Received: '../lfw'"),
@@ -130,6 +133,7 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ),
         ("ingest.max_bad_share=nan", "ingest.max_bad_share must be a number, .* Received: max_bad_share='nan'"),
         ("train.milestones=", r"train.milestones must be a list .* Received: milestones=None"),
+        ("train.milestones=[1.5]", r"train.milestones must be a list of whole numbers .* Received: milestones=\[1.5\]"),
         ("train.milestones=[a]", r"train.milestones must be a list .* Received: milestones=\['a'\]"),
         ("train.milestones=1e20", r"train.milestones must be a list .*beyond 2,147,483,647"),
         ("ingest.seed=" + "9" * 4000, "ingest.seed must be a whole number, .*beyond 2,147,483,647"),
@@ -153,6 +157,7 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
         ("warmup=1", "Received: 'warmup'; did you mean 'train.warmup_steps'"),
         ("train.fp16=true", "Received: 'train.fp16'; did you mean 'train.precision'"),
         ("train.epochs=3", "Received: 'train.epochs'; did you mean 'train.steps'"),
+        ("train.resume=true", "Received: 'train.resume'$"),
         ("train.flop=1", "Received: 'train.flop'; did you mean 'train.flip'"),
         ("train.unrelated=1", "Received: 'train.unrelated'$"),
         ("train.milestones=[100]", r"must be left at \[\] with .*Received: milestones=\[100\]$"),
@@ -285,6 +290,14 @@ def test_a_run_begins_with_a_preset_that_is_named():
         make_config("data", "root", None)
     with pytest.raises(ConfigError, match="expected init_from, which names the network that finetune trains further"):
         make_config("data", "root", "finetune")
+    with pytest.raises(ConfigError, match="Received: 'train.lr'; did you mean 'train.learning_rate'"):
+        make_config("data", "root", None, ["train.lr=0.1"])
+
+
+def test_a_preset_that_nobody_named_is_named_where_it_is_in_the_way(tmp_path):
+    start = training_run(tmp_path / "run")
+    with pytest.raises(ConfigError, match="frozen_statistics=True, which the preset finetune sets"):
+        make_config("data", "root", None, ["train.embedding_dim=7"], start)
 
 
 def test_warm_ups_are_shares_of_the_steps_unless_they_are_set(tmp_path):

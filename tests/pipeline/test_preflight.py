@@ -31,7 +31,8 @@ def _checked(data, *overrides):
 
 def test_a_set_that_judges_while_training_must_be_there(data):
     config = make_config(str(data), "root", "demo", ["train.verify_every=5", "train.verify_sets=cfp_fp"])
-    with pytest.raises(DataError, match=r"cfp_fp\.bin: expected a verification set, which train\.verify_sets names"):
+    expected = r"cfp_fp\.bin: expected a verification set, which train\.verify_sets names\. Received: no such file"
+    with pytest.raises(DataError, match=expected + r", but lfw, mine \(verify by .* with train\.verify_sets=lfw\)"):
         check_dataset(config)
 
 

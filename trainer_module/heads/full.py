@@ -25,7 +25,7 @@ class HeadOptions:
       margin: what makes the target's logit smaller.
       sub_centres: K centres a class, of which the nearest counts (Deng et al., ECCV 2020): images with a wrong label
         gather at a centre of their own.
-      ignored_from: other classes whose cosine is above this are left out of an image's loss (InsightFace's interclass
+      ignored_from: the cosine of other classes that is above this becomes 0 (InsightFace's interclass
         filtering): they may be the same person under another name. 1 leaves none out.
       normalized: False is the plain softmax over embeddings and centres as they are, without scale and margin.
       seed: of the initial centres, and of what is drawn.

@@ -93,7 +93,7 @@ class Combined(NormFace):
     Beyond pi, where the cosine would rise again, `-cos(.) - 2` goes on falling, as in SphereFace.
 
     Attributes:
-      m1: factor of the angle, at least 1; InsightFace combines 1.0, 0.3 and 0.2.
+      m1: factor of the angle; InsightFace combines 1.0, 0.3 and 0.2, or 0.9, 0.4 and 0.15.
       m3: subtracted from the cosine.
     """
 

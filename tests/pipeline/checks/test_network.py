@@ -27,7 +27,9 @@ def small(name, embedding_dim, dropout, norm):
     assert dense.kernel.numpy().any()
     return tf_keras.Model(image, embedding, name=name)
 def dead(**options):
-    import os
+    import os, sys
+    said = "broken\\nTo enable the following instructions: AVX2, rebuild TensorFlow with the appropriate flags."
+    print(said, file=sys.stderr, flush=True)
     os._exit(7)
 
 def killed(name, embedding_dim, dropout, norm):
@@ -68,7 +70,7 @@ def own(tmp_path, monkeypatch):
             {},
             "train.backbone: expected .* a network. Received: KeyError: 'no such depth'",
         ),
-        ("nets_of_mine:dead", {}, "train.backbone: expected .* Received: a process that ended with code 7"),
+        ("nets_of_mine:dead", {}, "train.backbone: expected .* Received: a process that ended with code 7: broken$"),
         ("nets_of_mine:killed", {}, "train.backbone: expected .* Received: a process that ended by SIGSEGV: Fatal"),
     ],
 )

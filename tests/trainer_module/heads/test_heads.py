@@ -62,6 +62,7 @@ CASES = [
     ("cosface", {}, {}),
     ("combined", {}, {}),
     ("combined", {"m1": 1.35, "m3": 0.1}, {}),
+    ("combined", {"m1": 0.9, "m3": 0.15}, {}),
     ("adaface", {}, {}),
     ("adaface", {"h": 0.8, "momentum": 0.5}, {}),
     ("magface", {"lower_norm": 1.0, "upper_norm": 4.0, "weight": 3.0}, {}),
