@@ -187,8 +187,8 @@ class TrainSettings:
         default=1.0,
         gt=0,
         le=1,
-        description="The cosine of other identities whose centre is nearer to an image than this becomes 0 in its loss: they "
-        "may be the same person twice. 0.4 is usual for noisy labels; 1 changes none.",
+        description="The cosine of other identities whose centre is nearer to an image than this becomes 0 in its "
+        "loss: they may be the same person twice. 0.4 is usual for noisy labels; 1 changes none.",
     )
     sample_rate: Number = Field(
         default=1.0,

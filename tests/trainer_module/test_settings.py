@@ -116,7 +116,7 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"l2_decay": 0.8, "optimizer": "adamw"}, "l2_decay must be left at 1.0 with train.optimizer=adamw"),
         ({"l2_decay": 0.8, "weight_decay": 0.0}, "l2_decay must be left at 1.0 with train.weight_decay=0, which"),
         ({"l2_decay": 1.1}, "train.l2_decay must be above 0 and at most 1 "),
-        ({"milestones": [500]}, "milestones must be left at \\(\\) with train.schedule=cosine, which ignores it"),
+        ({"milestones": [500]}, "milestones must be left at \\[\\] with train.schedule=cosine, which ignores it"),
         ({"schedule": "polynomial", "decay_factor": 0.5}, "decay_factor must be left at 0.1 with train.schedule=poly"),
         ({"schedule": "step", "milestones": [500], "power": 1.0}, "power must be left at 2.0 with train.schedule=step"),
         (
