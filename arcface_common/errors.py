@@ -72,8 +72,10 @@ def typed_arguments() -> Iterator[None]:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What an error about an unknown word ends in: "; did you mean 'lfw'?", or "" where nothing known is like it."""
-    by_form = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), by_form, n=1)
+    by_form, form = {name.casefold(): name for name in known}, word.casefold()
+    # "float16" is nearer to "float32" by letters than to "mixed_float16", which holds it.
+    holding = [name for name in by_form if len(form) > 3 and form in name]
+    close = difflib.get_close_matches(form, holding or by_form, n=1)
     return f"; did you mean {by_form[close[0]]!r}?" if close else ""
 
 

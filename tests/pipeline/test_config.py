@@ -147,6 +147,7 @@ def test_overrides_come_after_the_preset_in_the_fields_type():
             "train.loss=CosFace",
             "train.loss must be arcface or cosface .* Received: loss='CosFace'; did you mean 'cosface'",
         ),
+        ("train.precision=float16", "Received: precision='float16'; did you mean 'mixed_float16'"),
         ("train.optimizer=Adam", "Received: optimizer='Adam'; did you mean 'adamw'"),
         ("Train.Steps=1", "Received: 'Train.Steps'; did you mean 'train.steps'"),
         ("=1", r"expected a setting \(.* Received: ''$"),
