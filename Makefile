@@ -5,7 +5,7 @@ BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest
 FAST = "not slow and not e2e"
 # A file's tests stay together, since they share what is costly to make; up to 4 processes of 3 GB.
-PARALLEL = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Where floats are compared that TensorFlow's kernels made; the files left out compare none, and take a minute.
 NUMERIC = tests/arcface_common tests/trainer_module tests/evaluator_custom tests/serving \
 	$(addprefix --ignore=tests/, arcface_common/test_console.py evaluator_custom/test_report.py evaluator_custom/test_folder_page.py \
