@@ -24,13 +24,17 @@ def outlook(settings: TrainSettings, network: BackboneSummary, classes: int, ima
     data, epochs = f"{classes:,} identities", ""
     if images is not None:
         data, epochs = f"{images:,} images of {data}", f", {settings.steps * settings.batch_size / images:.1f} epochs"
+    several = settings.workers > 1
+    workers = f", {settings.batch_size // settings.workers:,} by each of {settings.workers} workers" if several else ""
     size, copy = step_bytes(settings, classes, settings.images_at_a_time()), copy_bytes(settings, classes)
     memory = ""
     if size is not None and copy is not None:
-        memory = f", about {_bytes(size + copy)} without a GPU, {_bytes(copy)} of them a copy for checkpoints"
+        where = "in each, " if several else ""
+        memory = f", about {_bytes(size + copy)} {where}without a GPU, {_bytes(copy)} of them a copy for checkpoints"
     return (
         f"  training {settings.backbone}, {network.parameters / 1e6:.1f} M parameters, {network.macs / 1e6:,.0f} M "
-        f"multiply-accumulates an image, on {data}: {settings.steps:,} steps of {settings.batch_size:,}{epochs}{memory}"
+        f"multiply-accumulates an image, on {data}: {settings.steps:,} steps of {settings.batch_size:,}{workers}"
+        f"{epochs}{memory}"
     )
 
 

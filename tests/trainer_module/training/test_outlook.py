@@ -26,3 +26,10 @@ def test_what_ms1m_takes(images, expected):
 def test_small_parts_are_no_zeros():
     settings = TrainSettings(backbone="iresnet_tiny", batch_size=64, steps=900)
     assert "about 111 MB without a GPU, 5 MB of them a copy for checkpoints" in outlook(settings, NETWORK, 500, 8000)
+
+
+def test_several_workers_are_said_with_their_parts():
+    settings = TrainSettings(backbone="iresnet_tiny", batch_size=64, steps=900, workers=2)
+    line = outlook(settings, NETWORK, 500, 8000)
+    assert "900 steps of 64, 32 by each of 2 workers, 7.2 epochs, about " in line
+    assert " MB in each, without a GPU, " in line
