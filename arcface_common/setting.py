@@ -236,5 +236,6 @@ def _values(field: FieldInfo) -> str:
         return " or ".join(_words(field))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if kind is tuple:
-        return f"a list of {'text' if field.annotation == Names.__origin__ else 'whole numbers'}"
+        (entry, *_) = typing.get_args(typing.get_args(field.annotation)[0])
+        return f"a list of {'text' if entry is str else 'whole numbers'}"
     return ", ".join(filter(None, (words.get(kind, "entries by name"), _range(field))))  # type: ignore[arg-type]

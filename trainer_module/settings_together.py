@@ -87,6 +87,12 @@ def _check_parts(settings: "TrainSettings") -> None:
     named = " x ".join(f"train.{name}={count}" for name, count in factors.items() if count > 1)
     whole = settings.batch_size % math.prod(factors.values()) == 0
     require(settings, "batch_size", whole, f"a multiple of {named}")
+    if settings.steps and settings.norm != "group" and ":" not in settings.backbone:
+        # One image is its own mean: the last normalization makes 0 of it, and nothing is learned.
+        together = "" if settings.norm == "sync_batch" else named
+        normalized = settings.batch_size // (math.prod(factors.values()) if together else 1)
+        least = f"at least 2{' x ' if together else ''}{together} with train.norm={settings.norm}; group takes 1"
+        require(settings, "batch_size", normalized > 1 or settings.frozen_statistics, least)
     refused = {
         # TensorFlow can't reduce over replicas within a loop, nor XLA.
         "train.shard_centres=true": settings.shard_centres,
@@ -116,3 +122,6 @@ def _check_loss(settings: "TrainSettings") -> None:
         chosen = facts.chosen(given)
         rises = chosen["lower_norm"] < chosen["upper_norm"]
         require(settings, "loss_options", rises, "a lower_norm below the upper_norm")
+        margin = settings.margin or facts.margin
+        lower = chosen["lower_margin"]
+        require(settings, "loss_options", lower < margin, f"a lower_margin, {lower:g}, below the margin, {margin:g},")

@@ -140,7 +140,11 @@ def _batch_that_fits(settings: TrainSettings, classes: int, left: int) -> int:
     parts = settings.workers * settings.accumulate
 
     def fits(images: int) -> bool:
-        needed = needed_bytes(dataclasses.replace(settings, batch_size=images * parts), classes)
+        try:
+            smaller = dataclasses.replace(settings, batch_size=images * parts)
+        except ConfigError:  # too few to be normalized
+            return False
+        needed = needed_bytes(smaller, classes)
         return needed is not None and needed <= left
 
     low, high = 0, settings.batch_size // parts  # `low` fits or is 0, `high` doesn't

@@ -84,6 +84,19 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"loss_options": {"straight_through": 1}}, "train.loss_options must be true or false at straight_through "),
         ({"loss": "adaface", "loss_options": {"h": -1}}, "train.loss_options must be a number of 0 to 1 at h "),
         ({"loss": "magface", "loss_options": {"lower_norm": 200}}, "must be a lower_norm below the upper_norm "),
+        (
+            {"loss": "magface", "margin": 0.1},
+            "train.loss_options must be a lower_margin, 0.45, below the margin, 0.1, ",
+        ),
+        ({"loss": "magface", "loss_options": {"lower_margin": 1.5}}, "lower_margin, 1.5, below the margin, 0.8, "),
+        (
+            {"batch_size": 8, "accumulate": 4, "workers": 2},
+            "train.batch_size must be at least 2 x train.workers=2 x train.accumulate=4 with train.norm=batch; group ",
+        ),
+        (
+            {"batch_size": 1, "norm": "sync_batch"},
+            "train.batch_size must be at least 2 with train.norm=sync_batch; group takes 1 ",
+        ),
         ({"loss": "softmax", "scale": 30.0}, "train.scale must be left at 64.0 with train.loss=softmax"),
         (
             {"loss": "softmax", "scale": 30.0, "margin": 0.2, "l2_decay": 0.8, "weight_decay": 0.0},

@@ -75,14 +75,17 @@ class HoldoutEvaluation:
         batches = strategy.distribute_datasets_from_function(lambda context: holdout_batches(split, settings, context))
         self._iterator = iter(batches)
         self._step = _make_step(strategy, backbone, head, settings.pixel_format())
+        self._latest: HoldoutResult | None = None
 
     def evaluate(self, step: int, show: bool) -> HoldoutResult:
-        """One pass over the split.
+        """One pass over the split; none where it has been judged after this step.
 
         Args:
           step: optimizer steps that were done.
           show: draw a progress bar.
         """
+        if self._latest and self._latest.step == step:
+            return self._latest
         total = tf.zeros([2])
         with progress(
             total=self._steps * self._batch_size, description="hold-out", unit="img", disable=not show
@@ -92,7 +95,8 @@ class HoldoutEvaluation:
                     total += self._step(self._iterator)
                 bar.update(self._batch_size)
         hits, images = (int(value) for value in total.numpy())
-        return HoldoutResult(hits / max(images, 1), images, step)
+        self._latest = HoldoutResult(hits / max(images, 1), images, step)
+        return self._latest
 
 
 def _make_step(

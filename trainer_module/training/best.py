@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from arcface_common.console import say
 from arcface_common.errors import DataError, in_short
+from trainer_module.data.holdout import HOLDOUT_FILE, HoldoutEvaluation, HoldoutResult
 from trainer_module.gfile_aside import gfile_aside
 from trainer_module.training import checkpoints
 from trainer_module.training.background import BackgroundWriter
@@ -22,7 +23,13 @@ class BestCheckpoint:
     """The checkpoint of the highest mean accuracy so far, of equal ones the latest, in a folder "best-<step>"."""
 
     def __init__(
-        self, strategy: tf.distribute.Strategy, writer: BackgroundWriter, folder: str, *, is_chief: bool
+        self,
+        strategy: tf.distribute.Strategy,
+        writer: BackgroundWriter,
+        folder: str,
+        holdout: HoldoutEvaluation | None = None,
+        *,
+        is_chief: bool,
     ) -> None:
         """Finds what an earlier process of this training kept.
 
@@ -30,9 +37,11 @@ class BestCheckpoint:
           strategy: what the variables were made under.
           writer: writes checkpoints.
           folder: of the training: its own, or else that of its results.
+          holdout: judges what is kept by the hold-out split, if there is one.
           is_chief: whether this process's copy is kept.
         """
         self._strategy, self._writer, self._folder, self._is_chief = strategy, writer, folder, is_chief
+        self._holdout = holdout
         self._accuracy = -1.0
         for kept in self._kept() if is_chief else []:
             try:
@@ -61,7 +70,8 @@ class BestCheckpoint:
             return
         if better:
             self._accuracy = accuracy or 0.0
-        self._writer.write(state, lambda copy: self._save(copy, step, results or {}))
+        held_out = self._holdout.evaluate(step, show=self._is_chief) if self._holdout else None
+        self._writer.write(state, lambda copy: self._save(copy, step, results or {}, held_out))
 
     def hand_over(self, run_dir: str) -> bool:
         """Copies the best checkpoint and its figures to the results of the training; False where there is none.
@@ -77,20 +87,23 @@ class BestCheckpoint:
             source = os.path.dirname(checkpoints.path_in(kept[-1]))
             for name in tf.io.gfile.listdir(source):
                 tf.io.gfile.copy(os.path.join(source, name), os.path.join(folder, name))
-        tf.io.gfile.copy(os.path.join(kept[-1], VERIFIED_FILE), os.path.join(run_dir, VERIFIED_FILE), overwrite=True)
+        for name in (VERIFIED_FILE, *([HOLDOUT_FILE] if self._holdout else [])):
+            tf.io.gfile.copy(os.path.join(kept[-1], name), os.path.join(run_dir, name), overwrite=True)
         say(f"  kept is {os.path.basename(kept[-1])}, the best of all verified: mean accuracy {self._accuracy:.4f}")
         if self._folder == run_dir:
             for folder in kept:
                 tf.io.gfile.rmtree(folder)
         return True
 
-    def _save(self, copy: TrainState, step: int, results: Results) -> None:
+    def _save(self, copy: TrainState, step: int, results: Results, held_out: HoldoutResult | None) -> None:
         """Writes a checkpoint aside, gives it its name, and removes those before."""
         path = os.path.join(self._folder, f"best-{step}")
         with checkpoints.named_in_errors(path), gfile_aside(path) as aside:
             tf.io.gfile.makedirs(aside)
             checkpoints.write(copy.checkpoint(), aside, is_chief=True)
             write_verified(results, step, aside)
+            if held_out:
+                held_out.write(aside)
         for old in self._kept():
             if old != path:
                 tf.io.gfile.rmtree(old)

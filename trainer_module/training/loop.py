@@ -164,6 +164,7 @@ def _hooks(
         bar.set_postfix(shown, refresh=False)
 
     hooks: list[Hook] = [Tell(settings, curve, show), *([Report(settings)] if report.URL in os.environ else [])]
+    holdout = None
     if job.holdout:
         # In the memory that a step has.
         part = dataclasses.replace(settings, batch_size=settings.batch_size // settings.accumulate, accumulate=1)
@@ -171,7 +172,7 @@ def _hooks(
         hooks.append(JudgeHoldout(settings.holdout_every, holdout, curve, show, run_dir, is_chief=is_chief))
     best = None
     if settings.keep == "best":
-        best = BestCheckpoint(strategy, writer, job.work_dir or run_dir, is_chief=is_chief)
+        best = BestCheckpoint(strategy, writer, job.work_dir or run_dir, holdout, is_chief=is_chief)
     if job.pairs:
         verification = Verification(settings, job.pairs) if is_chief else None
         if verification and best:

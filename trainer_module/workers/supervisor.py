@@ -130,7 +130,7 @@ def run_workers(job: TrainingJob, joined: Task | None = None) -> None:
                     times = f"{restarts} restart{'s' if restarts > 1 else ''}"
                     raise type(error)(f"{error}, after {times}") from error
                 restarts, in_vain = restarts + 1, in_vain + 1
-                pause = min(2.0**in_vain / 2, _LONGEST_PAUSE_S)
+                pause = min(2.0 ** min(in_vain, 30) / 2, _LONGEST_PAUSE_S)
                 say(f"  {error}")
                 say(f"  all workers begin again from step {reached:,} (restart {restarts}) in {pause:g} s")
                 time.sleep(pause)

@@ -152,12 +152,15 @@ def test_the_best_checkpoint_is_known_after_a_kill(job, tmp_path):
     assert "kept is best-" in trained["said"]
     verified = (Path(whole.run_dir) / "verified.json").read_text()
     (name,) = [name for name in trained["weights"] if name.startswith("optimizer/_iterations/")]
-    assert trained["weights"][name] == json.loads(verified)["step"]
+    assert trained["weights"][name] == json.loads(verified)["step"] < STEPS
+    held_out = (Path(whole.run_dir) / "holdout.json").read_text()
+    assert json.loads(held_out)["step"] == json.loads(verified)["step"]
     job = _with_work(job, tmp_path)
     _train(job, "SIGKILL", 11, code=-signal.SIGKILL, folder=tmp_path)
     assert any(name.startswith("best-") for name in os.listdir(job.work_dir))
     _assert_same(_train(job, folder=tmp_path), trained)
     assert (Path(job.run_dir) / "verified.json").read_text() == verified
+    assert (Path(job.run_dir) / "holdout.json").read_text() == held_out
 
 
 def test_a_bad_step_is_named_and_earlier_checkpoints_stay(job, tmp_path):
