@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from arcface_common.console import say
-from arcface_common.errors import DataError, setting_argument
+from arcface_common.errors import ConfigError, DataError, setting_argument
 from arcface_common.gpus import find_gpus
 from trainer_module.backbone_facts import copy_bytes, step_parts
 from trainer_module.settings import TrainSettings
