@@ -75,7 +75,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     by_form, form = {name.casefold(): name for name in known}, word.casefold()
     # "float16" is nearer to "float32" by letters than to "mixed_float16", which holds it.
     holding = [name for name in by_form if len(form) > 3 and form in name]
-    close = difflib.get_close_matches(form, holding or by_form, n=1)
+    close = difflib.get_close_matches(form, holding, n=1, cutoff=0.0) or difflib.get_close_matches(form, by_form, n=1)
     return f"; did you mean {by_form[close[0]]!r}?" if close else ""
 
 

@@ -146,8 +146,8 @@ def _error(kind: Any, name: str, expected: str, value: Any, reason: str = "", in
 
 
 def _shown(value: Any) -> str:
-    """A value in an error: a list as YAML writes it, whatever holds it here."""
-    return cut(repr(list(value) if isinstance(value, tuple) else value))
+    """A value in an error: a list and null as YAML writes them, whatever holds them here."""
+    return "null" if value is None else cut(repr(list(value) if isinstance(value, tuple) else value))
 
 
 def require(settings: Any, name: str, holds: bool, expected: str) -> None:
@@ -238,4 +238,6 @@ def _values(field: FieldInfo) -> str:
     if kind is tuple:
         (entry, *_) = typing.get_args(typing.get_args(field.annotation)[0])
         return f"a list of {'text' if entry is str else 'whole numbers'}"
+    if kind is typing.Union:  # of a number and null
+        return f"a number, {_range(field)}, or null"
     return ", ".join(filter(None, (words.get(kind, "entries by name"), _range(field))))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ class LossFacts:
     """A loss.
 
     Attributes:
-      margin: its m where `train.margin` is left at 0; 0 where it has none.
+      margin: its m where `train.margin` is null; 0 where it has none.
       options: see the margin's class.
       remembers: it goes by a moving average over the steps, of all replicas together.
     """

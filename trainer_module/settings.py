@@ -169,11 +169,11 @@ class TrainSettings:
         "of adaface, lower_margin, lower_norm, upper_norm and weight of magface, momentum of curricularface.",
     )
     scale: Number = Field(default=64.0, gt=0, le=1_000_000, description="The loss's s, the radius of the hypersphere.")
-    margin: Number = Field(
-        default=0.0,
+    margin: Number | None = Field(
+        default=None,
         ge=0,
         lt=1.5708,
-        description="The loss's m, in radians or as a cosine. 0 takes the loss's own: 0.5 of arcface "
+        description="The loss's m, in radians or as a cosine; 0 is none. Null takes the loss's own: 0.5 of arcface "
         "and curricularface, 0.4 of cosface and adaface, 0.3 of combined, 0.8 of magface.",
     )
     sub_centres: Whole = Field(
@@ -309,7 +309,7 @@ class TrainSettings:
 
     def full_margin(self) -> float:
         """The loss's m after its warm-up."""
-        return self.margin or LOSSES[self.loss].margin
+        return LOSSES[self.loss].margin if self.margin is None else self.margin
 
     def images_at_a_time(self) -> int:
         """Images that a worker holds activations of: its share of a micro-batch."""

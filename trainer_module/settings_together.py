@@ -49,8 +49,18 @@ def check_together(settings: "TrainSettings") -> None:
         require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")
     _check_parts(settings)
     if settings.precision == "mixed_float16":  # neither is in what scales the loss
-        require(settings, "precision", settings.strategy != "central", "another with train.strategy=central")
-        require(settings, "precision", settings.sample_rate == 1.0, "another with train.sample_rate below 1")
+        require(
+            settings,
+            "precision",
+            settings.strategy != "central",
+            "float32 or mixed_bfloat16 with train.strategy=central",
+        )
+        require(
+            settings,
+            "precision",
+            settings.sample_rate == 1.0,
+            "float32 or mixed_bfloat16 with train.sample_rate below 1",
+        )
 
 
 def _unused(settings: "TrainSettings") -> Iterator[tuple["TrainSettings", str, str]]:
@@ -122,6 +132,5 @@ def _check_loss(settings: "TrainSettings") -> None:
         chosen = facts.chosen(given)
         rises = chosen["lower_norm"] < chosen["upper_norm"]
         require(settings, "loss_options", rises, "a lower_norm below the upper_norm")
-        margin = settings.margin or facts.margin
-        lower = chosen["lower_margin"]
+        margin, lower = settings.full_margin(), chosen["lower_margin"]
         require(settings, "loss_options", lower < margin, f"a lower_margin, {lower:g}, below the margin, {margin:g},")

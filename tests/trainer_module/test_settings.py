@@ -37,7 +37,7 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"steps": 0}, r"train.steps must be positive, or train.init_from be given \(.*\). Received: steps=0"),
         (
             {"margin": 2.0},
-            r"train.margin must be at least 0 and below 1.5708 \(The loss's m, in radians or as a cosine\). Received: ",
+            r"train.margin must be at least 0 and below 1.5708 \(The loss's m, .*; 0 is none\). Received: margin=2.0",
         ),
         (
             {"init_centres": "data"},
@@ -97,14 +97,15 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
             {"batch_size": 1, "norm": "sync_batch"},
             "train.batch_size must be at least 2 with train.norm=sync_batch; group takes 1 ",
         ),
+        ({"margin": "wide"}, "train.margin must be a number, at least 0 and below 1.5708, or null "),
         ({"loss": "softmax", "scale": 30.0}, "train.scale must be left at 64.0 with train.loss=softmax"),
         (
             {"loss": "softmax", "scale": 30.0, "margin": 0.2, "l2_decay": 0.8, "weight_decay": 0.0},
-            "train.margin must be left at 0.0 with train.loss=softmax.* Received: margin=0.2; train.scale must be left "
-            "at 64.0 with train.loss=softmax.* Received: scale=30.0; train.l2_decay must be left at 1.0 with "
+            "train.margin must be left at null with train.loss=softmax.* Received: margin=0.2; train.scale must be "
+            "left at 64.0 with train.loss=softmax.* Received: scale=30.0; train.l2_decay must be left at 1.0 with "
             "train.weight_decay=0.* Received: l2_decay=0.8$",
         ),
-        ({"loss": "normface", "margin": 0.2}, "train.margin must be left at 0.0 with train.loss=normface"),
+        ({"loss": "normface", "margin": 0.2}, "train.margin must be left at null with train.loss=normface"),
         (
             {"sample_rate": 0.1, "optimizer": "adamw"},
             "train.sample_rate must be 1 unless train.optimizer=sgd",
@@ -158,11 +159,11 @@ def test_what_only_watches_training_is_handed_over_beside_its_result(monkeypatch
         ({"precision": "float16"}, "train.precision must be float32 or mixed_bfloat16 or mixed_float16 "),
         (
             {"precision": "mixed_float16", "strategy": "central"},
-            "must be another with train.strategy=central",
+            "must be float32 or mixed_bfloat16 with train.strategy=central",
         ),
         (
             {"precision": "mixed_float16", "sample_rate": 0.1},
-            "must be another with train.sample_rate below 1",
+            "must be float32 or mixed_bfloat16 with train.sample_rate below 1",
         ),
         ({"jit": True, "norm": "sync_batch"}, "train.jit must be false with train.norm=sync_batch"),
         ({"jit": True, "sample_rate": 0.1}, "train.jit must be false with train.sample_rate below 1"),
@@ -205,3 +206,8 @@ def test_equal_values_make_an_equal_cache_key():
     written = json.dumps(TrainSettings(steps=1000.0, scale=64).result_settings())
     assert written == json.dumps(TrainSettings().result_settings())
     assert '"steps": 1000,' in written and '"scale": 64.0,' in written
+
+
+def test_a_margin_of_0_is_none_and_null_the_losss_own():
+    assert TrainSettings(loss="combined", margin=0, loss_options={"m3": 0.4}).full_margin() == 0
+    assert TrainSettings(loss="combined").full_margin() == 0.3

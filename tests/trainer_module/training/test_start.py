@@ -39,7 +39,7 @@ def _starting(folder, settings=tiny_network.SETTINGS, **more):
         pytest.param({"sample_rate": 0.5}, {}, id="sampled, of full"),
         pytest.param({"sub_centres": 3, "loss": "curricularface"}, {"sub_centres": 3}, id="sub-centres"),
         pytest.param({"sub_centres": 3, "sample_rate": 0.5}, {}, id="more sub-centres, sampled"),
-        pytest.param({"loss": "softmax", "scale": 64.0, "margin": 0.0, "margin_warmup_steps": 0}, {}, id="softmax"),
+        pytest.param({"loss": "softmax", "scale": 64.0, "margin": None, "margin_warmup_steps": 0}, {}, id="softmax"),
     ],
 )
 def test_centres_of_identities_that_both_know_are_kept(tmp_path, options, before):
