@@ -17,6 +17,16 @@ import pytest
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.slow
+GPU = "ARCFACE_TFX_IMAGES_GPU"  # set: the image with the CUDA libraries, too
+_CUDA = """
+import ctypes, glob, nvidia
+import tensorflow as tf
+places = ("cuda_runtime/lib/libcudart.so.*", "cudnn/lib/libcudnn.so.*")
+for place in places:
+    (library,) = glob.glob(f"{nvidia.__path__[0]}/{place}")
+    ctypes.CDLL(library)
+print(tf.reduce_sum(tf.ones([3, 4])).numpy())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +39,7 @@ def images():
     shutil.rmtree(folder / "work", ignore_errors=True)
     (folder / "work").mkdir(parents=True)
     (folder / "work").chmod(0o777)
-    targets = ("pipeline", "serve")
+    targets = ("pipeline", "serve", *(["pipeline-gpu"] if os.environ.get(GPU) else []))
     subprocess.run([sys.executable, "-m", "tools.image", "build", folder, *targets], cwd=ROOT, check=True)
     for target in targets:
         packages = subprocess.run(["du", "-sm", folder / target / "opt"], check=True, capture_output=True, text=True)
@@ -81,4 +91,13 @@ def test_the_demo_ends_in_a_model_that_the_other_image_serves(images):
             done = run(images, "serve", "arcface-tfx", "embed", f"faces/{face.name}", "--server", "127.0.0.1:28501")
         finally:
             server.terminate()
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_with_cuda_has_its_libraries_and_draws_the_demos_data_without_a_gpu(images):
+    if not os.environ.get(GPU):
+        pytest.skip("the image with CUDA's libraries: `make image-test GPU=1` builds it")
+    done = run(images, "pipeline-gpu", "python", "-c", _CUDA)
+    assert done.stdout == "12.0\n", done.stderr
+    done = run(images, "pipeline-gpu", "arcface-tfx", "synth", "few", "--identities", "8", "--pairs", "40")
     assert done.returncode == 0, done.stderr
