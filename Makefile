@@ -86,8 +86,8 @@ sbom: setup-dev ## List what each image holds, as CycloneDX: build/sbom
 		PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml -o build/sbom/$$lock.json requirements/$$lock.lock; \
 	done
 
-image-test: setup-dev ## Build the images' files without an engine, and run the demo and `serve` in them (root, debootstrap)
-	ARCFACE_TFX_IMAGES=build/image $(PYTEST) tests/tools/test_image_for_real.py
+image-test: setup-dev ## Build the images' files without an engine, and run the demo and `serve` in them (root, debootstrap); GPU=1: that with CUDA, too
+	ARCFACE_TFX_IMAGES=build/image $(if $(GPU),ARCFACE_TFX_IMAGES_GPU=1) $(PYTEST) tests/tools/test_image_for_real.py
 
 kfp-tools: ## Build Kubeflow Pipelines' own compiler, driver and launcher (Go, 3 CPU minutes), which tests then use: build/kfp-tools
 	@command -v go >/dev/null || { echo "make kfp-tools: expected Go 1.21 or newer on PATH. Received: none" >&2; exit 1; }

@@ -79,8 +79,9 @@ def write_aside(path: str, aside: str, reserve: int = 0) -> Iterator[BinaryIO]:
                 file.truncate()  # what was reserved and not needed
             os.replace(unfinished, path)
         else:
-            with beam_filesystems().create(unfinished, compression_type=_UNCOMPRESSED) as file:
+            with _created(unfinished) as file:
                 yield file
+            remove([path])  # others rename nothing over what is there
             beam_filesystems().rename([unfinished], [path])
     except BaseException:
         remove([unfinished])
@@ -202,6 +203,29 @@ def link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # no hard links here, or another file system
         shutil.copyfile(source, target)
+
+
+def copy_folder(source: str, target: str, last: str = "") -> None:
+    """Copies all files of a folder and its sub-folders.
+
+    Args:
+      source: the folder.
+      target: its copy; what else lies there stays.
+      last: path, from the folder, of the file without which nobody takes the copy for whole: it comes last.
+    """
+    start = f"{source.rstrip('/')}/"
+    names = [path.removeprefix(start) for path in files_below(source)]
+    for name in sorted(names, key=lambda name: (name == last, name)):
+        copy = os.path.join(target, name)
+        make_folder(os.path.dirname(copy))
+        with open_read(start + name) as read, _created(copy) as written:
+            shutil.copyfileobj(read, written, _COPIED)
+
+
+def _created(path: str) -> BinaryIO:
+    if is_local(path):
+        return open(path, "wb")
+    return beam_filesystems().create(path, compression_type=_UNCOMPRESSED)
 
 
 def _scheme(path: str) -> str:

@@ -25,6 +25,7 @@ from arcface_common.protocol.conditions import Cut, asked_conditions
 from arcface_common.protocol.leaks import find_leak
 from arcface_common.protocol.scored_pairs import ScoredPairs
 from arcface_common.protocol.verdict_warnings import verdict_warnings
+from arcface_common.replaced import replaced
 from components.latest_blessed.records import BlessedModel
 from evaluator_custom.networks import embedder
 from evaluator_custom.report.page import write_report
@@ -73,11 +74,13 @@ class VerificationEvaluatorExecutor(executor.Executor):
         blessed = BlessedModel.read(exec_properties[BASELINE_KEY]) if exec_properties[BASELINE_KEY] else None
         if blessed:
             input_dict = {**input_dict, standard_component_specs.BASELINE_MODEL_KEY: [_model(blessed)]}
-        super().Do(
-            {**input_dict, standard_component_specs.EXAMPLES_KEY: [as_one_split(examples)]},
-            output_dict,
-            {**exec_properties, **told},
-        )
+        # It would look for an Estimator's folder, and TensorFlow knows no s3://, where a baseline may lie.
+        with replaced(path_utils, "serving_model_path", path_utils.serving_model_dir):
+            super().Do(
+                {**input_dict, standard_component_specs.EXAMPLES_KEY: [as_one_split(examples)]},
+                output_dict,
+                {**exec_properties, **told},
+            )
 
         sets = {name: read_pair_examples(artifact_utils.get_split_uri([examples], name), name) for name in splits}
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])

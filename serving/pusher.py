@@ -1,26 +1,27 @@
 """Pusher that loads what it is about to push, and makes it visible whole or not at all."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
 from tfx import types
 from tfx.components.pusher import executor
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils, proto_utils
+from tfx.utils import json_utils, proto_utils
 
+from arcface_common import filesystem
 from arcface_common.artifacts import BEST_FILE, EXTRA, SAVED_MODEL_FILE, VERIFICATION_FILE
+from arcface_common.aside import private_folder
 from arcface_common.console import say
-from arcface_common.filesystem import path_end
 from arcface_common.model_metadata import ModelMetadata
 from components.latest_blessed.records import BlessedModel
 from serving.check import check_embeddings
 from serving.thresholds import for_clients
-from trainer_module.gfile_aside import gfile_aside
 
 BLESSED_KEY = "blessed"  # in custom_config: folder of the records of blessed models
 ALREADY_SERVED = "already_served"  # custom property of PushedModel: the newest version held this very model
@@ -32,7 +33,8 @@ _MODEL_PARTS = (SAVED_MODEL_FILE, "variables", "assets")
 class CheckedPusherExecutor(executor.Executor):
     """Pushes a blessed model whose embeddings, loaded anew, equal those of the process that exported it.
 
-    Unlike TFX's own, it copies aside and renames, so that a model server never sees half a version, and takes the
+    Unlike TFX's own, it copies aside and renames, so that a model server never sees half a version; a store renames
+    nothing, and gets the graph last, without which a version isn't loaded. It goes to s3://, too. It takes the
     evaluation's `verification.json` along, from which clients have their threshold. Then it records the blessed model,
     with which the next one is compared.
     """
@@ -63,11 +65,11 @@ class CheckedPusherExecutor(executor.Executor):
         blessing = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_BLESSING_KEY])
         versions = _versions(base)
         version = push(model_path, base, os.path.join(blessing, VERIFICATION_FILE))
-        io_utils.copy_dir(os.path.join(base, version), pushed.uri)
+        filesystem.copy_folder(os.path.join(base, version), pushed.uri)
         pushed.set_int_custom_property(ALREADY_SERVED, int(int(version) in versions))
         self._MarkPushed(pushed, pushed_destination=os.path.join(base, version), pushed_version=version)
         BlessedModel(
-            name=path_end(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])),
+            name=filesystem.path_end(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])),
             places=(os.path.join(base, version), model_path, pushed.uri),
             best=_read(os.path.join(blessing, BEST_FILE)),
         ).write(json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[BLESSED_KEY], version)
@@ -95,56 +97,68 @@ def push(model_path: str, base: str, verification: str) -> str:
         _replace_figures(verification, os.path.join(base, str(newest)))
         return str(newest)
     version = str(max(int(time.time()), newest + 1))
-    aside = os.path.join(base, f"{_ASIDE}{version}")
-    io_utils.copy_dir(model_path, aside)
-    _write_figures(verification, aside)
-    if model_digest(aside) != model_digest(model_path):
-        raise OSError(f"{aside}: expected a copy of {model_path}. Received: other files; is another push going on?")
-    tf.io.gfile.rename(aside, os.path.join(base, version))
+    with _aside(base, version) as aside:
+        filesystem.copy_folder(model_path, aside)
+        _write_figures(verification, aside)
+        if model_digest(aside) != model_digest(model_path):
+            raise OSError(f"{aside}: expected a copy of {model_path}. Received: other files; is another push going on?")
+        _publish(aside, os.path.join(base, version))
     return version
+
+
+@contextlib.contextmanager
+def _aside(base: str, version: str) -> Iterator[str]:
+    """A folder where a version is made ready: beside the others, or on this machine where they are in a store."""
+    if filesystem.is_local(base):
+        yield os.path.join(base, f"{_ASIDE}{version}")
+        return
+    with private_folder() as folder:
+        yield folder
+
+
+def _publish(aside: str, version: str) -> None:
+    """Gives a version that is ready its place; of one that doesn't come to a store whole, nothing stays."""
+    if filesystem.is_local(version):
+        os.rename(aside, version)
+        return
+    try:
+        filesystem.copy_folder(aside, version, last=SAVED_MODEL_FILE)
+    except BaseException:
+        filesystem.remove_folder(version)
+        raise
 
 
 def model_digest(model_path: str) -> str:
     """Digest of the files of a SavedModel that decide its answers, by their names and contents."""
-    total = hashlib.sha256()
-    for part in _MODEL_PARTS:
-        for path in _files(os.path.join(model_path, part)):
-            with tf.io.gfile.GFile(path, "rb") as f:
+    start, total = f"{model_path.rstrip('/')}/", hashlib.sha256()
+    for path in filesystem.files_below(model_path):
+        name = path.removeprefix(start)
+        if name.partition("/")[0] in _MODEL_PARTS:
+            with filesystem.open_read(path) as f:
                 digest = hashlib.sha256()
                 while piece := f.read(1 << 24):
                     digest.update(piece)
-            total.update(f"{os.path.relpath(path, model_path)}\0{digest.hexdigest()}\0".encode())
+            total.update(f"{name}\0{digest.hexdigest()}\0".encode())
     return total.hexdigest()
-
-
-def _files(path: str) -> list[str]:
-    """The file itself, or all files below a folder, sorted; none where there is neither."""
-    if not tf.io.gfile.isdir(path):
-        return [path] if tf.io.gfile.exists(path) else []
-    return sorted(os.path.join(folder, name) for folder, _, names in tf.io.gfile.walk(path) for name in names)
-
-
-def _names(base: str) -> list[str]:
-    return [name.rstrip("/") for name in tf.io.gfile.listdir(base)] if tf.io.gfile.exists(base) else []
 
 
 def _versions(base: str) -> set[int]:
     """The numbers of the versions in a folder."""
-    return {int(name) for name in _names(base) if name.isdecimal()}
+    return {int(name) for name in filesystem.folders_in(base) if name.isdecimal()}
 
 
 def _remove_leftovers(base: str) -> None:
     """Removes the unfinished copies that pushes left which didn't come to their end."""
-    for name in _names(base):
+    for name in filesystem.folders_in(base):
         if name.startswith(_ASIDE):
             say(f"{os.path.join(base, name)}: left by a push that didn't end; removed")
-            tf.io.gfile.rmtree(os.path.join(base, name))
+            filesystem.remove_folder(os.path.join(base, name))
 
 
 def _replace_figures(verification: str, version: str) -> None:
     """Puts other figures in a version's place for them, aside first."""
     path = os.path.join(version, EXTRA, VERIFICATION_FILE)
-    if not tf.io.gfile.exists(path) or _read(path) != _read(verification):
+    if not filesystem.exists(path) or _read(path) != _read(verification):
         _write_figures(verification, version)
 
 
@@ -154,11 +168,8 @@ def _write_figures(verification: str, version: str) -> None:
     extra = os.path.join(version, EXTRA)
     metadata = ModelMetadata.read(extra)
     dataclasses.replace(metadata, evaluation=for_clients(figures)).write(extra)
-    path = os.path.join(extra, VERIFICATION_FILE)
-    with gfile_aside(path) as aside, tf.io.gfile.GFile(aside, "w") as f:
-        f.write(figures)
+    filesystem.write_file(os.path.join(extra, VERIFICATION_FILE), figures.encode(), extra)
 
 
 def _read(path: str) -> str:
-    with tf.io.gfile.GFile(path) as f:
-        return str(f.read())
+    return filesystem.read_file(path).decode()

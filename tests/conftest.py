@@ -1,4 +1,4 @@
-"""What all tests share: the oracle's interpreter and the real faces, and a summary that says what was left out."""
+"""What all tests share: the oracle's interpreter, real faces, an S3 server; a summary that says what was left out."""
 
 import collections
 import multiprocessing.util
@@ -8,7 +8,9 @@ import shutil
 import sys
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +79,36 @@ def real_faces(request: pytest.FixtureRequest) -> Path:
     if named:
         pytest.fail(f"expected {REAL_FACES_VARIABLE} to name a folder. Received: {named}")
     pytest.skip(f"real faces are absent: no ../shared/real beside the repository, and {REAL_FACES_VARIABLE} is not set")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A client of an S3 server on this host, which the environment names for every process that is started."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        client = boto3.client("s3")
+        yield client
+        client.close()
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: Any) -> Iterator[str]:
+    """The name of an empty bucket."""
+    s3.create_bucket(Bucket="faces")
+    yield "faces"
+    for entry in s3.list_objects_v2(Bucket="faces").get("Contents", []):
+        s3.delete_object(Bucket="faces", Key=entry["Key"])
+    s3.delete_bucket(Bucket="faces")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,7 @@
 | service | what stands there |
 |---|---|
 | ML Metadata | the C++ store of its own package, upon SQLite, behind gRPC |
-| the object store | moto's S3 server |
+| the object store | moto's S3 server: by itself for minio://, and as Amazon's for s3:// |
 | Kubernetes' API | an HTTPS server that has the launcher's config map and the store's secret |
 | the cache's tasks | a gRPC server that keeps them in memory |
 """
@@ -20,15 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import grpc
 from ml_metadata.metadata_store.pywrap.metadata_store_extension import metadata_store
 from ml_metadata.proto import metadata_store_pb2, metadata_store_service_pb2
-from moto.server import ThreadedMotoServer
 
+from tests.amazon_s3 import HOST, AmazonS3
 from tests.serving.server.certificates import self_signed
 
-HOST = "127.0.0.1"
 BUCKET = "mlpipeline"
 NAMESPACE = "kubeflow"
 _KEYS = {"accesskey": "minio", "secretkey": "minio123"}
@@ -43,30 +41,31 @@ class Services(contextlib.ExitStack):
       store: a client of the object store.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: str = f"minio://{BUCKET}/v2") -> None:
+        """Starts them.
+
+        Args:
+          folder: gets what pods read, so they must see it.
+          root: where artifacts go.
+        """
         super().__init__()
         self.account = folder / "account"
         self.account.mkdir(parents=True)
         metadata = str(self._grpc("ml_metadata.MetadataStoreService", _metadata(folder / "metadata.sqlite")))
-        s3 = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
-        s3.start()
-        self.callback(s3.stop)
-        port = s3.get_host_and_port()[1]
-        keys = {"aws_access_key_id": _KEYS["accesskey"], "aws_secret_access_key": _KEYS["secretkey"]}
-        endpoint = f"http://{HOST}:{port}"
-        self.store = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
-        self.callback(self.store.close)
+        s3 = self.enter_context(AmazonS3(folder / "s3", *_KEYS.values()))
+        self.store = s3.store
         self.store.create_bucket(Bucket=BUCKET)
         self.environment = {
+            **s3.environment,
             "KUBERNETES_SERVICE_HOST": HOST,
-            "KUBERNETES_SERVICE_PORT": str(self._kubernetes()),
+            "KUBERNETES_SERVICE_PORT": str(self._kubernetes(root)),
             # The driver has the service's variables, the launcher those of the config map `metadata-grpc-configmap`.
             "METADATA_GRPC_SERVICE_SERVICE_HOST": HOST,
             "METADATA_GRPC_SERVICE_SERVICE_PORT": metadata,
             "METADATA_GRPC_SERVICE_HOST": HOST,
             "METADATA_GRPC_SERVICE_PORT": metadata,
             "MINIO_SERVICE_SERVICE_HOST": HOST,
-            "MINIO_SERVICE_SERVICE_PORT": str(port),
+            "MINIO_SERVICE_SERVICE_PORT": str(s3.port),
             "ML_PIPELINE_SERVICE_HOST": HOST,
             "ML_PIPELINE_SERVICE_PORT_GRPC": str(self._grpc("api.TaskService", _tasks())),
         }
@@ -82,7 +81,7 @@ class Services(contextlib.ExitStack):
         self.callback(lambda: server.stop(None).wait())
         return port
 
-    def _kubernetes(self) -> int:
+    def _kubernetes(self, root: str) -> int:
         token = "token-of-the-step"
         certificate = self_signed(self.account, HOST)
         Path(certificate[0]).rename(self.account / "ca.crt")
@@ -90,7 +89,7 @@ class Services(contextlib.ExitStack):
         (self.account / "namespace").write_text(NAMESPACE)
         secret = {name: base64.b64encode(value.encode()).decode() for name, value in _KEYS.items()}
         objects = {
-            "configmaps/kfp-launcher": {"kind": "ConfigMap", "data": {"defaultPipelineRoot": f"minio://{BUCKET}/v2"}},
+            "configmaps/kfp-launcher": {"kind": "ConfigMap", "data": {"defaultPipelineRoot": root}},
             "secrets/mlpipeline-minio-artifact": {"kind": "Secret", "data": secret},
         }
 

@@ -39,18 +39,27 @@ class RefusedError(Exception):
 _DEMO = ["--preset", "demo", *(word for setting in _SETTINGS for word in ("--set", setting))]
 
 
-def compile_demo(folder: Path, *options: str) -> dict[str, list[dict[str, Any]]]:
+def compile_demo(folder: Path, *options: str, root: str = "") -> dict[str, list[dict[str, Any]]]:
     """The demo's pipeline over a small data set: file's name without ending -> its documents.
 
     Args:
-      folder: gets the data set at `data`, the files, and the empty folder `run`; the root is `root`.
+      folder: gets the data set at `data`, the files, and the empty folder `run`.
       options: more words of `compile`.
+      root: what outlives a run; "" for the folder's `root`.
     """
     write_records(folder / "data", [i // 8 for i in range(48)])
     for name in ("lfw", "cfp_fp"):
         write_pairs(folder / "data", name, 20)
     output = folder / "pipeline.yaml"
-    command = ["compile", "--output", str(output), "--data", str(folder / "data"), "--root", str(folder / "root")]
+    command = [
+        "compile",
+        "--output",
+        str(output),
+        "--data",
+        str(folder / "data"),
+        "--root",
+        root or str(folder / "root"),
+    ]
     compiled = cli(*command, "--image", "arcface", *_DEMO, *options)
     assert compiled.returncode == 0, compiled.stderr
     (folder / "run").mkdir()

@@ -202,23 +202,22 @@ class Builder:
 
     def _copy(self, rest: str, root: Path) -> None:
         *sources, target = rest.split()
-        context = ROOT
-        if sources[0].startswith("--from="):
-            context = self.folder / sources.pop(0).removeprefix("--from=")
+        of_stage = sources[0].startswith("--from=")
+        context = self.folder / sources.pop(0).removeprefix("--from=") if of_stage else ROOT
         into = root / target.lstrip("/")
         for source in sources:
             origin = context / source.lstrip("/")
             if origin.is_dir():
-                shutil.copytree(origin, into, symlinks=True, dirs_exist_ok=True, ignore=_ignored)
+                shutil.copytree(origin, into, symlinks=True, dirs_exist_ok=True, ignore=None if of_stage else _ignored)
             else:
                 place = into / origin.name if target.endswith("/") else into
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(origin, place)
 
 
-def _ignored(folder: str, names: list[str]) -> Iterator[str]:
-    """As .dockerignore; a stage's own files are all taken."""
-    return (name for name in names if folder.startswith(str(ROOT)) and (name == "__pycache__" or name.endswith(".pyc")))
+def _ignored(_: str, names: list[str]) -> Iterator[str]:
+    """Of the working tree, as .dockerignore."""
+    return (name for name in names if name == "__pycache__" or name.endswith(".pyc"))
 
 
 def _make_like(source: Path, place: Path) -> bool:

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from arcface_common import filesystem
+from arcface_common.aside import private_folder
 from arcface_common.errors import DataError, in_short
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
@@ -21,7 +23,7 @@ def literal_path(folder: str) -> Iterator[str]:
     Yields:
       The path, a symbolic link that goes with the body where it is not the folder's own.
     """
-    if "://" in folder or not _GLOB_CHARACTERS & set(folder):
+    if not filesystem.is_local(folder) or not _GLOB_CHARACTERS & set(folder):
         yield folder
         return
     with tempfile.TemporaryDirectory() as temporary:
@@ -30,15 +32,27 @@ def literal_path(folder: str) -> Iterator[str]:
         yield link
 
 
+@contextlib.contextmanager
+def _readable(folder: str) -> Iterator[str]:
+    """`literal_path`, or of a store that TensorFlow doesn't know, such as s3://, a copy that goes with the body."""
+    if filesystem.is_local(folder) or folder.startswith("gs://"):
+        with literal_path(folder) as path:
+            yield path
+        return
+    with private_folder() as copy:
+        filesystem.copy_folder(folder, copy)
+        yield copy
+
+
 def load_saved_model(folder: str) -> Any:
-    """What `tf.saved_model.load` gives for a folder, whatever that is called.
+    """What `tf.saved_model.load` gives for a folder, whatever that is called and on any file system.
 
     Raises:
       DataError: a SavedModel that is not whole.
     """
     import tensorflow as tf  # the paths alone need none
 
-    with literal_path(folder) as path:
+    with _readable(folder) as path:
         try:
             return tf.saved_model.load(path)
         except Exception as error:  # a damaged graph or variable fails anywhere in TensorFlow

@@ -46,8 +46,6 @@ class BlessedModel:
         root = f"{posixpath.dirname(folder.rstrip('/'))}/"
         values = {**dataclasses.asdict(self), "places": [place.removeprefix(root) for place in self.places]}
         path = os.path.join(folder, version + _ENDING)
-        if not filesystem.is_local(path):  # others rename nothing over what is there
-            filesystem.remove([path])
         filesystem.write_file(path, json.dumps(values, indent=2).encode(), folder)
 
     @classmethod

@@ -6,14 +6,14 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.transforms import window
 from apache_beam.utils import shared
 from tensorflow_model_analysis.extractors import extractor
 from tensorflow_model_analysis.proto import config_pb2
 
-from arcface_common import features
+from arcface_common import features, filesystem
+from arcface_common.artifacts import SAVED_MODEL_FILE
 from arcface_common.console import progress
 from evaluator_custom.networks import embedder
 from evaluator_custom.networks.embedder import PairEmbedder
@@ -85,7 +85,8 @@ def custom_eval_shared_model(
     eval_saved_model_path: str, model_name: str, eval_config: config_pb2.EvalConfig, **unused: Any
 ) -> tfma.types.EvalSharedModel:
     """The Evaluator's hook: where a model is. Loading is left to `EmbedPairs`, which needs another signature."""
-    if not tf.io.gfile.exists(eval_saved_model_path):  # a version that is served: the folder above is the SavedModel
+    if not filesystem.exists(os.path.join(eval_saved_model_path, SAVED_MODEL_FILE)):
+        # A version that is served: the folder above is the SavedModel.
         eval_saved_model_path = os.path.dirname(eval_saved_model_path)
     return tfma.default_eval_shared_model(
         eval_saved_model_path=eval_saved_model_path, model_name=model_name, eval_config=eval_config

@@ -29,7 +29,7 @@ def check_places(data: str, root: str, here: bool) -> None:
 
     Raises:
       DataError: a path with a character that a glob takes for another one, or that can't be printed; in a container,
-        a relative one or one with a placeholder of Kubeflow's; a root where TensorFlow can't write.
+        a relative one or one with a placeholder of Kubeflow's; a root on another store than s3:// and gs://.
     """
     places = {"root": root} if here and is_local(data) else {"root": root, "data": data}
     for name, place in places.items():
@@ -49,8 +49,8 @@ def check_places(data: str, root: str, here: bool) -> None:
         if "{{" in place:
             named = "{{, which Kubeflow replaces"
             raise DataError(f"{argument(name)} must be a path without {named}. Received: {place!r}")
-    if not is_local(root) and not root.startswith("gs://"):
-        expected = "gs://, or a folder of a volume in every pod: TensorFlow writes there, and knows no other store"
+    if not is_local(root) and not root.startswith(("s3://", "gs://")):
+        expected = "s3://, gs://, or a folder of a volume in every pod"
         raise DataError(f"{argument('root')} must be {expected}. Received: {root!r}")
 
 

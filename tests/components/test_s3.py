@@ -3,9 +3,7 @@
 import concurrent.futures
 import json
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 
@@ -25,33 +23,6 @@ from tests.helpers import write_pairs, write_records
 pytestmark = pytest.mark.slow
 RECORD_OPTIONS = {"shards": 2}
 SETS = ["lfw", "cfp_fp"]
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    """A client of an S3 server on this host, which the environment names for every process that is started."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
-        yield client
-        client.close()
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3):
-    """The name of an empty bucket."""
-    s3.create_bucket(Bucket="faces")
-    yield "faces"
-    for key in _objects(s3, "faces"):
-        s3.delete_object(Bucket="faces", Key=key)
-    s3.delete_bucket(Bucket="faces")
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +161,7 @@ def test_files_are_whole_or_absent(s3, bucket):
         file.write(b"half")
         raise KeyError
     assert _objects(s3, bucket) == []
+    filesystem.write_file(path, b"half of it", aside)
     filesystem.write_file(path, b"0123456789", aside)
     assert _objects(s3, bucket) == ["folder/file"]
     assert filesystem.exists(path)

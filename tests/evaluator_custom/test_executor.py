@@ -15,13 +15,13 @@ from tfx.utils import io_utils
 from arcface_common.artifacts import BEST_FILE, VERIFICATION_FILE
 from arcface_common.digests import image_digests
 from arcface_common.errors import DataError
-from arcface_common.filesystem import path_end
+from arcface_common.filesystem import copy_folder, path_end
 from arcface_common.protocol import slices
 from arcface_common.protocol.best_so_far import Record, dumps, loads, pairs_digest
 from arcface_common.protocol.comparison import compare
 from arcface_common.protocol.conditions import FIGURES
 from components.formats import verification_bin
-from components.latest_blessed.records import BlessedModel
+from components.latest_blessed.records import BlessedModel, latest_blessed
 from evaluator_custom import executor
 from pipeline.beam import beam_args
 from pipeline.create import schema_text
@@ -335,3 +335,16 @@ def test_the_baseline_is_the_version_that_is_served_where_the_model_is_gone(worl
     # Kubeflow's entry point would look for the baseline's name by its number.
     assert not blessing.has_custom_property("baseline_model_id")
     assert blessing.get_int_custom_property("current_model_id") == models[0].id
+
+
+def test_a_baseline_in_a_store_that_tensorflow_does_not_know_is_compared_with(world, tmp_path, bucket):
+    inputs, models, (_, other) = world
+    root = f"s3://{bucket}/runs"
+    place = f"{root}/serving/arcface/100"
+    copy_folder(f"{models[1].uri}/Format-Serving", place)
+    BlessedModel(path_end(models[1].uri), ("/gone", place), "{}").write(f"{root}/blessed", "100")
+    given = {"baseline": latest_blessed(f"{root}/blessed")}
+    _, verdict, blessing = evaluate(inputs, tmp_path / "out", "lfw.accuracy change >= -1", **given)
+    assert_figures(verdict["baseline"]["lfw"], other)
+    assert blessing.get_string_custom_property("baseline_model") == place
+    assert place in (tmp_path / "out" / "evaluation" / "report.html").read_text()

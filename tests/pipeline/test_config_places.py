@@ -25,8 +25,9 @@ def test_other_names_are_taken():
     with pytest.raises(DataError, match="root must be a folder on this machine. Received: 'gs://b/r'"):
         make_config("data", "gs://b/r", "demo")
     assert make_config("s3://b/faces", "gs://b/r", "demo", here=False).root == "gs://b/r"
-    with pytest.raises(DataError, match="root must be gs://, or a folder of a volume .* Received: 's3://b/r'"):
-        make_config("s3://b/faces", "s3://b/r", "demo", here=False)
+    assert make_config("s3://b/faces", "s3://b/r", "demo", here=False).root == "s3://b/r"
+    with pytest.raises(DataError, match="root must be s3://, gs://, or a folder of a vol.* Received: 'hdfs://b/r'"):
+        make_config("s3://b/faces", "hdfs://b/r", "demo", here=False)
 
 
 @pytest.mark.parametrize("name", ["data", "root"])

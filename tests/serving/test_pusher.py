@@ -17,6 +17,7 @@ from serving import export, local, pusher
 from serving.embedding_probes import EmbeddingMismatchError
 from serving.versions import resolve
 from trainer_module import backbones
+from trainer_module.literal_paths import load_saved_model
 
 pytestmark = pytest.mark.slow
 DIM = 16
@@ -46,21 +47,22 @@ def _artifact(kind, folder):
     return artifact
 
 
-def _execute(model, tmp_path, blessed=True, figures=1.5):
-    """Runs the executor; returns the PushedModel."""
+def _execute(model, tmp_path, blessed=True, figures=1.5, root=None):
+    """Runs the executor; returns the PushedModel. The root is `tmp_path` where none is given."""
+    root = root or str(tmp_path)
     blessing = _artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     blessing.set_int_custom_property("blessed", int(blessed))
     verification = {"sets": {"lfw": {"threshold": figures, "pairs": 600.0}}}
     (tmp_path / "blessing" / VERIFICATION_FILE).write_text(json.dumps(verification))
     (tmp_path / "blessing" / BEST_FILE).write_text(json.dumps({"figures": figures}))
     pushed = _artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
-    destination = {"filesystem": {"base_directory": str(tmp_path / "serving")}}
+    destination = {"filesystem": {"base_directory": f"{root}/serving"}}
     pusher.CheckedPusherExecutor(base_executor.BaseExecutor.Context()).Do(
         {"model": [_artifact(standard_artifacts.Model, model)], "model_blessing": [blessing]},
         {"pushed_model": [pushed]},
         {
             "push_destination": json.dumps(destination),
-            "custom_config": json.dumps({"blessed": str(tmp_path / "blessed")}),
+            "custom_config": json.dumps({"blessed": f"{root}/blessed"}),
         },
     )
     return pushed
@@ -183,13 +185,53 @@ def test_what_a_dead_push_left_goes_and_is_never_a_version(push, tmp_path, monke
 
 
 def test_a_copy_that_is_not_whole_never_becomes_visible(push, tmp_path, monkeypatch):
-    copy_dir = pusher.io_utils.copy_dir
+    copy_folder = pusher.filesystem.copy_folder
 
     def disturbed(source, target):
-        copy_dir(source, target)
+        copy_folder(source, target)
         (Path(target) / "variables" / "variables.index").unlink()
 
-    monkeypatch.setattr(pusher.io_utils, "copy_dir", disturbed)
+    monkeypatch.setattr(pusher.filesystem, "copy_folder", disturbed)
     with pytest.raises(OSError, match=r"pushing-\d+: expected a copy of .* Received: other files"):
         push("one")
     assert not [path for path in (tmp_path / "serving").iterdir() if path.name.isdecimal()]
+
+
+def test_a_store_gets_the_model_whole_its_graph_last_and_its_record(s3, bucket, model, tmp_path):
+    root = f"s3://{bucket}/runs"
+    pushed = _execute(model, tmp_path, root=root)
+    version = pushed.get_string_custom_property("pushed_version")
+    place = f"{root}/serving/{version}"
+    assert pushed.get_string_custom_property("pushed_destination") == place
+    digest = pusher.model_digest(str(model / "Format-Serving"))
+    assert digest == pusher.model_digest(place) == pusher.model_digest(pushed.uri)
+    dates = {one["Key"]: one["LastModified"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]}
+    graph = dates[f"runs/serving/{version}/saved_model.pb"]
+    assert all(date <= graph for key, date in dates.items() if key.startswith("runs/serving/"))
+    assert load_saved_model(place).signatures
+    assert BlessedModel.read(latest_blessed(f"{root}/blessed")).place == place
+
+    shutil.rmtree(pushed.uri)
+    again = _execute(model, tmp_path, figures=1.25, root=root)
+    assert again.get_int_custom_property(pusher.ALREADY_SERVED) == 1
+    assert again.get_string_custom_property("pushed_version") == version
+    assert ModelMetadata.read(f"{place}/{EXTRA}").evaluation == {"lfw": {"threshold": 0.375}}
+    assert BlessedModel.read(latest_blessed(f"{root}/blessed")).best == '{"figures": 1.25}'
+
+
+def test_of_a_model_that_does_not_come_to_a_store_whole_nothing_stays(s3, bucket, tmp_path, monkeypatch):
+    model = _saved_model(tmp_path / "model", "one")
+    (tmp_path / "verification.json").write_text(json.dumps({"sets": {}}))
+    created, keys = pusher.filesystem._created, []
+
+    def failing(path):
+        if path.startswith("s3://") and path.endswith("saved_model.pb"):
+            keys.extend(one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"])
+            raise OSError("no connection")
+        return created(path)
+
+    monkeypatch.setattr(pusher.filesystem, "_created", failing)
+    with pytest.raises(OSError, match="no connection"):
+        pusher.push(model, f"s3://{bucket}/serving", str(tmp_path / "verification.json"))
+    assert {key.rpartition("/")[2] for key in keys} == {METADATA_FILE, VERIFICATION_FILE, "variables.index"}
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)

@@ -47,3 +47,18 @@ def test_steps_of_another_kind_are_refused():
         image.needed(STAGES, ["trainer"])
     with pytest.raises(image.DockerfileError, match="expected ARG or FROM first. Received: 'RUN true'"):
         image.read("RUN true\n")
+
+
+def test_compiled_files_come_from_a_stage_and_not_from_the_working_tree(tmp_path, monkeypatch):
+    monkeypatch.setattr(image, "ROOT", tmp_path)
+    stages = tmp_path / "build" / "image"  # as `make image-test` has it
+    for folder in (tmp_path / "serving", stages / "packages" / "opt"):
+        (folder / "__pycache__").mkdir(parents=True)
+        (folder / "__pycache__" / "x.pyc").touch()
+    builder = image.Builder(stages)
+    builder._copy("serving /src/serving", stages / "wheel")
+    builder._copy("--from=packages /opt /opt", stages / "pipeline")
+    assert [str(path.relative_to(stages)) for path in sorted(stages.rglob("*.pyc"))] == [
+        "packages/opt/__pycache__/x.pyc",
+        "pipeline/opt/__pycache__/x.pyc",
+    ]

@@ -8,15 +8,25 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import ROOT
+from tests.services import running, wait_until
 
 pytestmark = pytest.mark.slow
+GPU = "ARCFACE_TFX_IMAGES_GPU"  # set: the image with the CUDA libraries, too
+_CUDA = """
+import ctypes, glob, nvidia
+import tensorflow as tf
+places = ("cuda_runtime/lib/libcudart.so.*", "cudnn/lib/libcudnn.so.*")
+for place in places:
+    (library,) = glob.glob(f"{nvidia.__path__[0]}/{place}")
+    ctypes.CDLL(library)
+print(tf.reduce_sum(tf.ones([3, 4])).numpy())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +39,7 @@ def images():
     shutil.rmtree(folder / "work", ignore_errors=True)
     (folder / "work").mkdir(parents=True)
     (folder / "work").chmod(0o777)
-    targets = ("pipeline", "serve")
+    targets = ("pipeline", "serve", *(["pipeline-gpu"] if os.environ.get(GPU) else []))
     subprocess.run([sys.executable, "-m", "tools.image", "build", folder, *targets], cwd=ROOT, check=True)
     for target in targets:
         packages = subprocess.run(["du", "-sm", folder / target / "opt"], check=True, capture_output=True, text=True)
@@ -38,8 +48,8 @@ def images():
 
 
 def command(images, target, *words):
-    begin = [sys.executable, "-m", "tools.image", "run", "--user", "12345", "--writable", images / "work"]
-    return [*begin, images / target, *words]
+    begin = [sys.executable, "-m", "tools.image", "run", "--user", "12345", "--writable", str(images / "work")]
+    return [*begin, str(images / target), *words]
 
 
 def run(images, target, *words):
@@ -65,20 +75,24 @@ def test_the_demo_ends_in_a_model_that_the_other_image_serves(images):
     print(done.stdout)
 
     words = ("arcface-tfx", "serve", "out/serving/arcface", "--port", "28500", "--rest-port", "28501")
-    with subprocess.Popen(command(images, "serve", *words), cwd=ROOT) as server:
-        try:
-            for _ in range(600):
-                try:
-                    state = urllib.request.urlopen("http://127.0.0.1:28501/v1/models/arcface").read().decode()
-                except OSError:
-                    state = ""
-                if "AVAILABLE" in state:
-                    break
-                time.sleep(0.2)
-            else:
-                pytest.fail(f"expected the model to be served within 2 minutes. Received: {state}")
-            face = next((images / "work" / "faces").rglob("*.jpg"))
-            done = run(images, "serve", "arcface-tfx", "embed", f"faces/{face.name}", "--server", "127.0.0.1:28501")
-        finally:
-            server.terminate()
+    log = images / "serve.log"
+    with running(command(images, "serve", *words), log) as server:
+        wait_until(_available, server, log)
+        face = next((images / "work" / "faces").rglob("*.jpg"))
+        for place in ("127.0.0.1:28500", "http://127.0.0.1:28501"):
+            done = run(images, "serve", "arcface-tfx", "embed", f"faces/{face.name}", "--server", place)
+            assert done.returncode == 0, done.stderr
+
+
+def _available():
+    with urllib.request.urlopen("http://127.0.0.1:28501/v1/models/arcface") as answer:
+        return b"AVAILABLE" in answer.read()
+
+
+def test_the_image_with_cuda_has_its_libraries_and_draws_the_demos_data_without_a_gpu(images):
+    if not os.environ.get(GPU):
+        pytest.skip("the image with CUDA's libraries: `make image-test GPU=1` builds it")
+    done = run(images, "pipeline-gpu", "python", "-c", _CUDA)
+    assert done.stdout == "12.0\n", done.stderr
+    done = run(images, "pipeline-gpu", "arcface-tfx", "synth", "few", "--identities", "8", "--pairs", "40")
     assert done.returncode == 0, done.stderr

@@ -230,7 +230,7 @@ HOSTILE: dict[str, dict[str | int, list[str]]] = {
         "--output": [*NO_FILE_TO_WRITE, "face.jpg", "pipeline", "new.json"],
         "--for": ["", "vertx", "vertex"],
         "--data": ["https://u:p@host/x"],
-        "--root": ["https://u:p@host/x", "s3://b/r", "runs"],
+        "--root": ["https://u:p@host/x", "hdfs://b/r", "runs"],
         "--image": ["", "x y", "a:b:c"],
         "--trainer": ["", "job", "trainjob"],  # the last one without a volume
         "--preset": ["", "r5O"],

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path, address: str, passphrase: bytes = b"") -> tuple[str, str]:
+def self_signed(folder: Path, *addresses: str, passphrase: bytes = b"") -> tuple[str, str]:
     """Writes a certificate that is its own authority, and its key; their paths.
 
     Args:
       folder: to write into.
-      address: IP address of the server.
+      addresses: IP addresses of the server, and names.
       passphrase: by which the key is encrypted; none: it isn't.
     """
     key = ec.generate_private_key(ec.SECP256R1())
@@ -29,7 +29,7 @@ def self_signed(folder: Path, address: str, passphrase: bytes = b"") -> tuple[st
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(address) for address in addresses]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
@@ -40,3 +40,10 @@ def self_signed(folder: Path, address: str, passphrase: bytes = b"") -> tuple[st
     way = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, way))
     return str(paths[0]), str(paths[1])
+
+
+def _general_name(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)

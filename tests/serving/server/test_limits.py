@@ -66,7 +66,7 @@ def _until(is_so):
 
 
 def test_a_key_with_a_passphrase_is_named(folder, tmp_path):
-    certificate, key = self_signed(tmp_path, "127.0.0.1", b"a passphrase")
+    certificate, key = self_signed(tmp_path, "127.0.0.1", passphrase=b"a passphrase")
     done = cli("serve", str(folder), "--tls-cert", certificate, "--tls-key", key)
     words = "--tls-key: expected a key without a passphrase. Received: an encrypted one"
     assert (done.returncode, words in done.stderr) == (2, True), done.stderr
