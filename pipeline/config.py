@@ -28,6 +28,7 @@ from pipeline.overrides import assign, parse_override
 from pipeline.presets import choose_preset, preset_file
 from pipeline.sections import SECTIONS, EvaluationConfig
 from serving.published import how_to_import
+from trainer_module.identities import read_identities
 from trainer_module.settings import TrainSettings
 
 if TYPE_CHECKING:  # numpy, 0.1 s
@@ -290,14 +291,17 @@ def _check_start(train: TrainSettings, embedding_dim: int) -> None:
 
     Raises:
       ConfigError: there are no class centres that could be kept, or another embedding is asked for and nothing trained.
+      DataError: the labels of the class centres are damaged.
     """
     same = train.embedding_dim == embedding_dim
     require(train, "embedding_dim", same or bool(train.steps), f"{embedding_dim}, as trained, with train.steps=0")
     require(train, "frozen_statistics", same or not train.frozen_statistics, "false with a new output layer")
     if train.init_centres == "kept":
-        labelled = os.path.isfile(os.path.join(train.init_from, IDENTITIES_FILE))
+        labels = os.path.join(train.init_from, IDENTITIES_FILE)
+        labelled = os.path.isfile(labels)
         require(train, "init_centres", same, f"another with other dimensions than its {embedding_dim}")
         require(train, "init_centres", labelled, f"another, since {train.init_from} has no {IDENTITIES_FILE}")
+        read_identities(labels)
 
 
 def _checkpoint_digest(folder: str) -> str:

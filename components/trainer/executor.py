@@ -26,7 +26,7 @@ from arcface_common.console import say
 from arcface_common.errors import setting_argument
 from trainer_module.run_fn import CLUSTER_JOB_KEY, run_fn
 from trainer_module.shares import of_length
-from trainer_module.training.kept_steps import newest_step
+from trainer_module.training.kept_steps import ENDED_FILE, has_ended, newest_step, remove_ended
 
 _REDISTRIBUTED = ("workers", "shard_centres")  # another distribution of the same training
 _SETTINGS_FILE, _MOST_NAMED = "settings.json", 3
@@ -69,6 +69,8 @@ class TrainerExecutor(base_executor.BaseExecutor):
         if folder:
             fn_args.working_dir = folder
         run_fn(fn_args)
+        if CLUSTER_JOB_KEY in fn_args.custom_config:  # elsewhere the run removes it, which knows what is recorded
+            remove_ended(exec_properties[WORK_KEY])
 
 
 def _begin(folder: str, settings: dict[str, Any]) -> None:
@@ -80,12 +82,14 @@ def _begin(folder: str, settings: dict[str, Any]) -> None:
     """
     here = Path(folder)
     if not here.exists():
-        stopped = {other: step for other in here.parent.glob("*") if (step := newest_step(str(other)))}
+        others = (other for other in here.parent.glob("*") if not has_ended(str(other)))
+        stopped = {other: step for other in others if (step := newest_step(str(other)))}
         if stopped:
             latest = max(stopped, key=lambda other: other.stat().st_mtime)
             why = _differences(latest / _SETTINGS_FILE, settings)
             say(f"  a new training: the one that was stopped at step {stopped[latest]:,} had {why}")
         here.mkdir(parents=True)
+    (here / ENDED_FILE).unlink(missing_ok=True)  # its results were lost before they were recorded
     with file_aside(here / _SETTINGS_FILE) as aside:
         aside.write_text(json.dumps(settings))
 

@@ -18,6 +18,7 @@ from pipeline.runs.recording import Recording, recorded_run
 from pipeline.runs.tables import summary_lines
 from pipeline.summary import LOOK_UPS, RESOLVED, RunSummary, summarize
 from trainer_module.settings import HANDED_OVER
+from trainer_module.training.kept_steps import remove_ended
 
 
 @contextlib.contextmanager
@@ -119,6 +120,7 @@ def _run_nodes(config: PipelineConfig, recording: Recording) -> RunSummary:
         ):
             runner.run(tfx_pipeline)
     remove_stores(config.work_dir)
+    remove_ended(config.training_dir)
     summary = summarize(config, recording.name)
     recording.end(summary.to_dict(), summary_lines(summary, recording.folder, recording.log))
     return summary

@@ -14,6 +14,7 @@ from arcface_common.errors import DataError, did_you_mean, is_number, parse_json
 from arcface_common.filesystem import folders_in
 from pipeline.runs import settings
 from pipeline.runs.host import is_alive
+from trainer_module.training.kept_steps import has_ended
 
 RUNS = "runs"
 LATEST = "latest"
@@ -95,6 +96,7 @@ class Run:
         steps = [
             int(step)
             for training in folders_in(trainings)
+            if not has_ended(os.path.join(trainings, training))
             for step in folders_in(os.path.join(trainings, training))
             if step.isdecimal() and began <= os.path.getmtime(os.path.join(trainings, training, step)) < until
         ]

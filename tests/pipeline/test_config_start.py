@@ -2,7 +2,7 @@
 
 import pytest
 
-from arcface_common.errors import ConfigError
+from arcface_common.errors import ConfigError, DataError
 from pipeline.config import make_config
 from tests.pipeline.training_runs import training_run
 
@@ -51,6 +51,10 @@ def test_centres_are_kept_where_there_are_some_with_labels(tmp_path):
     run = training_run(tmp_path / "run")
     with pytest.raises(ConfigError, match="init_centres must be another, since .*run has no identities.txt"):
         make_config("data", "root", "demo", ["train.init_centres=kept"], run)
+    for damaged, received in ((b"\xff\xfe", "no text, invalid start byte"), (b"1\n2\n1\n", "1 again, in line 3")):
+        (tmp_path / "run" / "identities.txt").write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"run/identities.txt: expected .* Received: {received}"):
+            make_config("data", "root", "demo", ["train.init_centres=kept"], run)
     digests = set()
     for labels in ("1\n2\n", "2\n1\n"):
         (tmp_path / "run" / "identities.txt").write_text(labels)

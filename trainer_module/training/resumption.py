@@ -1,9 +1,11 @@
 """Checkpoints of a training that is under way: where it goes on after it was stopped or killed.
 
 They lie beside the run's results, in a folder of the training's own: TFX removes what a failed node wrote. Each is a
-folder "<step>" with `checkpoint/` and `curve.csv`; the newest two stay, since the newest may be damaged.
+folder "<step>" with `checkpoint/` and `curve.csv`; the newest two stay, since the newest may be damaged. One that was
+found so counts no more.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -16,10 +18,11 @@ from arcface_common.filesystem import folders_in
 from trainer_module.literal_paths import literal_path
 from trainer_module.training import checkpoints
 from trainer_module.training.curve import CURVE_FILE, Curve, read_curve
-from trainer_module.training.kept_steps import kept_steps
+from trainer_module.training.kept_steps import ENDED_FILE, kept_steps
 from trainer_module.training.state import TrainState
 
 _KEPT = 2
+_REFUSED = ".refused"  # what a checkpoint's name ends in that no training can go on from
 _TENSORBOARD = "tensorboard"
 
 
@@ -48,6 +51,8 @@ def save(state: TrainState, curve: str, work_dir: str, step: int) -> None:
             (aside / CURVE_FILE).write_text(curve)
         for old in kept_steps(work_dir)[:-_KEPT]:
             shutil.rmtree(_folder(work_dir, old))
+        for refused in Path(work_dir).glob(f"*{_REFUSED}"):
+            shutil.rmtree(refused)
 
 
 def resume(
@@ -74,6 +79,7 @@ def resume(
             curve = _read_curve(os.path.join(folder, CURVE_FILE))
         except DataError as error:
             say(f"WARNING {error}; {then}")
+            _set_aside(folder)
             continue
         try:
             with literal_path(folder) as path:
@@ -83,6 +89,7 @@ def resume(
                 state.take(whole)
         except (AssertionError, ValueError) as error:
             say(f"WARNING {folder}: expected a checkpoint of this training. Received: another, {error}; {then}")
+            _set_aside(folder)
             state = create()  # some of the variables are another training's now
             continue
         return state, step, curve
@@ -90,10 +97,13 @@ def resume(
 
 
 def finish(work_dir: str, run_dir: str) -> None:
-    """Moves TensorBoard's events to the results of a training that has ended, and removes its folder."""
+    """Copies TensorBoard's events to the results of a training, and marks its folder as that of one that has ended.
+
+    The folder stays until the results are recorded: who is killed before has the last step to take again, not all.
+    """
     if work_dir:
-        shutil.move(tensorboard_folder(work_dir, run_dir), os.path.join(run_dir, _TENSORBOARD))
-        shutil.rmtree(work_dir)
+        shutil.copytree(tensorboard_folder(work_dir, run_dir), os.path.join(run_dir, _TENSORBOARD))
+        Path(work_dir, ENDED_FILE).touch()
 
 
 def _read_curve(path: str) -> Curve:
@@ -113,6 +123,12 @@ def _read_curve(path: str) -> Curve:
 
 def _folder(work_dir: str, step: int) -> str:
     return os.path.join(work_dir, str(step))
+
+
+def _set_aside(folder: str) -> None:
+    """Takes a checkpoint out of those that count; it goes when the next one is written."""
+    with contextlib.suppress(FileNotFoundError):  # another worker did
+        os.rename(folder, f"{folder}{_REFUSED}")
 
 
 def _remove_unfinished(work_dir: str) -> None:

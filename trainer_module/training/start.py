@@ -13,6 +13,7 @@ from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.setting import require
 from trainer_module.heads import Head
+from trainer_module.identities import read_identities
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
 
@@ -87,7 +88,7 @@ def take_centres(head: Head, settings: TrainSettings, identities: Sequence[str])
     fits = many <= values.shape[1] and width == values.shape[2]
     before, now = (f"{of[-2]} of {of[-1]} dimensions" for of in (shape, values.shape))
     require(settings, "init_centres", fits, f"another, since an identity has {now}, and had {before}")
-    labels = filesystem.read_file(path).decode().split()
+    labels = read_identities(path)
     if len(labels) != count:
         raise DataError(f"{path}: expected the labels of {count:,} identities. Received: {len(labels):,}")
     place = {label: row for row, label in enumerate(labels)}

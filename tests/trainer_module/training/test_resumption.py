@@ -19,6 +19,7 @@ from trainer_module.data.pairs import PairSplits
 from trainer_module.data.split import Split
 from trainer_module.settings import TrainSettings
 from trainer_module.training import checkpoints
+from trainer_module.training.kept_steps import has_ended
 from trainer_module.training.state import create_state
 from trainer_module.workers import supervisor
 from trainer_module.workers.job import TrainingJob
@@ -101,9 +102,12 @@ def test_a_killed_training_comes_to_the_same_weights(job, whole, tmp_path, kille
     found = _train(job, folder=tmp_path)
     _assert_same(found, whole)
     assert ("goes on from step" in found["said"]) == bool(left)
-    assert not os.path.exists(job.work_dir)
+    assert has_ended(job.work_dir)
     events = os.listdir(os.path.join(job.run_dir, "tensorboard"))
     assert len(events) == 2  # before and after
+    again = _train(job, folder=tmp_path)  # the results were lost before they were recorded
+    assert f"goes on from step {STEPS - 1}" in again["said"]
+    _assert_same(again, whole)
 
 
 def test_a_head_that_draws_and_remembers_goes_on_too(job, tmp_path):
@@ -245,13 +249,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(job, whole, tmp_path, 
         data.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     else:
         (newest / "curve.csv").unlink()
-    found = _train(job, folder=tmp_path)
+    said = _train(job, "SIGTERM", 2, code=-signal.SIGTERM, folder=tmp_path)  # after step 8 again
     file = newest / "curve.csv" if damage == "no curve" else data
     received = "no such file" if damage == "no curve" else "a damaged one"
     expected = f"WARNING {file}: expected a whole file of a checkpoint. Received: {received}; the checkpoint of step 6"
-    assert f"{expected} is looked at" in found["said"]
-    assert "goes on from step 6 of 12" in found["said"]
-    _assert_same(found, whole)
+    assert f"{expected} is looked at" in said
+    assert "goes on from step 6 of 12" in said
+    assert _kept(job) == ["6", "8"]  # a whole one: the damaged one counts no more
+    _assert_same(_train(job, folder=tmp_path), whole)
 
 
 def test_two_workers_go_on_together(job, tmp_path):
