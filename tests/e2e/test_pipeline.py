@@ -215,6 +215,7 @@ def test_two_workers_end_in_a_pushed_model_and_what_the_last_run_does_not_need_i
     assert {line.partition(" | ")[0] for line in said} == {"worker 0", "worker 1"}
     metadata = json.loads((Path(summary["pushed"]) / "assets.extra" / "model.json").read_text())
     assert metadata["training"]["workers"] == 2
+    assert not any((world.root / "training").iterdir())
     assert metadata["classes"] == 12
 
     # It was compared with the second model, of which the served version is left: nothing needs the other copies.

@@ -20,6 +20,7 @@ from pipeline.config import make_config
 from pipeline.runs.folder import KILLED, all_runs, find_run
 from pipeline.runs.recording import recorded_run
 from tests.helpers import write_pairs, write_records
+from trainer_module.training.kept_steps import ENDED_FILE, remove_ended
 
 FIGURES = {"accuracy": 0.9, "accuracy_std": 0.01, "xnorm": 11.0, "pairs": 10, "tar_1e2": 0.8, "tar": None}
 
@@ -168,6 +169,13 @@ def test_a_training_that_was_stopped_says_where_it_goes_on(root):
     assert [(run["state"], run["stopped_at"]) for run in listed][1:] == [("failed", None), (KILLED, 60)]
     _checkpoint(root, 70, began[2] - 1e-3)  # of the one before
     assert all_runs(root)[1].stopped_at(every) == (70 if began[1] < began[2] - 1e-3 else None)
+    trainings = os.path.join(root, "training")
+    remove_ended(trainings)
+    (training,) = os.listdir(trainings)
+    Path(trainings, training, ENDED_FILE).touch()  # a later node failed
+    assert [run.stopped_at(every) for run in all_runs(root)] == [None, None, None]
+    remove_ended(trainings)
+    assert not os.listdir(trainings)
 
 
 def test_how_long_a_run_took_that_was_killed(root):
