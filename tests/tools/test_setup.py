@@ -1,4 +1,5 @@
 import ast
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -263,3 +264,22 @@ def test_a_silent_command_is_said_to_go_on(monkeypatch, capfd):
     assert capfd.readouterr().err.splitlines()[0] == "set-up: the nap: 0 s so far"
     with pytest.raises(setup.SetUpError, match="expected the nap to succeed"):
         setup._run([sys.executable, "-c", "raise SystemExit(3)"], "the nap")
+
+
+def test_what_lies_in_build_is_not_walked_for_packages(tmp_path, monkeypatch):
+    """A root file system has links that lead round in circles: set-up walked there for minutes."""
+    from setuptools.discovery import PEP420PackageFinder
+
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "build" / "image" / "usr").mkdir(parents=True)
+    walked, walk = [], os.walk
+
+    def recorded(*args, **kwargs):
+        for found in walk(*args, **kwargs):
+            walked.append(Path(found[0]).name)
+            yield found
+
+    monkeypatch.setattr(os, "walk", recorded)
+    settings = tomllib.loads((setup.ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    assert PEP420PackageFinder.find(str(tmp_path), settings["exclude"], settings["include"]) == ["serving"]
+    assert walked == [tmp_path.name, "serving"]
