@@ -13,10 +13,12 @@ _UNITS = {
     **{f"{u}i": 1024**n for n, u in enumerate("KMGTP", 1)},
 }
 _QUANTITY = re.compile(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(_UNITS)})")
-_LEAST, _MOST = 2**20, 2**50  # bytes
+_LEAST, _MOST = 2**20, 2**50  # bytes: a pod starts in no less, and no node has more
 _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")  # RFC 1123
+# Of apimachinery's `validation`: IsQualifiedName and IsValidLabelValue, then IsConfigMapKey, which holds for secrets.
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _SECRET_KEY = re.compile(r"(?!\.\.|\.$)[A-Za-z0-9_.-]+")
+# ValidateTolerations of the API server decides; KFP and TrainJob write the last one otherwise.
 _TOLERATION = ("key", "operator", "value", "effect", "toleration_seconds")
 _WORDS = {"operator": ("Exists", "Equal"), "effect": ("NoSchedule", "PreferNoSchedule", "NoExecute")}
 _IMAGES_OWN = (
