@@ -8,6 +8,18 @@ from pydantic import AfterValidator, Field
 
 from arcface_common.errors import ConfigError, did_you_mean
 from arcface_common.setting import Number, Text, Whole, refuse_unused, section
+from pipeline.kubernetes import (
+    SCRATCH,
+    SHM,
+    check_labels,
+    check_mounts,
+    check_toleration,
+    in_bytes,
+    is_object_name,
+    is_qualified_name,
+    is_secret_key,
+    normal_path,
+)
 
 ALL = "all"  # in place of a step's name: every step that is not named itself
 # Names of nodes, as `create_pipeline` has them.
@@ -29,20 +41,21 @@ STEPS = (
 )
 _BY_STEP = ("cpu", "memory", "gpus", "shm", "scratch", "node_selector", "tolerations", "retries")
 _OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "volumes", "notify", "run_as_user")
-_TOLERATION = ("key", "operator", "value", "effect", "toleration_seconds")
-_WORDS = {"operator": ("Exists", "Equal"), "effect": ("NoSchedule", "PreferNoSchedule", "NoExecute")}
-_QUANTITY = re.compile(r"(?!0+(\.0+)?\D*$)\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?")  # above 0
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")  # of objects of Kubernetes
+# What the image sets (Dockerfile), Kubernetes, Kubeflow and its operators in each pod, and this project.
+_SET_ALREADY = re.compile(
+    r"(PATH|HOME|TMPDIR|USER|TF_CONFIG|TF_FORCE_GPU_ALLOW_GROWTH|TF_ENABLE_ONEDNN_OPTS|JOB_COMPLETION_INDEX)|"
+    r"(PYTHON|ARCFACE_TFX_|PET_|KFP_|KUBEFLOW_|KUBERNETES_).*"
+)
 
 
 def _quantity(text: str) -> str:
-    if not _QUANTITY.fullmatch(text):
-        raise ValueError("not as 500Mi or 16Gi")
+    in_bytes(text)
     return text
 
 
 Quantity = Annotated[Text, AfterValidator(_quantity)]
+Place = Annotated[Text, AfterValidator(normal_path)]
 
 
 @section("kubeflow")
@@ -79,7 +92,7 @@ class KubeflowSettings:
         default_factory=dict,
         description="Secrets whose keys are variables of each step, as in {s3: {access: AWS_ACCESS_KEY_ID}}.",
     )
-    volumes: dict[Text, Text] = Field(
+    volumes: dict[Text, Place] = Field(
         default_factory=dict, description="Persistent volume claims and where each step has them, as in {faces: /data}."
     )
     retries: dict[Text, Whole] = Field(
@@ -112,43 +125,67 @@ class KubeflowSettings:
             for step, value in getattr(self, name).items():
                 if not least <= value <= most:
                     raise ConfigError(f"kubeflow.{name}.{step}: expected {least} to {most}. Received: {value}")
+        for step, processors in self.cpu.items():
+            if processors != round(processors, 3):  # Kubernetes has none finer
+                expected = "expected thousandths of a processor"
+                raise ConfigError(f"kubeflow.cpu.{step}: {expected}. Received: {processors}")
+        if not is_qualified_name(self.gpu_type):
+            expected = "expected a name such as nvidia.com/gpu or NVIDIA_TESLA_A100"
+            raise ConfigError(f"kubeflow.gpu_type: {expected}. Received: {self.gpu_type!r}")
+        for step, labels in self.node_selector.items():
+            check_labels(f"kubeflow.node_selector.{step}", labels)
         for step, tolerations in self.tolerations.items():
-            for field in {field for one in tolerations for field in one} - set(_TOLERATION):
-                raise ConfigError(
-                    f"kubeflow.tolerations.{step}: expected {', '.join(_TOLERATION)}. Received: {field!r}"
-                )
-            for field, known in _WORDS.items():
-                for word in (one[field] for one in tolerations if field in one):
-                    if word not in known:
-                        expected = f"kubeflow.tolerations.{step}: expected {field} to be one of {', '.join(known)}"
-                        raise ConfigError(f"{expected}. Received: {word!r}")
+            for toleration in tolerations:
+                check_toleration(f"kubeflow.tolerations.{step}", toleration)
         for kind, names in (("secrets", self.secrets), ("volumes", self.volumes)):
             for name in names:
-                if not _NAME.fullmatch(name):
+                if not is_object_name(name):
                     raise ConfigError(f"kubeflow.{kind}: expected names as Kubernetes has them. Received: {name!r}")
+        self._check_secrets()
+        taken = [*([SCRATCH] if self.scratch else []), *([SHM] if self.shm else [])]
+        check_mounts("kubeflow.volumes", self.volumes, taken)
+
+    def _check_secrets(self) -> None:
+        """Refuses keys that no secret has, and variables that can't be theirs."""
+        seen = set[str]()
         for name, keys in self.secrets.items():
-            for variable in keys.values():
-                if not _VARIABLE.fullmatch(variable):
-                    raise ConfigError(f"kubeflow.secrets.{name}: expected names of variables. Received: {variable!r}")
-        if self.notify and self.notify not in {one for keys in self.secrets.values() for one in keys.values()}:
+            setting = f"kubeflow.secrets.{name}"
+            if not keys:
+                raise ConfigError(f"{setting}: expected a key and its variable. Received: {{}}")
+            for key, variable in keys.items():
+                for holds, expected, received in (
+                    (is_secret_key(key), "keys as secrets have them", key),
+                    (_VARIABLE.fullmatch(variable), "names of variables", variable),
+                    (not _SET_ALREADY.fullmatch(variable), "no variable that image or job sets", variable),
+                    (variable not in seen, "each variable once", variable),
+                ):
+                    if not holds:
+                        raise ConfigError(f"{setting}: expected {expected}. Received: {received!r}")
+                seen.add(variable)
+        if self.notify and self.notify not in seen:
             # Not what was received: it may be the address itself.
             raise ConfigError("kubeflow.notify: expected a variable of kubeflow.secrets. Received: another text")
-        taken = ["/work"] if self.scratch else []
-        for name, path in self.volumes.items():
-            if not path.startswith("/") or path.rstrip("/") in ("", *taken):
-                others = f", none of {', '.join(taken)}" if taken else ""
-                raise ConfigError(
-                    f"kubeflow.volumes.{name}: expected an absolute path below /{others}. Received: {path!r}"
-                )
-            taken.append(path.rstrip("/"))
 
     def refuse_on_vertex(self) -> None:
         """Refuses what only Kubernetes has.
 
         Raises:
-          ConfigError: a setting that Vertex would ignore.
+          ConfigError: a setting that Vertex would ignore, or a GPU by a name that it hasn't.
         """
         refuse_unused([(self, name, "on Vertex, whose steps are no pods") for name in _OF_KUBERNETES])
+        if self.gpus and "/" in self.gpu_type:
+            expected = "expected a type of Vertex with kubeflow.gpus, such as NVIDIA_TESLA_A100"
+            raise ConfigError(f"kubeflow.gpu_type: {expected}. Received: {self.gpu_type!r}")
+
+    def refuse_on_kubernetes(self) -> None:
+        """Refuses what only Vertex has.
+
+        Raises:
+          ConfigError: a GPU by a name without a domain, which Kubernetes refuses in a pod.
+        """
+        if self.gpus and "/" not in self.gpu_type:
+            expected = "expected a resource of Kubernetes with kubeflow.gpus, such as nvidia.com/gpu"
+            raise ConfigError(f"kubeflow.gpu_type: {expected}. Received: {self.gpu_type!r}")
 
     def refuse_here(self) -> None:
         """Refuses what a run on this machine would ignore.

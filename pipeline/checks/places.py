@@ -6,6 +6,7 @@ import re
 from arcface_common.errors import ConfigError, DataError, argument
 from arcface_common.filesystem import is_local
 from pipeline.checks.secrets import refuse_secret_path
+from pipeline.kubernetes import normal_path
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
 # The reference of the OCI distribution specification.
@@ -49,8 +50,8 @@ def check_places(data: str, root: str, here: bool) -> None:
         if "{{" in place:
             named = "{{, which Kubeflow replaces"
             raise DataError(f"{argument(name)} must be a path without {named}. Received: {place!r}")
-    if not is_local(root) and not root.startswith(("s3://", "gs://")):
-        expected = "s3://, gs://, or a folder of a volume in every pod"
+    if normal_path(root) == "/" if is_local(root) else not _has_bucket(root, "s3", "gs"):
+        expected = "s3://BUCKET, gs://BUCKET, or a folder of a volume in every pod"
         raise DataError(f"{argument('root')} must be {expected}. Received: {root!r}")
 
 
@@ -60,11 +61,17 @@ def check_vertex_places(data: str, root: str) -> None:
     Raises:
       DataError: a root that isn't on Cloud Storage, or data on a disk; buckets are in /gcs there.
     """
-    if not root.startswith("gs://"):
-        raise DataError(f"{argument('root')} must be gs://: Vertex keeps no artifacts elsewhere. Received: {root!r}")
-    if is_local(data) and not data.startswith("/gcs/"):
+    if not _has_bucket(root, "gs"):
+        expected = "gs://BUCKET: Vertex keeps no artifacts elsewhere"
+        raise DataError(f"{argument('root')} must be {expected}. Received: {root!r}")
+    if not (normal_path(data).startswith("/gcs/") if is_local(data) else _has_bucket(data, r"[^:]+")):
         expected = "a URI, or /gcs/BUCKET/...: no other folder is in a step of Vertex"
         raise DataError(f"{argument('data')} must be {expected}. Received: {data!r}")
+
+
+def _has_bucket(uri: str, *schemes: str) -> bool:
+    """Whether a URI of one of some schemes, each a pattern, names a bucket or a host."""
+    return bool(re.match(rf"({'|'.join(schemes)})://[^/]", uri))
 
 
 def check_image(image: str) -> None:

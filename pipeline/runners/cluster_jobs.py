@@ -9,6 +9,8 @@ from typing import Any, Literal
 from arcface_common.errors import ConfigError, argument
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow_settings import KubeflowSettings
+from pipeline.kubernetes import SCRATCH, SHM, normal_path
+from pipeline.runners.pods import cpu_quantity
 from trainer_module.workers.cluster import HOPELESS, JOB_FILE, POD_ADDRESS
 
 _PORT = 2222
@@ -39,8 +41,8 @@ class ClusterJob:
         Raises:
           ConfigError: a root on no volume, or workers that are told to join another's cluster.
         """
-        root = f"{config.root.rstrip('/')}/"
-        if not any(root.startswith(f"{path.rstrip('/')}/") for path in self.settings.volumes.values()):
+        root = f"{normal_path(config.root)}/"
+        if not any(root.startswith(f"{path}/") for path in self.settings.volumes.values()):
             volumes = ", ".join(self.settings.volumes.values()) or "none is set, as kubeflow.volumes.CLAIM=/PATH"
             raise ConfigError(
                 f"{argument('root')}: expected a folder of a volume ({volumes}), which all of a training's pods share. "
@@ -149,9 +151,13 @@ class ClusterJob:
 
     def _resources(self) -> dict[str, Any]:
         """What a pod requests, and has at most; nothing where nothing is set."""
-        kinds = {"cpu": "cpu", "memory": "memory", "gpus": self.settings.gpu_type}
-        limits = {kind: self.settings.of(name, _STEP) for name, kind in kinds.items()}
-        return {"limits": found} if (found := {kind: value for kind, value in limits.items() if value}) else {}
+        cpu, memory, gpus = (self.settings.of(name, _STEP) for name in ("cpu", "memory", "gpus"))
+        limits = {
+            **({"cpu": cpu_quantity(cpu)} if cpu else {}),
+            **({"memory": memory} if memory else {}),
+            **({self.settings.gpu_type: str(gpus)} if gpus else {}),
+        }
+        return {"limits": limits} if limits else {}
 
     def _container(self, name: str) -> dict[str, Any]:
         return {
@@ -173,7 +179,7 @@ class ClusterJob:
             (f"claim-{number}", path, {"persistentVolumeClaim": {"claimName": claim}})
             for number, (claim, path) in enumerate(self.settings.volumes.items())
         ]
-        for name, path, medium in (("shm", "/dev/shm", {"medium": "Memory"}), ("scratch", "/work", {})):  # noqa: S108
+        for name, path, medium in (("shm", SHM, {"medium": "Memory"}), ("scratch", SCRATCH, {})):
             if size := self.settings.of(name, _STEP):
                 found.append((name, path, {"emptyDir": {**medium, "sizeLimit": size}}))
         return found

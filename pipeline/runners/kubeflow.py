@@ -57,15 +57,20 @@ def compile_pipeline(
 
     Returns:
       The paths that were written.
+
+    Raises:
+      ConfigError: a GPU by another platform's name.
     """
+    if platform == "kubeflow":
+        config.kubeflow.refuse_on_kubernetes()
     submitted = cluster_job.manifest(config) if cluster_job else None
     job = _compiled(config, image, submitted)
     spec = job["pipelineSpec"]
     _add_parameters(spec)
     steps = cluster_job.left_to_steps() if cluster_job else config.kubeflow
-    add_resources(spec, steps)
     if config.kubeflow.notify:
         add_notice(spec, image, config.kubeflow.notify)
+    add_resources(spec, steps)
     pods = platform_spec(spec, steps)
     files: dict[str, list[Any]] = {output: [job] if platform == "vertex" else [spec, *([pods] if pods else [])]}
     if cluster_job:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from pipeline.kubeflow_settings import KubeflowSettings
+from pipeline.kubernetes import SCRATCH, in_bytes
+from pipeline.runners.notice import TASK as NOTICE
 
-_GIGABYTES = {"": 1e-9, "K": 1e-6, "M": 1e-3, "G": 1.0, "T": 1e3}
-_GIBIBYTES = {"Ki": 2**10 / 1e9, "Mi": 2**20 / 1e9, "Gi": 2**30 / 1e9, "Ti": 2**40 / 1e9}
 # Between tries: a node that was taken away is replaced in minutes.
 _BACKOFF = {"backoffDuration": "60s", "backoffFactor": 2, "backoffMaxDuration": "1800s"}
 
@@ -17,9 +17,13 @@ def add_resources(spec: dict[str, Any], settings: KubeflowSettings) -> None:
       spec: the pipeline spec; changed.
       settings: what the steps get.
     """
-    for step, task in spec["root"]["dag"]["tasks"].items():
+    components = spec["components"]
+    dags = [spec["root"]["dag"], *(one["dag"] for one in components.values() if "dag" in one)]
+    for step, task in [pair for dag in dags for pair in dag["tasks"].items()]:
+        if "dag" in components[step]:  # of other steps, with the notice beside it
+            continue
         if resources := _resources(settings, step):
-            label = spec["components"][step]["executorLabel"]
+            label = components[step]["executorLabel"]
             spec["deploymentSpec"]["executors"][label]["container"]["resources"] = resources
         if retries := settings.of("retries", step):
             task["retryPolicy"] = {"maxRetryCount": retries, **_BACKOFF}
@@ -43,34 +47,42 @@ def _resources(settings: KubeflowSettings, step: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if cpu := settings.of("cpu", step):
         for end in ("Limit", "Request"):
-            found |= {f"cpu{end}": float(cpu), f"resourceCpu{end}": f"{cpu:g}"}
+            found |= {f"cpu{end}": float(cpu), f"resourceCpu{end}": cpu_quantity(cpu)}
     if memory := settings.of("memory", step):
         for end in ("Limit", "Request"):
-            found |= {f"memory{end}": gigabytes(memory), f"resourceMemory{end}": memory}
-    if gpus := settings.of("gpus", step):
+            found |= {f"memory{end}": in_bytes(memory) / 1e9, f"resourceMemory{end}": memory}
+    if (gpus := settings.of("gpus", step)) and step != NOTICE:
         kind = settings.gpu_type
         found["accelerator"] = {"type": kind, "resourceType": kind, "count": str(gpus), "resourceCount": str(gpus)}
     return found
 
 
-def gigabytes(quantity: str) -> float:
-    """Of a quantity of Kubernetes, e.g. 1.073741824 of "1Gi"."""
-    unit = quantity.lstrip("0123456789.")
-    return float(quantity.removesuffix(unit)) * {**_GIGABYTES, **_GIBIBYTES}[unit]
+def cpu_quantity(processors: float) -> str:
+    """As Kubernetes takes it: text, since a number must be whole in a schema of "int or string"."""
+    return f"{processors:.3f}".rstrip("0").rstrip(".")
 
 
 def _pod(settings: KubeflowSettings, step: str) -> dict[str, Any]:
-    """KubernetesExecutorConfig of a step. A name stands as a parameter, too: newer backends read that."""
+    """KubernetesExecutorConfig of a step. A name stands as a parameter, too: newer backends read that.
+
+    The notice gets its own secret alone, and no volume: it is to run when a claim can't be mounted.
+    """
     found: dict[str, Any] = {}
+    secrets, volumes = settings.secrets, settings.volumes
+    if step == NOTICE:
+        kept = {
+            name: {key: one for key, one in keys.items() if one == settings.notify} for name, keys in secrets.items()
+        }
+        secrets, volumes = {name: keys for name, keys in kept.items() if keys}, {}
     if labels := settings.of("node_selector", step):
         found["nodeSelector"] = {"labels": labels}
     if tolerations := settings.of("tolerations", step):
         found["tolerations"] = tolerations
-    if size := settings.of("shm", step):
+    if (size := settings.of("shm", step)) and step != NOTICE:
         found["enabledSharedMemory"] = {"volumeName": "shm", "size": size}
     if size := settings.of("scratch", step):
-        found["emptyDirMounts"] = [{"volumeName": "work", "mountPath": "/work", "sizeLimit": size}]
-    if settings.secrets:
+        found["emptyDirMounts"] = [{"volumeName": "work", "mountPath": SCRATCH, "sizeLimit": size}]
+    if secrets:
         found["secretAsEnv"] = [
             {
                 "secretName": name,
@@ -78,12 +90,11 @@ def _pod(settings: KubeflowSettings, step: str) -> dict[str, Any]:
                 "keyToEnv": [{"secretKey": key, "envVar": variable} for key, variable in keys.items()],
                 "optional": False,
             }
-            for name, keys in settings.secrets.items()
+            for name, keys in secrets.items()
         ]
-    if settings.volumes:
+    if volumes:
         found["pvcMount"] = [
-            {"constant": name, "pvcNameParameter": _constant(name), "mountPath": path}
-            for name, path in settings.volumes.items()
+            {"constant": name, "pvcNameParameter": _constant(name), "mountPath": path} for name, path in volumes.items()
         ]
     if settings.run_as_user:
         found["securityContext"] = {"runAsUser": str(settings.run_as_user), "runAsNonRoot": True}

@@ -26,7 +26,9 @@ def test_other_names_are_taken():
         make_config("data", "gs://b/r", "demo")
     assert make_config("s3://b/faces", "gs://b/r", "demo", here=False).root == "gs://b/r"
     assert make_config("s3://b/faces", "s3://b/r", "demo", here=False).root == "s3://b/r"
-    with pytest.raises(DataError, match="root must be s3://, gs://, or a folder of a vol.* Received: 'hdfs://b/r'"):
+    with pytest.raises(
+        DataError, match="root must be s3://BUCKET, gs://BUCKET, or a folder of a vol.* Received: 'hdfs://b/r'"
+    ):
         make_config("s3://b/faces", "hdfs://b/r", "demo", here=False)
 
 
@@ -40,10 +42,27 @@ def test_pods_get_absolute_paths_that_nothing_replaces(name):
         make_config(**sound | {name: "gs://b/{{$.x}}"}, preset="demo", here=False)
 
 
+@pytest.mark.parametrize("root", ["/", "//", "/mnt/..", "/mnt/../..", "gs://", "s3://", "gs:///runs"])
+def test_a_root_of_pods_names_a_bucket_or_a_folder(root):
+    with pytest.raises(DataError, match=r"root must be s3://BUCKET, gs://BUCKET, or a folder of a vol.* Received: "):
+        make_config("gs://b/faces", root, "demo", here=False)
+
+
+@pytest.mark.parametrize("place", ["/gcs/../mnt/faces", "/gcs/", "/gcs/.", "/gcs/b/../../etc", "gs://", "gs:///faces"])
+def test_places_on_vertex_are_read_as_a_pod_reads_them(place):
+    with pytest.raises(DataError, match=r"data must be a URI, or /gcs/BUCKET/\.\.\.: .* Received: "):
+        check_vertex_places(place, "gs://b/r")
+    check_vertex_places("/gcs//b/./faces", "gs://b/r")
+    with pytest.raises(DataError, match=r"root must be gs://BUCKET: Vertex keeps no artifacts elsewhere"):
+        check_vertex_places("gs://b/faces", "gs://")
+
+
 def test_steps_of_vertex_have_buckets_and_no_volumes():
     check_vertex_places("gs://b/faces", "gs://b/r")
     check_vertex_places("/gcs/b/faces", "gs://b/r")
-    with pytest.raises(DataError, match="root must be gs://: Vertex keeps no artifacts elsewhere. Received: '/mnt/r'"):
+    with pytest.raises(
+        DataError, match="root must be gs://BUCKET: Vertex keeps no artifacts elsewhere. Received: '/mnt/r'"
+    ):
         check_vertex_places("gs://b/faces", "/mnt/r")
     with pytest.raises(DataError, match="data must be a URI, or /gcs/BUCKET/.* Received: '/mnt/faces'"):
         check_vertex_places("/mnt/faces", "gs://b/r")

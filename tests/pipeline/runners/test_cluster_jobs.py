@@ -20,7 +20,7 @@ POD = KubeflowSettings(
     shm={"Trainer": "8Gi"},
     scratch={"all": "20Gi"},
     node_selector={"Trainer": {"pool": "gpu"}},
-    tolerations={"Trainer": [{"key": "gpu", "operator": "Exists", "toleration_seconds": 60}]},
+    tolerations={"Trainer": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "toleration_seconds": 60}]},
     secrets={"s3": {"access": "AWS_ACCESS_KEY_ID"}},
     run_as_user=12345,
 )
@@ -62,7 +62,7 @@ def test_pods_are_as_many_as_workers_and_begin_again_together():
     job = TRAIN_JOB.manifest(CONFIG)
     assert job["spec"]["runtimeRef"]["name"] == runtime["metadata"]["name"]
     assert job["spec"]["trainer"]["numNodes"] == runtime["spec"]["mlPolicy"]["numNodes"] == 4
-    assert job["spec"]["trainer"]["resourcesPerNode"] == {"limits": {"memory": "64Gi", "nvidia.com/gpu": 8}}
+    assert job["spec"]["trainer"]["resourcesPerNode"] == {"limits": {"memory": "64Gi", "nvidia.com/gpu": "8"}}
     assert list(runtime["spec"]["mlPolicy"]) == ["numNodes"]  # plain: Kubeflow Trainer has no policy for TensorFlow
     spec = runtime["spec"]["template"]["spec"]
     assert spec["failurePolicy"]["maxRestarts"] == 5
@@ -75,10 +75,28 @@ def test_pods_are_as_many_as_workers_and_begin_again_together():
     assert (workers["replicas"], workers["restartPolicy"]) == (4, "ExitCode")
 
 
-@pytest.mark.parametrize("root", ["/mnt/runs-2", "gs://b/runs", "/mnt"])
+@pytest.mark.parametrize("root", ["/mnt/runs-2", "gs://b/runs", "/mnt", "/mnt/runs/../../etc", "//etc", "/mnt/runs/.."])
 def test_a_root_that_the_pods_dont_share_is_refused(root):
     with pytest.raises(ConfigError, match=r"^root: expected a folder of a volume \(/mnt/runs\), .* Received: "):
         TRAIN_JOB.check(PipelineConfig("gs://b/data", root))
+
+
+@pytest.mark.parametrize("root", ["/mnt//runs/x", "/mnt/runs", "/mnt/runs/./x/", "//mnt/runs/x"])
+def test_a_root_on_the_volume_is_taken_however_it_is_written(root):
+    TRAIN_JOB.check(PipelineConfig("gs://b/data", root))
+
+
+@pytest.mark.parametrize(("processors", "written"), [(1.5, "1.5"), (8, "8")])
+def test_processors_are_a_quantity_that_the_schema_takes(processors, written):
+    settings = KubeflowSettings(volumes={"runs": "/mnt/runs"}, cpu={"Trainer": processors}, gpus={"Trainer": 1})
+    limits = {"cpu": written, "nvidia.com/gpu": "1"}
+    job = ClusterJob("trainjob", "i", settings).manifest(CONFIG)
+    assert crds.refusals("trainjobs", job) == []
+    assert job["spec"]["trainer"]["resourcesPerNode"] == {"limits": limits}
+    job = ClusterJob("tfjob", "i", settings).manifest(CONFIG)
+    assert crds.refusals("tfjobs", job) == []
+    (container,) = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"limits": limits}
 
 
 def test_without_a_volume_it_is_said_how_to_set_one():
@@ -98,7 +116,7 @@ def test_pods_get_what_the_settings_say_of_the_trainer():
     secret = {"secretKeyRef": {"name": "s3", "key": "access"}}
     assert container["env"][0] == {"name": "AWS_ACCESS_KEY_ID", "valueFrom": secret}
     assert pod["nodeSelector"] == {"pool": "gpu"}
-    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 60}]
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]
     assert pod["securityContext"]["runAsUser"] == 12345
     left = TRAIN_JOB.left_to_steps()
     assert (left.of("gpus", "Trainer"), left.of("memory", "Trainer"), left.volumes) == (None, "8Gi", POD.volumes)

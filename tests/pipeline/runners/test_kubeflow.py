@@ -192,6 +192,6 @@ def test_a_volume_is_mounted_in_each_step_and_the_trainers_has_the_train_job(tmp
     (submitted,) = yaml.safe_load_all((tmp_path / "p-trainjob.yaml").read_text())
     assert json.loads(parameters["custom_config"]["runtimeValue"]["constant"])["cluster_job"] == submitted
     _, runtime = yaml.safe_load_all((tmp_path / "p-runtime.yaml").read_text())
-    assert submitted["spec"]["trainer"]["resourcesPerNode"] == {"limits": {"nvidia.com/gpu": 8}}
+    assert submitted["spec"]["trainer"]["resourcesPerNode"] == {"limits": {"nvidia.com/gpu": "8"}}
     assert all("resources" not in one["container"] for one in spec["deploymentSpec"]["executors"].values())
     assert refusals("trainjobs", submitted) == refusals("trainingruntimes", runtime) == []

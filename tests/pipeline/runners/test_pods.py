@@ -9,8 +9,9 @@ from google.protobuf import json_format
 
 from arcface_common.errors import ConfigError
 from pipeline.config import make_config
-from pipeline.kubeflow_settings import STEPS
-from pipeline.runners.pods import gigabytes
+from pipeline.kubeflow_settings import STEPS, KubeflowSettings
+from pipeline.runners.notice import add_notice
+from pipeline.runners.pods import add_resources, cpu_quantity, platform_spec
 from tests import kfp_tools
 from tests.kubeflow import RefusedError, accept
 from tests.processes import cli
@@ -45,7 +46,7 @@ def _config(*settings):
         ("retries.all=-1", "kubeflow.retries.all: expected 0 to 100. Received: -1"),
         ("retries.all=99999", "kubeflow.retries.all: expected 0 to 100. Received: 99999"),
         ("memory.all=8", "Received: memory={'all': 8} .all: expected a valid string"),
-        ("memory.all=0Gi", "Received: memory=.* .all: not as 500Mi or 16Gi"),
+        ("memory.all=0Gi", "Received: memory=.* .all: below 1Mi"),
         ("tolerations.all=[{key: a, operator: Foo}]", "operator to be one of Exists, Equal. Received: 'Foo'"),
         (
             "volumes={a: /data, b: /data/}",
@@ -71,14 +72,58 @@ def test_a_setting_that_would_be_ignored_is_refused(tmp_path):
     with pytest.raises(ConfigError) as refused:
         _config(*SETTINGS).kubeflow.refuse_on_vertex()
     assert set(refused.value.instead) == {f"kubeflow.{name}" for name in OF_KUBERNETES}
-    _config("kubeflow.cpu.all=2", "kubeflow.gpus.Trainer=1", "kubeflow.retries.all=2").kubeflow.refuse_on_vertex()
+    gpus = ("kubeflow.gpus.Trainer=1", "kubeflow.gpu_type=NVIDIA_TESLA_A100")
+    _config("kubeflow.cpu.all=2", *gpus, "kubeflow.retries.all=2").kubeflow.refuse_on_vertex()
 
 
-def test_gigabytes():
-    assert gigabytes("2G") == 2
-    assert gigabytes("1Gi") == pytest.approx(1.073741824)
-    assert gigabytes("1.5Mi") == pytest.approx(0.001572864)
-    assert gigabytes("5000000") == pytest.approx(0.005)
+def test_processors_are_text_without_what_says_nothing():
+    written = {2: "2", 1.5: "1.5", 0.001: "0.001", 10_000: "10000", 9999.999: "9999.999", 0.1 + 0.2: "0.3"}
+    assert [cpu_quantity(one) for one in written] == list(written.values())
+
+
+def test_the_notice_gets_what_all_says_and_no_more_than_it_needs():
+    spec = {
+        "pipelineInfo": {"name": "arcface"},
+        "root": {
+            "dag": {"tasks": {"Trainer": {}}},
+            "inputDefinitions": {"parameters": {"data": {"parameterType": "STRING"}}},
+        },
+        "components": {"Trainer": {"executorLabel": "Trainer_executor"}},
+        "deploymentSpec": {"executors": {"Trainer_executor": {"container": {}}}},
+    }
+    add_notice(spec, "i", "CHAT")
+    settings = KubeflowSettings(
+        cpu={"all": 0.5, "Trainer": 8},
+        memory={"all": "1Gi"},
+        gpus={"all": 1},
+        retries={"all": 2, "Trainer": 5},
+        shm={"all": "1Gi"},
+        scratch={"all": "2Gi"},
+        node_selector={"all": {"pool": "gpu"}},
+        volumes={"faces": "/data"},
+        secrets={"s3": {"access": "AWS_ACCESS_KEY_ID"}, "chat": {"url": "CHAT", "other": "OTHER"}},
+        notify="CHAT",
+        run_as_user=4711,
+    )
+    add_resources(spec, settings)
+    tasks = {**spec["root"]["dag"]["tasks"], **spec["components"]["Pipeline"]["dag"]["tasks"]}
+    retries = {name: one["retryPolicy"]["maxRetryCount"] for name, one in tasks.items() if "retryPolicy" in one}
+    assert retries == {"Trainer": 5, "Notice": 2}
+    executors = spec["deploymentSpec"]["executors"]
+    resources = {name: one["container"]["resources"] for name, one in executors.items()}
+    assert resources["Trainer_executor"]["resourceCpuLimit"] == "8"
+    assert resources["Trainer_executor"]["accelerator"]["resourceCount"] == "1"
+    assert resources["Notice_executor"] == {
+        **{f"cpu{end}": 0.5 for end in ("Limit", "Request")},
+        **{f"resourceCpu{end}": "0.5" for end in ("Limit", "Request")},
+        **{f"memory{end}": pytest.approx(1.073741824) for end in ("Limit", "Request")},
+        **{f"resourceMemory{end}": "1Gi" for end in ("Limit", "Request")},
+    }
+    pods = platform_spec(spec, settings)["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(pods["Trainer_executor"]) - set(pods["Notice_executor"]) == {"pvcMount", "enabledSharedMemory"}
+    (secret,) = pods["Notice_executor"]["secretAsEnv"]
+    assert (secret["secretName"], secret["keyToEnv"]) == ("chat", [{"secretKey": "url", "envVar": "CHAT"}])
+    assert len(pods["Trainer_executor"]["secretAsEnv"]) == 2
 
 
 @pytest.fixture(scope="module")
