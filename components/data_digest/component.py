@@ -12,8 +12,10 @@ from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
 
 from arcface_common import filesystem
+from arcface_common.errors import DataError
 from arcface_common.protocol.conditions import asked_conditions
 from components.content_digest import content_digest, memo_path
+from components.formats import recordio
 
 
 class Digests(TypedDict):
@@ -36,24 +38,44 @@ def DataDigest(  # noqa: N802 - a component is named like a class
 
     Args:
       data: the data set's folder.
-      record_files: JSON list of the names of the training set's files; those that aren't there are left out.
-      pair_files: the same of the verification sets.
+      record_files: JSON list of the names of the training set's files, of which the index needn't be there.
+      pair_files: the same of the verification sets, of which the attributes needn't be there; of no set, none.
       work: folder that outlives a run, where digests of local files that have not changed are kept.
       conditions: what a model must fulfil, see `asked_conditions`. On a cluster's page they can be changed, and the
         node that judges comes last.
       sets: JSON list of the sets that are evaluated.
 
     Raises:
-      DataError: see `asked_conditions`.
+      DataError: a file that is needed isn't there, or see `asked_conditions`.
     """
     asked_conditions(conditions, json.loads(sets))
     return {
-        "records": folder_digest(data, json.loads(record_files), work),
-        "pairs": folder_digest(data, json.loads(pair_files), work),
+        "records": records_digest(data, json.loads(record_files), work),
+        "pairs": pairs_digest(data, json.loads(pair_files), work),
     }
 
 
-def folder_digest(data: str, names: list[str], work: str) -> str:
-    """`content_digest` of a folder's files; "" where none is there, which the node that reads them says."""
-    paths = [path for name in names if filesystem.exists(path := os.path.join(data, name))]
-    return content_digest(paths, memo_path(work)) if paths else ""
+def records_digest(data: str, names: list[str], work: str) -> str:
+    """`content_digest` of the training set's files.
+
+    Raises:
+      DataError: the one that RecordExampleGen can't do without isn't there; it would find that out a step later.
+    """
+    recordio.rec_path(data)
+    return content_digest(_found(data, names), memo_path(work))
+
+
+def pairs_digest(data: str, names: list[str], work: str) -> str:
+    """`content_digest` of the verification sets' files; "" where none is wanted, as where the only set is drawn.
+
+    Raises:
+      DataError: a set isn't there, of which PairExampleGen needs each.
+    """
+    for name in names:
+        if name.endswith(".bin") and not filesystem.exists(path := os.path.join(data, name)):
+            raise DataError(f"{path}: expected a verification set. Received: no such file")
+    return content_digest(_found(data, names), memo_path(work)) if names else ""
+
+
+def _found(data: str, names: list[str]) -> list[str]:
+    return [path for name in names if filesystem.exists(path := os.path.join(data, name))]

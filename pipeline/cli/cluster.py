@@ -1,12 +1,16 @@
 """The commands about a cluster: `compile`, `runs follow`, and what `run --engine kubeflow` does."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 import re
 import shlex
+import signal
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -26,7 +30,8 @@ if TYPE_CHECKING:  # they read the settings, 0.3 s
     from pipeline.config import PipelineConfig
     from pipeline.config_file import ConfigFile
     from pipeline.runners.kubeflow import Platform
-    from pipeline.runners.kubeflow_api import Kubeflow, Server, Step
+    from pipeline.runners.kubeflow_api import Kubeflow, Step
+    from pipeline.runners.kubeflow_client import Server
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,11 +62,13 @@ def _server(host: str, others: dict[str, str | None]) -> "Server":
     """Where the API is.
 
     Raises:
-      DataError: the host is no URL, or has a password in it.
+      DataError: the host is no URL, or has a password, a query or a fragment in it.
     """
-    from pipeline.runners.kubeflow_api import Server
+    from pipeline.runners.kubeflow_client import Server
 
     refuse_secret_path("--host", host)
+    if "?" in host or "#" in host:  # a query may be a secret
+        raise DataError(f"--host: expected a URL without ? and #. Received: {re.split('[?#]', host)[0]!r} and more")
     try:
         parts = urlsplit(host)
         is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and host.isprintable()
@@ -206,21 +213,26 @@ def follow(run: str, server: "Server | None", as_json: bool) -> None:
         with waiting(f"asking {server.host}"):
             from pipeline.runners.kubeflow_api import Kubeflow
 
-            kubeflow = Kubeflow(server)
+            kubeflow = Kubeflow(server, patient=True)
         _follow(kubeflow, run, server, as_json)
 
 
 def _follow(kubeflow: "Kubeflow", run: str, server: "Server", as_json: bool) -> None:
     """Says how the steps of a run end, and then how it does; exit code 1 unless well.
 
-    Ctrl-C ends the following alone.
+    Whatever ends the following alone, Ctrl-C, a signal or a token that expired, leaves the words that begin it again.
     """
     try:
-        outcome = kubeflow.follow(run, _say_step)
-    except KeyboardInterrupt:
+        with _hung_up_or_terminated():
+            outcome = kubeflow.follow(run, _say_step)
+    except (KeyboardInterrupt, SystemExit, DataError) as error:
+        if isinstance(error, DataError):
+            if not kubeflow.knows(run):
+                raise
+        else:
+            say(f"the run goes on: {kubeflow.page(run)}")
         given = {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(server).items() if value}
         words = shlex.join([run, *(word for pair in given.items() for word in pair)])
-        say(f"the run goes on: {kubeflow.page(run)}")
         say(f"follow it: {own_command()} runs follow {words}")
         raise
     if as_json:
@@ -231,6 +243,24 @@ def _follow(kubeflow: "Kubeflow", run: str, server: "Server", as_json: bool) -> 
         if outcome.reason:
             say(f"failed: {outcome.reason}")
         raise click.exceptions.Exit(1)
+
+
+@contextlib.contextmanager
+def _hung_up_or_terminated() -> Iterator[None]:
+    """Meanwhile SIGTERM and a closed terminal raise SystemExit, with a shell's exit code for them."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    # What is ignored stays so, as `nohup` has it.
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in heard:
+            signal.signal(number, leave)
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _say_step(step: "Step") -> None:

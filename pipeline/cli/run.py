@@ -21,7 +21,7 @@ from pipeline.presets import about
 
 if TYPE_CHECKING:  # they read the settings, 0.3 s
     from pipeline.config_file import ConfigFile
-    from pipeline.runners.kubeflow_api import Server
+    from pipeline.runners.kubeflow_client import Server
 
 
 class _Root(OutputFolder):

@@ -3,47 +3,35 @@
 import contextlib
 import dataclasses
 import datetime
-import io
 import json
 import re
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import urllib3
 
 from arcface_common.console import say
-from arcface_common.errors import DataError, argument
-from serving.token_file import read_token
+from arcface_common.errors import DataError, argument, in_short
+from pipeline.runners.kubeflow_client import (
+    TIMEOUT_S,
+    Server,
+    connected,
+    has_trouble,
+    may_have_arrived,
+    may_pass,
+    silent,
+)
 
 CACHED = "CACHED"  # a step's state beside those of the API
 _GOOD = ("SUCCEEDED", "SKIPPED")
 _ENDED = (*_GOOD, "FAILED", "CANCELED")
 _STATES = (*_ENDED, "RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "CANCELING", "PAUSED")
 _LONGEST_PAUSE_S = 10.0  # between two looks; the first is a second
-_TIMEOUT_S = 60
 _PATIENCE_S = 600.0  # a server that restarts, a laptop between two networks
 _LOG_END = 1 << 16
 # How Python ends a traceback; the launcher's own lines come after it.
 _RAISED = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Exit): .+)$", re.MULTILINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """Where the API is, and as whom it is asked.
-
-    Attributes:
-      host: URL, e.g. "http://localhost:8888".
-      namespace: of a cluster with several users; "" for one without.
-      token_file: holds the bearer token, and is read for each request; "" for none.
-      ca_cert: PEM file of the authority to trust; "" for the usual ones.
-    """
-
-    host: str
-    namespace: str = ""
-    token_file: str = ""
-    ca_cert: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,20 +78,21 @@ class Outcome:
 class Kubeflow:
     """The API at one host."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, patient: bool = False) -> None:
         """Connects.
+
+        Args:
+          server: where it is, and as whom it is asked.
+          patient: asks a server for ten minutes that is there and has trouble of its own.
 
         Raises:
           DataError: nothing answers there, or not as Kubeflow Pipelines does.
         """
         self._host = server.host.rstrip("/")
-        with self._answered(), _silent():
-            self._client = _client_class()(
-                host=self._host,
-                namespace=server.namespace or "kubeflow",  # which the client takes for none
-                credentials=_token_credentials(server.token_file) if server.token_file else None,
-                ssl_ca_cert=server.ca_cert or None,
-            )
+        self._known: set[str] = set()
+        self._client = self._patiently(
+            lambda: connected(server, self._host), has_trouble if patient else lambda error: False
+        )
 
     def submit(self, package: str, name: str) -> str:
         """Begins a run, in the experiment of the pipeline's name; its id.
@@ -113,12 +102,27 @@ class Kubeflow:
           name: of the pipeline.
 
         Raises:
-          DataError: the server doesn't take it.
+          DataError: the server doesn't take it, or doesn't say whether it did.
         """
         begun = f"{name} {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
-        with self._answered(), _silent():
-            run = self._client.create_run_from_pipeline_package(package, run_name=begun, experiment_name=name).run_info
-        return str(self._checked(run).run_id)
+        with self._answered(), silent():
+            experiment = self._client.create_experiment(name).experiment_id
+        try:
+            with self._answered(), silent():
+                found = self._client.run_pipeline(experiment, begun, package)
+        except DataError as error:
+            if not may_have_arrived(error.__cause__):
+                raise
+            raise DataError(
+                f"{error}. The run may have begun: look for {begun!r} at {self._host}/#/runs before another try"
+            ) from error
+        run = str(self._checked(found).run_id)
+        self._known.add(run)
+        return run
+
+    def knows(self, run: str) -> bool:
+        """Whether the server has told of a run, be it once."""
+        return run in self._known
 
     def follow(self, run: str, told: Callable[[Step], None]) -> Outcome:
         """Waits for the end of a run, through gaps of the network of ten minutes.
@@ -133,30 +137,41 @@ class Kubeflow:
         ended: set[str] = set()
         pauses = _pauses()
         while True:
-            found = self._patiently(run)
-            steps = tuple(self._steps(found, run))
+            found = self._patiently(lambda: self._asked(run), may_pass)
+            self._known.add(run)
+            with self._answered():
+                steps = tuple(self._steps(found, run))
+                why = _why(found, steps)
             for step in steps:
                 if step.name not in ended and step.state in (*_ENDED, CACHED):
                     ended.add(step.name)
                     told(step)
             if found.state in _ENDED:
-                return Outcome(run, self.page(run), found.state, steps, _why(found, steps))
+                return Outcome(run, self.page(run), found.state, steps, why)
             time.sleep(next(pauses))
 
     def page(self, run: str) -> str:
         """URL of a run's page."""
         return f"{self._host}/#/runs/details/{run}"
 
-    def _patiently(self, run: str) -> Any:
-        """The API's run; a server that isn't there, or has trouble of its own, is asked again."""
+    def _asked(self, run: str) -> Any:
+        """The API's run."""
+        return self._checked(self._client.runs.run_service_get_run(run), run)
+
+    def _patiently(self, asked: Callable[[], Any], may_pass: Callable[[BaseException | None], bool]) -> Any:
+        """What the client answers; asked again for ten minutes.
+
+        Args:
+          asked: asks once.
+          may_pass: whether to ask again after an error of the client's.
+        """
         pauses, since = _pauses(), 0.0
         while True:
             try:
                 with self._answered():
-                    found = self._client.runs.run_service_get_run(run, _request_timeout=_TIMEOUT_S)
-                return self._checked(found, run)
+                    return asked()
             except DataError as error:
-                if not _may_pass(error.__cause__) or (since and time.monotonic() - since > _PATIENCE_S):
+                if not may_pass(error.__cause__) or (since and time.monotonic() - since > _PATIENCE_S):
                     raise
                 if not since:
                     since = time.monotonic()
@@ -187,12 +202,21 @@ class Kubeflow:
         try:
             yield
         except ApiException as error:
-            raise DataError(
-                f"{host}: expected Kubeflow Pipelines to take this. Received: {error.status} {_message(error)}"
-            ) from error
+            said = f"{error.status or ''} {_message(error)}".strip()  # 0 is the client's own
+            raise DataError(f"{host}: expected Kubeflow Pipelines to take this. Received: {said}") from error
         except (OpenApiException, urllib3.exceptions.HTTPError) as error:
             reason = getattr(error, "reason", None) or error
+            if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
+                reason = f"no answer within {TIMEOUT_S} s"
             raise DataError(f"{host}: expected Kubeflow Pipelines' API. Received: {reason}") from error
+        except DataError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            # The client and the steps take the fields of an answer for what they should be.
+            raise DataError(
+                f"{host}: expected Kubeflow Pipelines' API. Received: an answer of another form "
+                f"({type(error).__name__}: {in_short(error)})"
+            ) from error
 
     def _steps(self, found: Any, run: str) -> Iterator[Step]:
         """The steps of the API's run that began, in this order."""
@@ -232,7 +256,6 @@ class Kubeflow:
                 auth_settings=["Bearer"],
                 _return_http_data_only=True,
                 _preload_content=False,
-                _request_timeout=_TIMEOUT_S,
             )
             for chunk in answer.stream(_LOG_END):
                 end = (end + chunk)[-_LOG_END:]
@@ -242,48 +265,12 @@ class Kubeflow:
         return raised[-1] if raised else ""
 
 
-def _client_class() -> Any:
-    """The client, which asks for the server's health once: its own asks five times in 25 s, and hides what is wrong."""
-    import kfp
-
-    class Client(kfp.Client):
-        def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-            return self.healthzs.healthz_service_get_healthz(_request_timeout=_TIMEOUT_S)
-
-    return Client
-
-
-def _token_credentials(path: str) -> Any:
-    """The client's credentials out of a file, which may be renewed while a run is followed."""
-    from kfp.client.token_credentials_base import TokenCredentialsBase
-
-    class TokenFile(TokenCredentialsBase):
-        def refresh_api_key_hook(self, config: Any) -> None:
-            config.api_key["authorization"] = read_token(path)
-
-    return TokenFile()
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keeps the client's links and warnings off the screen."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _pauses() -> Iterator[float]:
     """Seconds between one look and the next."""
     pause = 1.0
     while True:
         yield pause
         pause = min(_LONGEST_PAUSE_S, 1.5 * pause)
-
-
-def _may_pass(error: BaseException | None) -> bool:
-    """Whether what went wrong is the network's or the server's passing trouble."""
-    status = getattr(error, "status", None) or 0
-    return isinstance(error, urllib3.exceptions.HTTPError) or status >= 500 or status == 429
 
 
 def _message(error: Any) -> str:
@@ -305,12 +292,15 @@ def _task_names(spec: Any) -> set[str]:
 
 
 def _below(detail: Any, pods: dict[str, Any]) -> Iterator[Any]:
-    """A step's own nodes: the container, and each further try of it."""
-    for child in detail.child_tasks or []:
-        if found := pods.get(child.pod_name):
-            if found.display_name.startswith("executor"):
+    """A step's own nodes: the container, and each further try of it; each once, whatever the answer says."""
+    left, seen = [detail], set()
+    while left:
+        for child in left.pop().child_tasks or []:
+            found = pods.get(child.pod_name)
+            if found and child.pod_name not in seen and found.display_name.startswith("executor"):
+                seen.add(child.pod_name)
                 yield found
-                yield from _below(found, pods)
+                left.append(found)
 
 
 def _why(found: Any, steps: tuple[Step, ...]) -> str:

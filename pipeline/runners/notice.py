@@ -9,7 +9,6 @@ import os
 import sys
 import urllib.request
 from typing import Any
-from urllib.error import URLError
 
 TASK = "Notice"  # the step's name
 _STEPS = "Pipeline"  # the task that holds all others
@@ -64,24 +63,35 @@ def add_notice(spec: dict[str, Any], image: str, variable: str) -> None:
     }
 
 
-def payload(pipeline: str, executor_input: dict[str, Any]) -> dict[str, Any]:
+def payload(pipeline: str, executor_input: Any) -> dict[str, Any]:
     """What is posted.
 
     Args:
       pipeline: its name.
-      executor_input: KFP's ExecutorInput, with the final status.
+      executor_input: KFP's ExecutorInput, with the final status; a backend may leave that out.
     """
-    status = executor_input["inputs"]["parameterValues"][_STATUS]
-    if isinstance(status, str):  # older backends have it as text
-        status = json.loads(status)
-    error = status.get("error") or {}
-    text = f"{pipeline}: {status['state'].lower()}"
+    status = _final_status(executor_input)
+    error = status.get("error")
+    error = error if isinstance(error, dict) else {}
+    state = str(status.get("state") or "")
+    text = f"{pipeline}: {state.lower() or 'ended, and the platform does not say how'}"
     return {
         "text": f"{text}: {error['message']}" if error.get("message") else text,
-        "state": status["state"],
+        "state": state,
         "error": error,
-        "run": status.get("pipelineJobResourceName", ""),
+        "run": status.get("pipelineJobResourceName") or "",
     }
+
+
+def _final_status(executor_input: Any) -> dict[str, Any]:
+    """KFP's PipelineTaskFinalStatus; empty where there is none."""
+    try:
+        status = executor_input["inputs"]["parameterValues"][_STATUS]
+        if isinstance(status, str):  # older backends have it as text
+            status = json.loads(status)
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
 
 
 def main(arguments: list[str]) -> None:
@@ -91,12 +101,16 @@ def main(arguments: list[str]) -> None:
       arguments: the variable that holds the address, the pipeline's name, KFP's ExecutorInput as JSON.
     """
     variable, pipeline, executor_input = arguments
-    body = json.dumps(payload(pipeline, json.loads(executor_input))).encode()
+    address = os.environ.get(variable, "").strip()
+    if not address.lower().startswith(("http://", "https://")):
+        print(f"WARNING expected an address that takes JSON in {variable}. Received: none with http:// or https://")
+        return
     try:
-        request = urllib.request.Request(os.environ[variable], body, {"Content-Type": "application/json"})
+        body = json.dumps(payload(pipeline, json.loads(executor_input))).encode()
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
             print(f"posted to the address in {variable}: {answer.status}")
-    except (KeyError, ValueError, URLError, OSError) as error:
+    except Exception as error:  # whatever an address or a server can bring up
         # Not the error's own words, which may hold the address: it is a secret.
         print(f"WARNING expected an address that takes JSON in {variable}. Received: {type(error).__name__}")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
-from arcface_common.errors import DataError, setting_argument
+from arcface_common.errors import DataError, cut, setting_argument
 
 if TYPE_CHECKING:
     from trainer_module.settings import TrainSettings
@@ -21,7 +21,7 @@ TF_CONFIG = "TF_CONFIG"
 POD_INDEX, POD_ADDRESS = "JOB_COMPLETION_INDEX", "ARCFACE_TFX_WORKER_ADDRESS"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ROLES = ("chief", "worker")
-_ADDRESS = re.compile(r"\S+:(?!0+$)(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])")
+_ADDRESS = re.compile(r"\S+:(?!0+$)(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])", re.ASCII)
 # Exit codes of workers, of sysexits.h: EX_TEMPFAIL of one that others left alone, EX_DATAERR at a DataError. And a
 # shell's for SIGTERM, of those that one was asked by to stop: their checkpoint is written.
 OTHERS_LOST, BAD_INPUT, STOPPED = 75, 65, 143
@@ -104,10 +104,12 @@ def pod_task(workers: int) -> Task:
     if text := os.environ.get(TF_CONFIG, ""):
         return _task(text, _parsed(text), workers)
     index, address = os.environ.get(POD_INDEX, ""), os.environ.get(POD_ADDRESS, "")
-    if "{index}" not in address or not address.replace("{index}", "0").rpartition(":")[2].isdecimal():
+    if "{index}" not in address or "$(" in address or not _ADDRESS.fullmatch(address.replace("{index}", "0")):
         raise DataError(f"{POD_ADDRESS}: expected HOST-{{index}}:PORT in a pod's environment. Received: {address!r}")
-    if not index.isdecimal() or int(index) >= workers:
-        raise DataError(f"{POD_INDEX}: expected 0..{workers - 1}, as train.workers={workers} says. Received: {index!r}")
+    if not re.fullmatch("[0-9]{1,9}", index) or int(index) >= workers:
+        raise DataError(
+            f"{POD_INDEX}: expected 0..{workers - 1}, as train.workers={workers} says. Received: {cut(repr(index))}"
+        )
     return Task({"worker": [address.replace("{index}", str(i)) for i in range(workers)]}, "worker", int(index))
 
 

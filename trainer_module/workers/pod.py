@@ -4,7 +4,7 @@ import os
 import sys
 
 from arcface_common.console import CONSOLE_FD
-from arcface_common.errors import DataError, in_short
+from arcface_common.errors import DataError, in_short, parse_json_object
 from arcface_common.processes import sigterm_unwinds
 from trainer_module.workers.cluster import BAD_INPUT, LOST, pod_task
 from trainer_module.workers.job import TrainingJob
@@ -20,13 +20,36 @@ def main() -> None:
     """
     os.environ[CONSOLE_FD] = str(os.dup(2))  # the worker's progress is the container's log
     try:
-        with open(sys.argv[1]) as f:
-            job = TrainingJob.from_json(f.read())
+        job = _read_job(sys.argv[1:])
         with sigterm_unwinds():  # the first process of a container ignores what it doesn't handle
             run_workers(job, pod_task(job.settings.workers))
     except (DataError, WorkerError) as error:
         print(" ".join(in_short(error).split()), file=sys.stderr)
         sys.exit(LOST if isinstance(error, WorkerLostError) else BAD_INPUT if isinstance(error, DataError) else 1)
+
+
+def _read_job(arguments: list[str]) -> TrainingJob:
+    """The job of the file that is named.
+
+    Raises:
+      DataError: none is named, or it is no job's.
+    """
+    if len(arguments) != 1:
+        raise DataError(f"JOB.json: expected the path of one training job. Received: {arguments}")
+    (path,) = arguments
+    try:
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+    except (OSError, ValueError) as error:  # not there, or no text
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: expected a training job's file. Received: {reason}") from error
+    parse_json_object(text, path)
+    try:
+        return TrainingJob.from_json(text)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"{path}: expected a training job. Received: {type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":

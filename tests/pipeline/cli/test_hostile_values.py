@@ -149,7 +149,17 @@ OF_A_PIPELINE = {
     "--beam-arg": NO_BEAM_ARG,
 }
 OF_A_CLUSTER = {
-    "--host": ["", "host", "ftp://host", "http://", "http://h:x", "http://u:p@host", "http://h/ x"],
+    "--host": [
+        "",
+        "host",
+        "ftp://host",
+        "http://",
+        "http://h:x",
+        "http://u:p@host",
+        "http://h/ x",
+        "http://h/#/runs",
+        "http://h?a=b",
+    ],
     "--token-file": NO_FILE_TO_READ,
     "--ca-cert": NO_FILE_TO_READ,
     "--namespace": ["faces"],

@@ -1,18 +1,22 @@
 """Runs on a cluster: submitted and followed by the real client, which talks to a stand-in of the API on loopback."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
+import threading
 import time
 
 import pytest
 import yaml
 
 from arcface_common.errors import DataError
+from pipeline.runners import kubeflow_client
 from pipeline.runners.kubeflow_api import CACHED, Kubeflow
-from pipeline.runners.kubeflow_api import Server as Address
+from pipeline.runners.kubeflow_client import Server as Address
 from tests.kubeflow_server import serving
 from tests.processes import Started, cli
 
@@ -131,6 +135,132 @@ def test_an_answer_that_is_no_run_of_that_id_is_not_followed(server, client, ans
     server.answer = lambda *request: (200, json.dumps(answer))
     with pytest.raises(DataError, match="Received: an answer that is no run mine"):
         client.follow("mine", lambda step: None)
+
+
+def _but(server, path, other):
+    """Has the server answer requests for one path otherwise."""
+    usual = server.answer
+
+    def answer(method, asked, query, body):
+        return other(method) if asked.startswith(path) else usual(method, asked, query, body)
+
+    server.answer = answer
+
+
+def _hangs(method):
+    time.sleep(3)
+    return 200, {}
+
+
+def test_no_request_waits_for_ever(server, client, package, monkeypatch):
+    monkeypatch.setattr(kubeflow_client, "TIMEOUT_S", 0.3)
+    usual = server.answer
+    _but(server, "/apis/v2beta1/experiments", _hangs)
+    with pytest.raises(DataError, match="expected Kubeflow Pipelines' API. Received: no answer within 60 s$"):
+        client.submit(package, "small")
+    server.answer = usual
+    _but(server, "/apis/v2beta1/healthz", _hangs)
+    with pytest.raises(DataError, match="Received: no answer within 60 s$"):
+        Kubeflow(Address(server.host))
+
+
+def _closes(method):
+    raise ConnectionAbortedError
+
+
+@pytest.mark.parametrize(
+    "other", [_hangs, _closes, lambda method: (504, {"message": "m"}), lambda method: (200, '{"run_id": "5')]
+)
+def test_a_run_that_may_have_begun_is_said_to(server, client, package, monkeypatch, other):
+    monkeypatch.setattr(kubeflow_client, "TIMEOUT_S", 0.3)
+    _but(server, "/apis/v2beta1/runs", other)
+    with pytest.raises(DataError, match=r"The run may have begun: look for 'small [\d: -]+' at http://[\d.:]+/#/runs "):
+        client.submit(package, "small")
+
+
+def test_a_run_that_was_refused_is_not_said_to_have_begun(server, client, package):
+    _but(server, "/apis/v2beta1/runs", lambda method: (403, {"message": "no"}))
+    with pytest.raises(DataError, match="Received: 403 no$"):
+        client.submit(package, "small")
+
+
+def test_a_dripping_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(kubeflow_client, "TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                for _ in range(100):
+                    connection.sendall(b" ")
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(DataError, match="Received: no whole answer within 0.5 s"):
+            Kubeflow(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))
+        thread.join()
+
+
+def test_a_huge_answer_is_not_taken(server, monkeypatch):
+    monkeypatch.setattr(kubeflow_client, "_LARGEST", 1 << 20)
+    _but(server, "/apis/v2beta1/healthz", lambda method: (200, " " * (2 << 20)))
+    with pytest.raises(DataError, match="/healthz: expected an answer of at most 1 MiB. Received: more"):
+        Kubeflow(Address(server.host))
+
+
+@pytest.mark.parametrize("answer", ["null", '{"multi_user": ' + "[" * 100_000])
+def test_a_health_that_is_none_is_said_to_be(server, answer):
+    _but(server, "/apis/v2beta1/healthz", lambda method: (200, answer))
+    with pytest.raises(DataError, match="expected Kubeflow Pipelines' API. Received: "):
+        Kubeflow(Address(server.host))
+
+
+def _run(**fields):
+    return lambda method: (200, json.dumps({"run_id": "mine", "state": "SUCCEEDED", **fields}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pipeline_spec": {"root": {"dag": {"tasks": {"a": {}}}}}},
+        {"pipeline_spec": "text"},
+        {"pipeline_spec": {"components": []}},
+        {"run_details": {"task_details": [{"display_name": 3, "child_tasks": [None]}]}},
+    ],
+)
+def test_a_run_of_another_form_is_no_traceback(server, client, fields):
+    _but(server, "/apis/v2beta1/runs/mine", _run(**fields))
+    with pytest.raises(DataError, match="expected Kubeflow Pipelines' API. Received: an answer of another form"):
+        client.follow("mine", lambda step: None)
+
+
+def test_a_node_that_is_its_own_child_is_looked_at_once(server, client):
+    nodes = [
+        {"display_name": name, "pod_name": name, "state": "SKIPPED", "child_tasks": [{"pod_name": "executor"}]}
+        for name in ("First", "executor")
+    ]
+    nodes[0]["state"] = "SUCCEEDED"
+    _but(server, "/apis/v2beta1/runs/mine", _run(run_details={"task_details": nodes}))
+    assert [step.state for step in client.follow("mine", lambda step: None).steps] == [CACHED, "SKIPPED"]
+
+
+def test_a_body_that_is_cut_short_is_asked_for_again(server, client, package, capfd):
+    run = client.submit(package, "small")
+    usual, answers = server.answer, ['{"run_id": "']
+    server.answer = lambda *request: (200, answers.pop()) if answers else usual(*request)
+    assert client.follow(run, lambda step: None).succeeded
+    assert "JSON that is cut short or damaged" in capfd.readouterr().err
+
+
+def test_a_server_with_trouble_of_its_own_is_asked_on_by_who_follows(server):
+    server.troubles = 1
+    with pytest.raises(DataError, match="Received: 503 no healthy upstream"):
+        Kubeflow(Address(server.host))
+    server.troubles = 1
+    Kubeflow(Address(server.host), patient=True)
 
 
 @pytest.mark.slow

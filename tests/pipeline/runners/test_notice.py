@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 
 import pytest
@@ -103,3 +104,66 @@ def test_it_is_posted_and_trouble_there_is_no_failure(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert said.count("WARNING expected an address that takes JSON") == 2
     assert "secret-part" not in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        _input(None),
+        _input("null"),
+        _input("no JSON"),
+        _input([]),
+        _input({}),
+        _input({"state": None, "error": "words"}),
+        {"inputs": {"parameterValues": {}}},
+        {"inputs": None},
+        [],
+        None,
+    ],
+)
+def test_a_status_that_is_missing_is_said_to_be(given):
+    said = payload("arcface", given)
+    assert said == {
+        "text": "arcface: ended, and the platform does not say how",
+        "state": "",
+        "error": {},
+        "run": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("http://127.0.0.1:9/hooks/SEC RET", "InvalidURL"),
+        ("http://127.0.0.1:1:SECRET/x", "InvalidURL"),
+        ("http://127.0.0.1:9/SEC\nRET", "InvalidURL"),
+        ("http://127.0.0.1:99999/SECRET", "URLError"),
+        ("http://[SECRET", "ValueError"),
+        ("file:///etc/passwd?SECRET", "none with http:// or https://"),
+        ("SECRET", "none with http:// or https://"),
+        ("", "none with http:// or https://"),
+    ],
+)
+def test_an_address_that_is_none_is_not_shown_and_is_no_failure(monkeypatch, capsys, address, kind):
+    monkeypatch.setenv("CHAT", address)
+    main(["CHAT", "arcface", json.dumps(_input(STATUS))])
+    said = capsys.readouterr()
+    assert said.out == f"WARNING expected an address that takes JSON in CHAT. Received: {kind}\n"
+    assert not said.err
+
+
+def test_a_server_that_speaks_no_http_is_no_failure(monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def garbage():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"garbage\r\n\r\n")
+
+        thread = threading.Thread(target=garbage)
+        thread.start()
+        monkeypatch.setenv("CHAT", f"http://127.0.0.1:{server.getsockname()[1]}/SECRET")
+        main(["CHAT", "arcface", json.dumps(_input(STATUS))])
+        thread.join()
+    assert "Received: BadStatusLine" in capsys.readouterr().out

@@ -117,6 +117,12 @@ def test_a_pod_of_a_tf_job_is_told_tf_config(monkeypatch):
         ("0", "", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT in a pod's environment. Received: ''"),
         ("0", "a:1", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
         ("0", "a-{index}", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
+        ("0", "a-{index}:0", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
+        ("0", "a-{index}:99999", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
+        ("0", "a-{index}:١", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
+        ("0", "$(JOB)-{index}:2", r"WORKER_ADDRESS: expected HOST-\{index\}:PORT"),
+        ("١", "a-{index}:1", r"JOB_COMPLETION_INDEX: expected 0\.\.1, .* Received: '١'"),
+        ("1" * 5000, "a-{index}:1", r"JOB_COMPLETION_INDEX: expected 0\.\.1, .* Received: '1{50,1000}.{,9}$"),
     ],
 )
 def test_a_pod_that_is_told_less_is_refused(monkeypatch, index, address, message):
