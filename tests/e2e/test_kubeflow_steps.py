@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tests.cluster import Cluster
+from tests.helpers import write_pairs
 from tests.kubeflow import LOOK_UPS, Backend, change_in_place, compile_demo, pushed
 
 pytestmark = pytest.mark.e2e
@@ -62,7 +63,7 @@ def test_a_data_set_that_was_changed_in_place_is_ingested_again(document, tmp_pa
     # The verification sets are another digest, and a copy is the same data.
     shutil.copy(path, path.with_name("copy"))
     path.with_name("copy").replace(path)
-    (tmp_path / "data" / "lfw.bin").unlink()
+    write_pairs(tmp_path / "data", "lfw", 30)
     backend.run(document, only=ingest)
     assert backend.hits == ["RecordExampleGen"]
 
