@@ -60,8 +60,8 @@ def file_and_answers(request):
 @pytest.mark.parametrize("run", [by_onnxruntime, by_openvino])
 def test_engines_give_what_keras_gives(run, file_and_answers):
     content, answers = file_and_answers
-    for count, expected in answers.items():
-        assert_close(run(content, pixels(count).transpose(0, 3, 1, 2).astype(np.float32)), expected, 1e-5)
+    for count, expected in answers.items():  # OpenVINO's iresnet50 with AVX-512: 1.4e-5
+        assert_close(run(content, pixels(count).transpose(0, 3, 1, 2).astype(np.float32)), expected)
 
 
 def test_an_unfolded_network_can_be_written_too():
