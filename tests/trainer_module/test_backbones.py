@@ -1,6 +1,5 @@
 """Backbones: sizes as published, shapes, padding, every normalisation, saving, and a user's own function."""
 
-import os
 
 import numpy as np
 import pytest
@@ -95,11 +94,7 @@ def test_group_norm_takes_16_channels_a_group_and_an_embedding_as_one():
     assert groups == {"stem_bn": 1, "output_bn": 8, "embedding": 1}
 
 
-@pytest.mark.skipif(
-    os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "AVX2",
-    reason="oneDNN held to AVX2 has no bfloat16, which TensorFlow asks it for where the CPU has AVX-512",
-)
-def test_mixed_precision_keeps_the_embedding_float32():
+def test_mixed_bfloat16_keeps_the_embedding_float32():
     before = tf_keras.mixed_precision.global_policy()
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
@@ -111,10 +106,6 @@ def test_mixed_precision_keeps_the_embedding_float32():
     assert all(embedding.dtype == tf.float32 and np.isfinite(embedding).all() for embedding in embeddings)
 
 
-@pytest.mark.skipif(
-    os.environ.get("ONEDNN_MAX_CPU_ISA", "") == "AVX2",
-    reason="oneDNN held to AVX2 has no bfloat16, which TensorFlow asks it for where the CPU has AVX-512",
-)
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("norm", normalization.NAMES)
 def test_each_norm_computes_in_16_bits(norm, precision):
