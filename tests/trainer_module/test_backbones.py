@@ -1,6 +1,5 @@
 """Backbones: sizes as published, shapes, padding, every normalisation, saving, and a user's own function."""
 
-
 import numpy as np
 import pytest
 import tensorflow as tf
