@@ -56,16 +56,21 @@ def lasting_pool(
 
 
 @contextlib.contextmanager
-def sigterm_unwinds() -> Iterator[None]:
+def sigterm_unwinds(*others: signal.Signals) -> Iterator[None]:
     """Meanwhile SIGTERM ends this process as `sys.exit(143)` does: processes it started are ended, folders removed.
 
-    In the main thread alone, and where nobody else handles the signal: elsewhere nothing changes.
+    In the main thread alone, and where nobody else handles the signal: elsewhere nothing changes. What is ignored stays
+    so, as `nohup` has it.
+
+    Args:
+      others: signals that do likewise, with a shell's exit code for them.
     """
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    main = threading.current_thread() is threading.main_thread()
+    ours = [one for one in (signal.SIGTERM, *others) if main and signal.getsignal(one) is signal.SIG_DFL]
     try:
+        for one in ours:
+            signal.signal(one, lambda number, frame: sys.exit(128 + number))
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)

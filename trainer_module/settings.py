@@ -129,10 +129,7 @@ class TrainSettings:
         default=0.1, gt=0, lt=1, description="What the rate is multiplied by at each of train.milestones."
     )
     power: Number = Field(
-        default=2.0,
-        gt=0,
-        le=100,
-        description="Exponent of train.schedule=polynomial; arcface_torch's was 2 and is 1 in its later versions.",
+        default=2.0, gt=0, le=100, description="Exponent of train.schedule=polynomial; arcface_torch's was 2, later 1."
     )
     warmup_steps: Whole = Field(
         default=100, ge=0, description="Steps of the linear warm-up; the presets take a share of train.steps."

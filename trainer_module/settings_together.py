@@ -49,18 +49,9 @@ def check_together(settings: "TrainSettings") -> None:
         require(settings, "keep", settings.keep == "last", "last with train.verify_every=0, which finds no best")
     _check_parts(settings)
     if settings.precision == "mixed_float16":  # neither is in what scales the loss
-        require(
-            settings,
-            "precision",
-            settings.strategy != "central",
-            "float32 or mixed_bfloat16 with train.strategy=central",
-        )
-        require(
-            settings,
-            "precision",
-            settings.sample_rate == 1.0,
-            "float32 or mixed_bfloat16 with train.sample_rate below 1",
-        )
+        others = "float32 or mixed_bfloat16 with train"
+        require(settings, "precision", settings.strategy != "central", f"{others}.strategy=central")
+        require(settings, "precision", settings.sample_rate == 1.0, f"{others}.sample_rate below 1")
 
 
 def _unused(settings: "TrainSettings") -> Iterator[tuple["TrainSettings", str, str]]:

@@ -12,10 +12,9 @@ from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
 
 from arcface_common import filesystem
-from arcface_common.errors import DataError
 from arcface_common.protocol.conditions import asked_conditions
 from components.content_digest import content_digest, memo_path
-from components.formats import recordio
+from components.formats import recordio, verification_bin
 
 
 class Digests(TypedDict):
@@ -72,8 +71,8 @@ def pairs_digest(data: str, names: list[str], work: str) -> str:
       DataError: a set isn't there, of which PairExampleGen needs each.
     """
     for name in names:
-        if name.endswith(".bin") and not filesystem.exists(path := os.path.join(data, name)):
-            raise DataError(f"{path}: expected a verification set. Received: no such file")
+        if name.endswith(".bin"):
+            verification_bin.bin_path(data, name.removesuffix(".bin"))
     return content_digest(_found(data, names), memo_path(work)) if names else ""
 
 

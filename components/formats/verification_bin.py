@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 import numpy as np
 
+from arcface_common import filesystem
 from arcface_common.bounded_file import read_bounded
 from arcface_common.errors import DataError
 from arcface_common.features import IMAGE_MAGICS, MAX_SET_MB
@@ -36,6 +37,18 @@ class VerificationSet:
     def __len__(self) -> int:
         """N, the number of pairs."""
         return len(self.is_same)
+
+
+def bin_path(folder: str, name: str) -> str:
+    """The file of a verification set.
+
+    Raises:
+      DataError: it isn't there.
+    """
+    path = os.path.join(folder, f"{name}.bin")
+    if not filesystem.exists(path):
+        raise DataError(f"{path}: expected a verification set. Received: no such file")
+    return path
 
 
 def read(path: str | os.PathLike[str], *, max_set_mb: int = MAX_SET_MB) -> VerificationSet:

@@ -17,6 +17,7 @@ from components.example_gen_base import (
     FolderExampleGenExecutor,
     begin_examples,
 )
+from components.formats import verification_bin
 from components.formats.tfrecord import example_parts, tfrecord_aside
 from components.formats.verification_resize import check_pair_bytes
 from components.pair_example_gen.drawn import DrawnSet
@@ -120,10 +121,7 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
         limits = Limits(**options)
         sources: dict[str, FileSet | DrawnSet] = {}
         for name in sets:
-            path = os.path.join(given.folder, f"{name}.bin")
-            if not filesystem.exists(path):
-                raise DataError(f"{path}: expected a verification set. Received: no such file")
-            sources[name] = FileSet(path, limits)
+            sources[name] = FileSet(verification_bin.bin_path(given.folder, name), limits)
         if drawn:
             records = artifact_utils.get_single_instance(input_dict[RECORDS_KEY])
             split = artifact_utils.get_split_uri([records], features.VERIFY_SPLIT)

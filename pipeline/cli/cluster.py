@@ -1,16 +1,13 @@
 """The commands about a cluster: `compile`, `runs follow`, and what `run --engine kubeflow` does."""
 
-import contextlib
 import dataclasses
 import functools
 import os
 import re
 import shlex
 import signal
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +15,7 @@ import click
 
 from arcface_common.console import say, waiting
 from arcface_common.errors import DataError
+from arcface_common.processes import sigterm_unwinds
 from pipeline.beam import beam_args, check_with_beam
 from pipeline.checks.secrets import refuse_secret_path
 from pipeline.cli.echo import echo_json
@@ -223,7 +221,7 @@ def _follow(kubeflow: "Kubeflow", run: str, server: "Server", as_json: bool) -> 
     Whatever ends the following alone, Ctrl-C, a signal or a token that expired, leaves the words that begin it again.
     """
     try:
-        with _hung_up_or_terminated():
+        with sigterm_unwinds(signal.SIGHUP):
             outcome = kubeflow.follow(run, _say_step)
     except (KeyboardInterrupt, SystemExit, DataError) as error:
         if isinstance(error, DataError):
@@ -243,24 +241,6 @@ def _follow(kubeflow: "Kubeflow", run: str, server: "Server", as_json: bool) -> 
         if outcome.reason:
             say(f"failed: {outcome.reason}")
         raise click.exceptions.Exit(1)
-
-
-@contextlib.contextmanager
-def _hung_up_or_terminated() -> Iterator[None]:
-    """Meanwhile SIGTERM and a closed terminal raise SystemExit, with a shell's exit code for them."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    # What is ignored stays so, as `nohup` has it.
-    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
-    try:
-        for number in heard:
-            signal.signal(number, leave)
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _say_step(step: "Step") -> None:
