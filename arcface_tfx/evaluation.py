@@ -60,5 +60,5 @@ def evaluate(
     from evaluator_custom.networks.embedder import PairEmbedder
     from pipeline.evaluation.verification import evaluate_set
 
-    embedder = PairEmbedder(loaded.path, loaded=loaded.loaded)
+    embedder = PairEmbedder(loaded.path, session=loaded.session)
     return {name: evaluate_set(embedder, name, path, folds).result for name, path in paths.items()}

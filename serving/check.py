@@ -8,8 +8,8 @@ import tensorflow as tf
 from arcface_common import features
 from arcface_common.artifacts import EXTRA, REFERENCE_FILE
 from serving.embedding_probes import check_alike, probe_images
-from serving.signatures import SERVING
-from trainer_module.literal_paths import load_saved_model
+from serving.graph_session import GraphSession
+from serving.signature_names import SERVING
 
 
 def check_embeddings(model_dir: str) -> float:
@@ -26,6 +26,5 @@ def check_embeddings(model_dir: str) -> float:
     """
     with tf.io.gfile.GFile(os.path.join(model_dir, EXTRA, REFERENCE_FILE), "rb") as f:
         expected = np.load(f)
-    loaded = load_saved_model(model_dir)
-    answer = loaded.signatures[SERVING](tf.constant(probe_images(len(expected))))
-    return check_alike(answer[features.EMBEDDING].numpy(), expected, model_dir)
+    answer = GraphSession(model_dir).run(SERVING, {features.IMAGE_BYTES: probe_images(len(expected))})
+    return check_alike(answer[features.EMBEDDING], expected, model_dir)

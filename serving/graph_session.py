@@ -18,7 +18,8 @@ import numpy as np
 from arcface_common import filesystem
 from arcface_common.errors import DataError
 from serving.protos import message
-from trainer_module.literal_paths import literal_path
+from serving.signature_names import INIT
+from trainer_module.literal_paths import readable_folder
 
 _TAG = b"serve"
 _STRING = 7  # TF_DataType
@@ -48,7 +49,7 @@ class GraphSession:
         """Loads it.
 
         Args:
-          folder: of the SavedModel, as TensorFlow's file systems know it.
+          folder: of the SavedModel, on any file system.
 
         Raises:
           DataError: a SavedModel that is not whole.
@@ -61,7 +62,7 @@ class GraphSession:
         with _status("expected a TensorFlow that knows its settings") as status:
             c.TF_SetConfig(options, _CONFIG, ctypes.c_size_t(len(_CONFIG)), status)
         try:
-            with literal_path(folder) as path, _status(f"{folder}: expected a whole SavedModel") as status:
+            with readable_folder(folder) as path, _status(f"{folder}: expected a whole SavedModel") as status:
                 tags = (ctypes.c_char_p * 1)(_TAG)
                 self._session = ctypes.c_void_p(
                     c.TF_LoadSessionFromSavedModel(options, None, path.encode(), tags, 1, self._graph, meta, status)
@@ -78,7 +79,8 @@ class GraphSession:
         index = os.path.join(folder, "variables", "variables.index")
         if b"VarHandleOp" in content and not filesystem.exists(index):
             raise DataError(f"{folder}: expected a whole SavedModel. Received: no variables/variables.index")
-        self.signatures: Mapping[str, Any] = dict(_message("MetaGraphDef").FromString(content).signature_def)
+        signatures = _message("MetaGraphDef").FromString(content).signature_def
+        self.signatures: Mapping[str, Any] = {name: signatures[name] for name in signatures if name != INIT}
 
     def run(self, signature: str, inputs: Mapping[str, Sequence[bytes]]) -> dict[str, np.ndarray]:
         """All outputs of a signature that takes strings.

@@ -37,6 +37,7 @@ class LocalModel:
     Attributes:
       path: the SavedModel's folder.
       metadata: what it is.
+      session: runs its signatures.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -49,12 +50,12 @@ class LocalModel:
           DataError: neither.
         """
         self.path = resolve(os.fspath(path))
-        self._session = GraphSession(self.path)
-        missing = {SERVING, VERIFICATION} - set(self._session.signatures)
+        self.session = GraphSession(self.path)
+        missing = {SERVING, VERIFICATION} - set(self.session.signatures)
         if missing:
             raise DataError(
                 f"{self.path}: expected a SavedModel with the signatures {SERVING!r} and {VERIFICATION!r}. "
-                f"Received: {sorted(self._session.signatures)}"
+                f"Received: {sorted(self.session.signatures)}"
             )
         self.metadata = ModelMetadata.read(os.path.join(self.path, EXTRA))
         self._process = os.getpid()
@@ -128,7 +129,7 @@ class LocalModel:
             images, self.metadata, batch_size=batch_size, align=align, resize=resize, on_bad=on_bad, check=check_decodes
         )
         for positions, contents in given:
-            answer = self._session.run(SERVING, {features.IMAGE_BYTES: contents})
+            answer = self.session.run(SERVING, {features.IMAGE_BYTES: contents})
             embeddings, norms = answer[features.EMBEDDING], answer[features.NORM]
             usable = np.isfinite(norms) & (norms > 0)  # 0 where the graph refused what was checked here
             if not usable.all():
@@ -192,7 +193,7 @@ class LocalModel:
             [a, b], self.metadata, batch_size=2, align=align, resize=resize, on_bad=None, check=check_decodes
         )
         contents = [content for _, some in given for content in some]
-        answer = self._session.run(VERIFICATION, {features.IMAGE_BYTES: contents})
+        answer = self.session.run(VERIFICATION, {features.IMAGE_BYTES: contents})
         return verdict(answer[RAW], answer[RAW_MIRRORED], threshold, self.path)
 
     def _check_process(self) -> None:

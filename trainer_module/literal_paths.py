@@ -33,7 +33,7 @@ def literal_path(folder: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _readable(folder: str) -> Iterator[str]:
+def readable_folder(folder: str) -> Iterator[str]:
     """`literal_path`, or of a store that TensorFlow doesn't know, such as s3://, a copy that goes with the body."""
     if filesystem.is_local(folder) or folder.startswith("gs://"):
         with literal_path(folder) as path:
@@ -52,8 +52,28 @@ def load_saved_model(folder: str) -> Any:
     """
     import tensorflow as tf  # the paths alone need none
 
-    with _readable(folder) as path:
+    with _whole_saved_model(folder) as path:
+        return tf.saved_model.load(path)
+
+
+def signature_names(folder: str) -> set[str]:
+    """Names of a SavedModel's signatures, without its variables and its functions.
+
+    Raises:
+      DataError: a SavedModel that is not whole.
+    """
+    from tensorflow.python.saved_model import loader_impl
+
+    with _whole_saved_model(folder) as path:
+        graphs = loader_impl.parse_saved_model(path).meta_graphs
+    return {name for graph in graphs for name in graph.signature_def}
+
+
+@contextlib.contextmanager
+def _whole_saved_model(folder: str) -> Iterator[str]:
+    """`readable_folder`, in whose body all that fails is the SavedModel's fault."""
+    with readable_folder(folder) as path:
         try:
-            return tf.saved_model.load(path)
+            yield path
         except Exception as error:  # a damaged graph or variable fails anywhere in TensorFlow
             raise DataError(f"{folder}: expected a whole SavedModel. Received: {in_short(error)}") from error

@@ -2,7 +2,6 @@
 
 import abc
 import os
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,13 +9,13 @@ from tqdm import tqdm
 
 from arcface_common.artifacts import EXTRA
 from arcface_common.errors import DataError
-from arcface_common.features import VALID
+from arcface_common.features import IMAGE_BYTES, VALID
 from arcface_common.gpus import find_gpus
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol.insightface import pair_distances
-from serving.signatures import RAW, RAW_MIRRORED, VERIFICATION
+from serving.graph_session import GraphSession
+from serving.signature_names import RAW, RAW_MIRRORED, VERIFICATION
 from trainer_module.data.images import decode
-from trainer_module.literal_paths import load_saved_model
 
 # With their mirrors twice as many. On a CPU 16 fill two cores, and most tensors stay below 32 MiB, above which malloc
 # maps memory for each anew: 256 images of MobileFaceNet took 14.3 s of CPU by 64, half of it the kernel's, 7.4 s by 16.
@@ -86,26 +85,25 @@ class Embedder(abc.ABC):
 class PairEmbedder(Embedder):
     """A SavedModel of ours."""
 
-    def __init__(self, model_path: str, *, swap_colours: bool = False, loaded: Any = None) -> None:
+    def __init__(self, model_path: str, *, swap_colours: bool = False, session: GraphSession | None = None) -> None:
         """Loads the model.
 
         Args:
           model_path: a SavedModel with the signature `verification`.
           swap_colours: feed blue where the model expects red and the other way round: what a wrong colour order does.
-          loaded: what `tf.saved_model.load` gave for that path, where it is loaded already.
+          session: the model, where it is loaded already.
 
         Raises:
           DataError: a SavedModel without that signature.
         """
         self._path = model_path
         self.swap_colours = swap_colours
-        self._loaded = load_saved_model(model_path) if loaded is None else loaded  # keeps the variables alive
-        if VERIFICATION not in self._loaded.signatures:
+        self._session = session or GraphSession(model_path)
+        if VERIFICATION not in self._session.signatures:
             raise DataError(
                 f"{model_path}: expected a SavedModel with the signature {VERIFICATION!r}, as this project exports. "
-                f"Received: {sorted(self._loaded.signatures)}"
+                f"Received: {sorted(self._session.signatures)}"
             )
-        self._signature = self._loaded.signatures[VERIFICATION]
 
     def embed_batch(self, images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """See `Embedder.embed_batch`.
@@ -116,15 +114,15 @@ class PairEmbedder(Embedder):
         if self.swap_colours:
             # As PNG, so that the model decodes exactly these pixels.
             images = [tf.io.encode_png(decode(image)[..., ::-1]).numpy() for image in images]
-        answer = self._signature(tf.constant(images))
+        answer = self._session.run(VERIFICATION, {IMAGE_BYTES: images})
         valid = answer.get(VALID)  # models of before that had it raised an error themselves
-        if valid is not None and not valid.numpy().all():
-            bad = images[int(np.argmin(valid.numpy()))]
+        if valid is not None and not valid.all():
+            bad = images[int(np.argmin(valid))]
             raise DataError(
                 f"{self._path}: expected whole JPEG or PNG images of no more pixels than it decodes. "
                 f"Received: one of {len(bad):,} bytes, {bad[:8].hex(' ') or 'none'} ..."
             )
-        return answer[RAW].numpy(), answer[RAW_MIRRORED].numpy()
+        return answer[RAW], answer[RAW_MIRRORED]
 
     def facts(self) -> dict[str, str]:
         """What the model's metadata say."""

@@ -16,7 +16,7 @@ from evaluator_custom.networks.onnx_session import MAX_MEMORY, OnnxSession
 from serving.signatures import SERVING, VERIFICATION
 from serving.versions import find_network
 from trainer_module.data.images import decode_faces, to_input
-from trainer_module.literal_paths import load_saved_model
+from trainer_module.literal_paths import load_saved_model, signature_names
 
 Layout = Literal["nchw", "nhwc"]
 
@@ -304,7 +304,6 @@ def load_embedder(path: str, options: EmbedderOptions) -> Embedder:
     folder = find_network(path)
     if os.path.isfile(folder):
         return ForeignEmbedder(path, options)
-    loaded = load_saved_model(folder)
-    if VERIFICATION in loaded.signatures:
-        return PairEmbedder(folder, swap_colours=options.pixels.colour == "bgr", loaded=loaded)
-    return ForeignEmbedder(folder, options, loaded=loaded)
+    if VERIFICATION in signature_names(folder):
+        return PairEmbedder(folder, swap_colours=options.pixels.colour == "bgr")
+    return ForeignEmbedder(folder, options, loaded=load_saved_model(folder))

@@ -19,12 +19,12 @@ def det_png(title: str, names: tuple[str, str], rates: tuple[np.ndarray, np.ndar
       rates: both at each threshold, float [K] each, 0..1, the first rising, the second falling.
       trials: over which each was counted; half an error is drawn where there is none, since a log axis has no 0.
     """
-    return draw([lambda axes: _det(axes, title, names, rates, trials)])
+    return draw(lambda axes: _det(axes, title, names, rates, trials))
 
 
 def rank_png(rates: np.ndarray) -> bytes:
     """Cumulative match characteristic: share found among the K best, float [N], for K from 1."""
-    return draw([lambda axes: _ranks(axes, rates)])
+    return draw(lambda axes: _ranks(axes, rates))
 
 
 def gallery_size_png(sizes: np.ndarray, rates: Mapping[str, np.ndarray]) -> bytes:
@@ -32,7 +32,7 @@ def gallery_size_png(sizes: np.ndarray, rates: Mapping[str, np.ndarray]) -> byte
 
     NaN is not drawn.
     """
-    return draw([lambda axes: _sizes(axes, sizes, rates)])
+    return draw(lambda axes: _sizes(axes, sizes, rates))
 
 
 def _det(

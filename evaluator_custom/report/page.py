@@ -71,12 +71,12 @@ def write_report(
     views, comparisons, drawn = [], {}, {}
     for pairs in progress(sets, description="drawing report", unit="set"):
         file_name = quote(pairs.name, safe="")
-        if pairs.accuracy is not None:
-            drawn[file_name] = plots.overview_png(pairs)
         if comparison := compared[pairs.name]:
             view = comparison_view(pairs, others[pairs.name], comparison)
             comparisons[pairs.name], drawn[f"comparison-{file_name}"] = view, view["roc"].png
         views.append(set_view(pairs))
+        if pairs.accuracy is not None:
+            drawn[file_name] = plots.beside([plot.png for plot in views[-1]["plots"]])
     html = render(
         TEMPLATES,
         "evaluation.html",

@@ -12,6 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from PIL import Image
 from scipy.stats import binomtest
 
 from arcface_common.pages import shortened
@@ -21,8 +22,8 @@ from arcface_common.protocol.verification_statistics import RocCurve
 from trainer_module.training.curve import Point
 
 SAME, DIFFERENT, INK, PALE = "#0072b2", "#d55e00", "#222222", "#767676"
-_PANEL = (4.4, 3.5)  # inches
-_DPI = 150  # 660 pixels a panel: sharp at twice the 330 that a page shows it with
+_WIDTH, _HEIGHT = 4.4, 3.5  # inches
+_DPI = 150  # 660 pixels wide: sharp at twice the 330 that a page shows it with
 _CELLS = 1500  # to which a curve is rounded in either direction: more than the plot has pixels
 _STYLE = {
     "axes.axisbelow": True,
@@ -49,28 +50,25 @@ class Plot(NamedTuple):
 
 def roc_png(models: Mapping[str, ScoredPairs]) -> bytes:
     """The ROC of one set, of one model or of several by name."""
-    return draw([lambda axes: _roc(axes, models)])
+    return draw(lambda axes: _roc(axes, models))
 
 
 def distances_png(pairs: ScoredPairs) -> bytes:
     """Histograms of the distances of both kinds of pairs."""
-    return draw([lambda axes: _distances(axes, pairs)])
+    return draw(lambda axes: _distances(axes, pairs))
 
 
 def folds_png(pairs: ScoredPairs) -> bytes:
     """The threshold of each fold."""
-    return draw([lambda axes: _folds(axes, pairs)])
+    return draw(lambda axes: _folds(axes, pairs))
 
 
-def overview_png(pairs: ScoredPairs) -> bytes:
-    """The three plots above beside one another, for a slide."""
-    return draw(
-        [
-            lambda axes: _roc(axes, {pairs.name: pairs}),
-            lambda axes: _distances(axes, pairs),
-            lambda axes: _folds(axes, pairs),
-        ]
-    )
+def beside(pngs: Sequence[bytes]) -> bytes:
+    """PNG of plots of one height beside one another, for a slide: a sixth of the time that drawing them takes."""
+    pixels = np.concatenate([np.asarray(Image.open(io.BytesIO(png))) for png in pngs], axis=1)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
 
 
 def training_plots(curve: Sequence[Point]) -> list[Plot]:
@@ -80,8 +78,8 @@ def training_plots(curve: Sequence[Point]) -> list[Plot]:
     end = f"to step {curve[-1].step:,}"
     known = "Without margin. It isn't verification: these people are known."
     return [
-        Plot(draw([lambda axes: _loss(axes, curve)]), f"Loss of the training, {end}", "Of each step's own batch."),
-        Plot(draw([lambda axes: _top_1(axes, curve)]), f"Share of training images recognised, {end}", known),
+        Plot(draw(lambda axes: _loss(axes, curve)), f"Loss of the training, {end}", "Of each step's own batch."),
+        Plot(draw(lambda axes: _top_1(axes, curve)), f"Share of training images recognised, {end}", known),
     ]
 
 
@@ -94,17 +92,16 @@ def slices_png(column: str, slices: Sequence[SliceFigures], whole: float, uncert
       whole: accuracy of the whole set at the same threshold, 0..1.
       uncertain_below: a slice with fewer pairs is drawn pale.
     """
-    return draw([lambda axes: _slices(axes, column, slices, whole, uncertain_below)], height=1.3 + 0.3 * len(slices))
+    return draw(lambda axes: _slices(axes, column, slices, whole, uncertain_below), height=1.3 + 0.3 * len(slices))
 
 
-def draw(panels: Sequence[Panel], height: float = _PANEL[1]) -> bytes:
-    """PNG of panels beside one another. A figure of its own, not pyplot's: no global state, no window system."""
+def draw(panel: Panel, height: float = _HEIGHT) -> bytes:
+    """PNG of a plot. A figure of its own, not pyplot's: no global state, no window system."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # A box stands for it in the plot; the table beside has the text itself.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(_PANEL[0] * len(panels), height), dpi=_DPI, layout="constrained")
-        for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
-            panel(axes)
+        figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+        panel(figure.subplots())
         buffer = io.BytesIO()
         FigureCanvasAgg(figure).print_png(buffer)  # `savefig` draws everything twice, for the same file
     return buffer.getvalue()

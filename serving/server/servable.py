@@ -15,10 +15,10 @@ from arcface_common.errors import in_short
 from serving.server.batching import Tensors
 from serving.server.errors import Code, ServingError, invalid
 from serving.server.signature import Signature, Spec
+from serving.signature_names import INIT
 from trainer_module.literal_paths import literal_path
 
 _TAG = "serve"
-_INIT = "__saved_model_init_op"  # TensorFlow's, among the signatures
 # Puts a graph into the session, whose graph is the default one; its SignatureDefs by their names.
 Build = Callable[[tf.compat.v1.Session, str], Mapping[str, Any]]
 
@@ -50,7 +50,7 @@ class Servable:
             self._session.close()
             raise ServingError(Code.DATA_LOSS, f"{path}: can't be loaded: {in_short(error)}") from error
         self._definitions = {
-            name: definition for name, definition in definitions.items() if name != _INIT and definition.outputs
+            name: definition for name, definition in definitions.items() if name != INIT and definition.outputs
         }
         self.signatures = {
             name: Signature(name, _specs(definition.inputs), _specs(definition.outputs), definition)

@@ -40,7 +40,11 @@ class Running:
 def running(path: Path | str, **options: Any) -> Iterator[Running]:
     """Serves a folder until the body ends, and then as SIGTERM ends it; on free ports unless told others."""
     options = {
-        **{"batching": BatchingParameters(32, 1000), "drain_seconds": 10.0, "poll_seconds": 3600.0},
+        **{
+            "batching": BatchingParameters(8, 1000, allowed_batch_sizes=(1, 8)),
+            "drain_seconds": 10.0,
+            "poll_seconds": 3600.0,
+        },
         **{"port": 0, "rest_port": 0},
         **options,
     }
