@@ -92,11 +92,13 @@ CMD ["/models", "--host", "0.0.0.0"]
 
 # Kubeflow gives `command` and `args` in full, which replaces both lines; `docker run IMAGE run ...` replaces the second.
 FROM base AS pipeline-gpu
+ENV TF_USE_LEGACY_KERAS=1
 COPY --from=gpu-packages /opt/arcface /opt/arcface
 ENTRYPOINT ["arcface-tfx"]
 CMD ["--help"]
 
 FROM base AS pipeline
+ENV TF_USE_LEGACY_KERAS=1
 COPY --from=pipeline-packages /opt/arcface /opt/arcface
 ENTRYPOINT ["arcface-tfx"]
 CMD ["--help"]

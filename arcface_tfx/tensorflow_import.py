@@ -4,14 +4,14 @@ import os
 import sys
 
 from arcface_common.console import noise_to
+from pipeline.surroundings import settle_tensorflow
 
 
 def set_environment() -> None:
     """What TensorFlow's library reads when it is loaded, as far as the caller has not said it."""
     # Not its errors either: on a processor without AVX-512, oneDNN calls it one that it lacks a kernel of uint8.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the caller has a GPU for more than this
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # see `pipeline.surroundings`
+    settle_tensorflow()
 
 
 def import_tensorflow() -> None:

@@ -44,7 +44,8 @@ _OF_KUBERNETES = ("shm", "scratch", "node_selector", "tolerations", "secrets", "
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What the image sets (Dockerfile), Kubernetes, Kubeflow and its operators in each pod, and this project.
 _SET_ALREADY = re.compile(
-    r"(PATH|HOME|TMPDIR|USER|TF_CONFIG|TF_FORCE_GPU_ALLOW_GROWTH|TF_ENABLE_ONEDNN_OPTS|JOB_COMPLETION_INDEX)|"
+    r"(PATH|HOME|TMPDIR|USER|JOB_COMPLETION_INDEX)|"
+    r"TF_(CONFIG|FORCE_GPU_ALLOW_GROWTH|ENABLE_ONEDNN_OPTS|USE_LEGACY_KERAS)|"
     r"(PYTHON|ARCFACE_TFX_|PET_|KFP_|KUBEFLOW_|KUBERNETES_).*"
 )
 

@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_FACES_VARIABLE = "ARCFACE_TFX_REAL_FACES"
 # Reason -> number of tests that did not run for it, in this process.
 _left_out: collections.Counter[str] = collections.Counter()
-# As the product does: the processor must not choose which kernels are tested.
+# As the product does: the processor must not choose which kernels are tested, and no process imports two Keras.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # Messages are English wherever the tests run, and Beam's argument parsers, thousands a run, look for no translation.
 os.environ["LANGUAGE"] = "C"
 

@@ -198,7 +198,7 @@ def test_keys_that_no_secret_has(key):
             "KFP_POD_NAME",
             "KUBERNETES_SERVICE_HOST",
         ),
-        *("KUBEFLOW_TRAINER_SERVER_URL", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_ENABLE_ONEDNN_OPTS"),
+        *("KUBEFLOW_TRAINER_SERVER_URL", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_ENABLE_ONEDNN_OPTS", "TF_USE_LEGACY_KERAS"),
     ],
 )
 def test_variables_that_the_image_or_the_job_sets(variable):

@@ -84,15 +84,18 @@ cli(["work"])
     assert not list(tmp_path.iterdir())
 
 
-def test_tensorflow_computes_with_onednn_unless_told_otherwise():
-    """Left to itself it does so only where the processor has AVX-512."""
+def test_tensorflow_computes_with_onednn_and_has_one_keras_unless_told_otherwise():
+    """Left to itself it does the one only where the processor has AVX-512, and imports Keras 3 beside tf_keras."""
+    told = ("TF_ENABLE_ONEDNN_OPTS", "TF_USE_LEGACY_KERAS")
     code = (
+        "import sys\n"
         "from pipeline.surroundings import settle; settle()\n"
-        "from tensorflow.python.util._pywrap_util_port import IsMklEnabled; print(IsMklEnabled())"
+        "from tensorflow.python.util._pywrap_util_port import IsMklEnabled\n"
+        "print(IsMklEnabled(), 'keras' in sys.modules)"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment = {name: value for name, value in os.environ.items() if name not in told}
     said = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=of).stdout.strip()
-        for of in (environment, {**environment, "TF_ENABLE_ONEDNN_OPTS": "0"})
+        for of in (environment, environment | dict.fromkeys(told, "0"))
     ]
-    assert said == ["True", "False"]
+    assert said == ["True False", "False True"]

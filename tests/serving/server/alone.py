@@ -11,17 +11,20 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
 
-class Absent:
-    """Refuses modules by the names of their packages, as if they weren't installed."""
+class Without:
+    """Finds what another finder finds, but for some packages, as if they weren't installed."""
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = frozenset(names)
+    def __init__(self, finder: Any, names: list[str]) -> None:
+        self.finder, self.names = finder, frozenset(names)
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.names:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None if name.partition(".")[0] in self.names else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
 
 
 def ask(url: str) -> None:
@@ -44,7 +47,7 @@ def ask(url: str) -> None:
 
 if __name__ == "__main__":
     _, folder, port, *absent = sys.argv
-    sys.meta_path.insert(0, Absent(absent))
+    sys.meta_path[:] = [Without(finder, absent) for finder in sys.meta_path]
     threading.Thread(target=ask, args=(f"http://127.0.0.1:{port}/v1/models/m",), daemon=True).start()
 
     from pipeline.cli import main

@@ -25,7 +25,7 @@ def test_it_needs_nothing_else_and_says_that_it_starts(folder):
     absent = _absent_from("serve.lock")
     assert {"tfx", "apache_beam", "scipy", "tf_keras", "sklearn"} <= set(absent)
     call = [sys.executable, Path(__file__).with_name("alone.py"), str(folder), str(free_port()), *absent]
-    # TFX sets that variable in this process, by which TensorFlow would import tf_keras.
+    # By which TensorFlow would import tf_keras.
     environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
