@@ -21,6 +21,10 @@ _PIECE_BYTES = 1 << 18  # read at a time, into one buffer a thread: it stays in 
 _SETTLED_SECONDS = 2.0  # a file that changed more recently could change again without another time stamp
 
 
+class InputChangedError(DataError):
+    """The files that were read aren't those whose digest was taken."""
+
+
 def memo_path(work: str) -> str | None:
     """Where `content_digest` keeps what it knows; None without a local work folder."""
     return os.path.join(work, "digests.json") if work and filesystem.is_local(work) else None

@@ -1,9 +1,10 @@
 """What RecordExampleGen and PairExampleGen share: the spec's parameters, and how an Examples artifact is filled."""
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -17,9 +18,10 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from arcface_common import filesystem
+from arcface_common.errors import DataError
 from arcface_common.source_digest import source_digest
 from components import content_driver
-from components.content_digest import content_digest, memo_path
+from components.content_digest import InputChangedError, content_digest, memo_path
 
 
 class FolderExampleGenSpec(ComponentSpec):
@@ -93,17 +95,43 @@ class FolderInputs:
 
     Attributes:
       folder: the data set's, as the user knows it.
-      digest: `content_digest` of its input files.
+      files: the input files.
+      digest: their `content_digest`, as the cache's key has it.
       options: the executor's own.
       work: folder that outlives a run; "" for none.
       code_version: digest of the source files behind the executor.
     """
 
     folder: str
+    files: list[str]
     digest: str
     options: dict[str, Any]
     work: str
     code_version: str
+
+
+@contextlib.contextmanager
+def unchanged(given: FolderInputs) -> Iterator[None]:
+    """Holds what was read in the body, or failed to be read, to the digest that the cache's key is made of.
+
+    Raises:
+      InputChangedError: a file was replaced or written to since. What was made of it must not be taken for the key's.
+    """
+    try:
+        yield
+    except DataError as error:
+        _check_unchanged(given, error)
+        raise
+    _check_unchanged(given)
+
+
+def _check_unchanged(given: FolderInputs, cause: Exception | None = None) -> None:
+    if content_digest(given.files, memo_path(given.work)) != given.digest:
+        names = ", ".join(map(os.path.basename, given.files))
+        raise InputChangedError(
+            f"{given.folder}: expected files that stay as they are while a run reads them ({names}). Received: others "
+            "than at its beginning; nothing of them was kept, run it again"
+        ) from cause
 
 
 def begin_examples(output_dict: dict[str, list[types.Artifact]], splits: list[str]) -> types.Artifact:
@@ -124,7 +152,8 @@ class FolderExampleGenExecutor(base_beam_executor.BaseBeamExecutor):
         return FolderInputs(
             # The driver gives it a name that goes by content; people know the other one.
             folder=os.path.realpath(folder) if filesystem.is_local(folder) else folder,
-            digest=content_digest(files, memo_path(work)),
+            files=files,
+            digest=exec_properties.get("content") or content_digest(files, memo_path(work)),
             options=json.loads(exec_properties["options"]),
             work=work,
             code_version=exec_properties.get("code_version", ""),

@@ -69,9 +69,9 @@ class PairExampleGen(FolderExampleGen):
           drawn: one more set: its name, and how its pairs are drawn.
           records: of RecordExampleGen, with the identities that were kept out; given with `drawn`.
         """
-        files = files_of(sets)
+        # TFX's driver needs a file, also where all that is wanted is drawn of RecordExampleGen's Examples.
+        files = files_of(sets) or [REC_FILE]
         options = {"sets": list(sets), "max_image_pixels": max_image_pixels, "max_set_mb": max_set_mb}
         if drawn:
-            files.append(REC_FILE)
             options["drawn"] = dataclasses.asdict(drawn)
         super().__init__(input_base, files, options, work=work, content=content, **{RECORDS_KEY: records})

@@ -1,5 +1,6 @@
 """Work of PairExampleGen: each set to one TFRecord file, in the order of the published list or of the draw."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +17,7 @@ from components.datasets.kept_out import KeepOut
 from components.example_gen_base import (
     FolderExampleGenExecutor,
     begin_examples,
+    unchanged,
 )
 from components.formats import verification_bin
 from components.formats.tfrecord import example_parts, tfrecord_aside
@@ -131,11 +133,13 @@ class PairExampleGenExecutor(FolderExampleGenExecutor):
             SetTask(name, artifact_utils.get_split_uri([examples], name), source) for name, source in sources.items()
         ]
         aside = os.path.join(examples.uri, "unfinished")
-        self.write_examples(tasks, WriteSet(aside, limits.max_set_mb))
-        written = {name: SetSummary(**json.loads(filesystem.read_file(_summary_path(aside, name)))) for name in sources}
-        filesystem.remove_folder(aside)
-        if wrong := [summary.error for summary in written.values() if summary.error]:
-            raise DataError(wrong[0])
+        with unchanged(given) if sets else contextlib.nullcontext():
+            self.write_examples(tasks, WriteSet(aside, limits.max_set_mb))
+            summaries = {name: json.loads(filesystem.read_file(_summary_path(aside, name))) for name in sources}
+            written = {name: SetSummary(**summary) for name, summary in summaries.items()}
+            filesystem.remove_folder(aside)
+            if wrong := [summary.error for summary in written.values() if summary.error]:
+                raise DataError(wrong[0])
         for name, summary in written.items():
             for remark in summary.remarks:
                 say(f"{name}: {remark}")

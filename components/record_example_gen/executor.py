@@ -16,7 +16,7 @@ from arcface_common.console import say
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
 from arcface_common.errors import DataError
 from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT, VERIFY_SPLIT
-from components.example_gen_base import FolderExampleGenExecutor, begin_examples
+from components.example_gen_base import FolderExampleGenExecutor, begin_examples, unchanged
 from components.formats import recordio
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import Selection, ShardTask, select, write_plan
@@ -68,7 +68,7 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         processes = writer_processes(self._beam_pipeline_args, rec_bytes)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         name = store_name(given.digest, given.code_version, given.options)
-        with held_store(given.work, examples.uri, name) as store:
+        with held_store(given.work, examples.uri, name) as store, unchanged(given):
             with started_ahead() if processes else contextlib.nullcontext():
                 layout = recordio.read_dataset(given.folder)
                 selection = select(layout.num_images, identities_of(layout, rec, settings), settings, rec)

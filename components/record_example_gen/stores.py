@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from arcface_common import filesystem
 from arcface_common.console import say
+from components.content_digest import InputChangedError
 from components.record_example_gen.shards import ShardStore
 
 _PREFIX = "ingest-"
@@ -34,6 +35,8 @@ def store_name(digest: str, code_version: str, options: dict[str, Any]) -> str:
 def held_store(work: str, out: str, name: str) -> Iterator[ShardStore]:
     """The store of an ingest, for as long as it works; removed if the body ends well and no equal ingest uses it.
 
+    It goes, too, where the input has changed meanwhile: its shards are of no one state of the files.
+
     Args:
       work: folder that outlives a run; "" for none.
       out: folder of the Examples artifact.
@@ -43,7 +46,11 @@ def held_store(work: str, out: str, name: str) -> Iterator[ShardStore]:
         remove_stores(work, keep=name)
         folder = os.path.join(work, name)
         with _shared(folder) as in_use:
-            yield ShardStore(folder)
+            try:
+                yield ShardStore(folder)
+            except InputChangedError:
+                _remove_unused(folder, in_use)
+                raise
             _remove_unused(folder, in_use)
         return
     if work:
@@ -51,7 +58,11 @@ def held_store(work: str, out: str, name: str) -> Iterator[ShardStore]:
         name = f"{name}-{hashlib.sha256(out.encode()).hexdigest()[:8]}"  # a second try has the same output folder
     store = ShardStore(os.path.join(work or out, name))
     filesystem.remove([store.failed])
-    yield store
+    try:
+        yield store
+    except InputChangedError:
+        filesystem.remove_folder(store.folder)
+        raise
     filesystem.remove_folder(store.folder)
 
 

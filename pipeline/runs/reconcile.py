@@ -125,9 +125,8 @@ class _Records:
             artifact.state = mlmd.Artifact.DELETED
             self._store.put_artifacts([artifact])
         for (node, what), outputs in found.items():
-            say(
-                f"{node}: what it wrote is {what} ({', '.join(outputs)}): it and what reads it run again where that is needed"
-            )
+            needed = "it and what reads it run again where that is needed"
+            say(f"{node}: what it wrote is {what} ({', '.join(outputs)}): {needed}")
 
 
 def _moved(path: str, old: str, root: str) -> str:

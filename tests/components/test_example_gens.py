@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import tempfile
 
 import cv2
@@ -15,8 +16,11 @@ from arcface_common import filesystem
 from arcface_common.artifacts import RECORD_COUNTS_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
 from arcface_common.errors import DataError
+from components.content_digest import InputChangedError
+from components.example_gen_base import begin_examples
 from components.formats.recordio import read_dataset
 from components.pair_example_gen.executor import PairExampleGenExecutor
+from components.record_example_gen.executor import RecordExampleGenExecutor
 from tests.components.ingests import LABELS, ingested, read, run
 from tests.helpers import exif, jpeg, with_exif, write_pairs, write_records
 
@@ -215,3 +219,34 @@ def test_a_missing_or_broken_set_is_named(tmp_path):
     (tmp_path / "data" / "cfp_fp.bin").write_bytes((tmp_path / "data" / "lfw.bin").read_bytes()[:500])
     with pytest.raises(DataError, match=r"cfp_fp\.bin: expected a whole pickle"):
         run(PairExampleGenExecutor, tmp_path / "data", tmp_path / "out2", options)
+
+
+@pytest.mark.parametrize("changed", ["train.rec", "lfw.bin"])
+def test_a_file_that_changes_while_it_is_read_leaves_nothing_for_the_next_run(tmp_path, monkeypatch, changed):
+    """Else what was made of the one content would be kept under the other one's key."""
+    data, other, work = (tmp_path / name for name in ("data", "other", "work"))
+    if changed == "train.rec":
+        write_records(data, LABELS)
+        write_records(other, LABELS[::-1])
+        executor, options, split = RecordExampleGenExecutor, {"shards": 3}, "train"
+    else:
+        write_pairs(data, "lfw", 20)
+        write_pairs(other, "lfw", 21)
+        executor, options, split = PairExampleGenExecutor, {"sets": ["lfw"]}, "lfw"
+    kept = (data / changed).read_bytes()
+    module = sys.modules[executor.__module__]
+
+    def replaced(*args):
+        (data / changed).write_bytes((other / changed).read_bytes())
+        return begin_examples(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "begin_examples", replaced)
+        with pytest.raises(InputChangedError, match=rf"stay as they are while a run reads them \(.*{changed}.*\)"):
+            run(executor, data, tmp_path / "failed", options, work=str(work))
+    assert not list(work.glob("ingest-*"))
+    (data / changed).write_bytes(kept)
+    found = read(run(executor, data, tmp_path / "out", options, work=str(work)), split)
+    assert len(found) == (40 if changed == "train.rec" else 20)
+    if changed == "train.rec":
+        assert all(e["label"] == LABELS[e["key"] - 1] for e in found)

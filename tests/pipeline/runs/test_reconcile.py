@@ -13,6 +13,8 @@ from pipeline.runs.artifacts import files_note, full_disk_named, record_files
 from pipeline.runs.reconcile import reconcile
 from tests.pipeline.runs.roots import DELETED, KINDS, LIVE, MODEL, Root, write
 
+NEEDED = "it and what reads it run again where that is needed"
+
 
 @pytest.fixture
 def root(tmp_path):
@@ -45,10 +47,7 @@ def test_what_is_gone_is_marked_so_once(root, capsys, kind, loss):
     reconcile(root.config)
     assert root.states() == {lost: DELETED, kept: LIVE}
     said = capsys.readouterr().err
-    assert (
-        said
-        == f"Node: what it wrote is gone ({output} {folder.name}): it and what reads it run again where that is needed\n"
-    )
+    assert said == f"Node: what it wrote is gone ({output} {folder.name}): {NEEDED}\n"
     reconcile(root.config)
     assert capsys.readouterr().err == ""
 
@@ -77,10 +76,7 @@ def test_what_is_damaged_is_marked_so_once(root, capsys, damaged, how):
     how = how.format(
         file=root.uri(lost) / files[0], folder=root.uri(lost) / "Split-train", note=files_note(root.uri(lost))
     )
-    assert (
-        capsys.readouterr().err
-        == f"Node: what it wrote is damaged ({how}): it and what reads it run again where that is needed\n"
-    )
+    assert capsys.readouterr().err == f"Node: what it wrote is damaged ({how}): {NEEDED}\n"
     reconcile(root.config)
     assert capsys.readouterr().err == ""
 
