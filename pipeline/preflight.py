@@ -165,7 +165,7 @@ def _check_records(config: PipelineConfig) -> int:
         say(f"{idx} is missing: the index will be rebuilt by a scan of {recordio.REC_FILE}")
         return FEWEST_IDENTITIES
     with recordio.RecordReader(rec) as reader:
-        index = recordio.read_index(idx, rec_bytes=filesystem.size(rec))
+        index = recordio.read_whole_index(reader, idx)
         layout = recordio.read_layout(reader, index)
         if config.ingest.on_bad_record == "fail":
             last = layout.image_offsets.argmax()

@@ -66,7 +66,7 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
     had_index = idx.exists()
     with WatchedReader(rec) as reader:
         rec_bytes = rec.stat().st_size
-        index = recordio.read_index(str(idx), rec_bytes=rec_bytes) if had_index else recordio.rebuild_index(reader)
+        index = recordio.read_whole_index(reader, str(idx)) if had_index else recordio.rebuild_index(reader)
         layout, layout_error = None, None
         try:
             layout = recordio.read_layout(reader, index)
@@ -81,14 +81,17 @@ def inspect(folder: str | os.PathLike[str], *, write_index: bool = False) -> Dat
             say(f"{idx} is missing: rebuilt for this look by a scan of {rec.name}; --write-index keeps it")
         records = _Pass(reader, index, layout)
         records.run()
+    figures = records.figures()
+    announced = layout.num_identities if layout else None
+    differences = recordio.property_remarks(str(folder), figures["identities"], announced)
     return DatasetReport(
         path=str(folder),
         rec_bytes=rec_bytes,
         index="kept" if keep else "there" if had_index else "missing",
         layout_error=layout_error,
         has_header=records.has_header,
-        announced_identities=layout.num_identities if layout else None,
-        **records.figures(),
+        announced_identities=announced,
+        **{**figures, "remarks": (*figures["remarks"], *differences)},
         sets=tuple(_inspect_sets(folder, records.digests())),
     )
 
@@ -123,6 +126,8 @@ class _Pass:
         self._labels = np.full(len(order), _NO_LABEL, np.int32)
         self._digests = np.zeros(len(order), _DIGEST)
         self._seen = np.zeros(len(order), np.bool_)  # positions that turned out to be readable images
+        self._following = np.append(self._offsets[1:], 0)  # where the following record of the index begins
+        self._unnamed: list[int] = []  # keys of records behind which lie images that the index lacks
         self._image_bytes = 0
         self._turned = 0
         self._formats: collections.Counter[str] = collections.Counter()
@@ -142,7 +147,9 @@ class _Pass:
 
     def _look_at(self, position: int, key: int, offset: int) -> None:
         record = self._reader.read(offset, key=key)
-        without_image = record.vector and not record.payload
+        if recordio.image_behind(self._reader, int(self._following[position])):
+            self._unnamed.append(key)
+        without_image = recordio.is_without_image(record)
         if not self._is_image[position] or (self._layout is None and without_image):
             self.has_header |= key == 0 and without_image
             return
@@ -174,11 +181,11 @@ class _Pass:
         shared, examples = _shared(keys, labels, digests)
         known = labels[labels != _NO_LABEL]
         per_label = np.unique(known, return_counts=True)[1]
-        remarks: tuple[str, ...] = ()
+        remarks = recordio.unnamed_remarks(np.array(self._unnamed, np.int64))
         if self._layout is not None:
             labelled = labels != _NO_LABEL
             differences = recordio.label_remarks(self._layout, keys[labelled], known, len(per_label))
-            remarks = (*self._layout.remarks, *differences)
+            remarks = (*self._layout.remarks, *remarks, *differences)
         return {
             "remarks": remarks,
             "turned": self._turned,

@@ -96,19 +96,23 @@ def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
     names = _read_names(rec.with_name(IDENTITIES))
     images = 0
     folders: set[str] = set()
+    unnamed: list[int] = []  # keys of records behind which lie images that the index lacks
     with WatchedReader(rec) as reader:
         if idx.exists():
-            index = recordio.read_index(str(idx), rec_bytes=rec.stat().st_size)
+            index = recordio.read_whole_index(reader, str(idx))
         else:
             say(f"{idx} is missing: rebuilt by a scan of {rec.name}")
             index = recordio.rebuild_index(reader)
         digits = len(str(index.keys.max())) if len(index) else 0
         order = np.argsort(index.offsets, kind="stable")
-        entries = zip(map(int, index.keys[order]), map(int, index.offsets[order]), strict=True)
-        for key, offset in progress(entries, total=len(order), description="unpack", unit="record"):
+        offsets = index.offsets[order]
+        entries = zip(map(int, index.keys[order]), map(int, offsets), map(int, np.append(offsets[1:], 0)), strict=False)
+        for key, offset, following in progress(entries, total=len(order), description="unpack", unit="record"):
             try:
                 record = reader.read(offset, key=key)
-                if record.vector and not record.payload:
+                if recordio.image_behind(reader, following):
+                    unnamed.append(key)
+                if recordio.is_without_image(record):
                     continue
                 folder = _folder(record, names, rec)
                 ending = _ending(record.payload)
@@ -121,7 +125,9 @@ def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
                 folders.add(folder)
             (out / folder / f"{key:0{digits}d}{ending}").write_bytes(record.payload)
             images += 1
-    return UnpackReport(images, len(folders))
+    said = recordio.property_remarks(str(rec.parent), len(folders)) if rec.name == recordio.REC_FILE else ()
+    remarks = (*recordio.unnamed_remarks(np.array(unnamed, np.int64)), *said)
+    return UnpackReport(images, len(folders), remarks=remarks)
 
 
 def _folder(record: recordio.Record, names: dict[int, str] | None, rec: Path) -> str:

@@ -2,8 +2,10 @@
 
 from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, MAX_PIXELS_SETTING
 from arcface_common.image_header import UPRIGHT, ImageError, check_end, check_header, end_marker, may_turn_later
+from components.formats.recordio import FLOAT32_EXACT
 
-_LABELS = 2**31  # exclusive; shards keep labels as int32
+# Exclusive: a record keeps a label as float32, which has one number for 2**24 and 2**24 + 1: two people become one.
+LABELS = FLOAT32_EXACT
 
 
 class RecordCheck:
@@ -63,9 +65,10 @@ class RecordCheck:
 
 def wrong_label(label: float) -> str | None:
     """What was expected and received if a label is no identity; None if it is one."""
-    if 0 <= label < _LABELS and label.is_integer():
+    if 0 <= label < LABELS and label.is_integer():
         return None
-    return f"expected a label that is an identity, a whole number of 0 .. 2**31 - 1. Received: {label:g}"
+    expected = "a label that is an identity, a whole number of 0 .. 2**24 - 1 (float32 holds no larger ones exactly)"
+    return f"expected {expected}. Received: {label:.12g}"
 
 
 def _check_decodes(payload: bytes) -> None:

@@ -167,7 +167,13 @@ def _say_what_is_odd(
     labels = np.concatenate([content.labels for content in contents])
     counted = ("identities", "verify_identities")
     identities = sum(map(examples.get_int_custom_property, counted)) + selection.left_out_identities
-    for remark in (*layout.remarks, *recordio.label_remarks(layout, keys, labels, identities)):
+    remarks = (
+        *layout.remarks,
+        *recordio.unnamed_remarks(np.concatenate([content.unnamed for content in contents])),
+        *recordio.label_remarks(layout, keys, labels, identities),
+        *recordio.property_remarks(os.path.dirname(rec), identities, layout.num_identities),
+    )
+    for remark in remarks:
         say(f"{rec}: {remark}")
     if turned := examples.get_int_custom_property("turned"):
         say(f"{rec}: {turned:,} images turned as their EXIF orientation says")

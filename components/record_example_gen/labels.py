@@ -15,6 +15,7 @@ from arcface_common import filesystem
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from components.formats import recordio
+from components.record_example_gen.checks import wrong_label
 
 NO_LABEL = -1
 _MAGIC = int.from_bytes(recordio.MAGIC, "little")
@@ -41,7 +42,7 @@ def read_labels(layout: recordio.DatasetLayout, rec: str) -> np.ndarray:
             entries = zip(order.tolist(), layout.image_offsets[order].tolist(), strict=True)
             for position, offset in progress(entries, total=len(order), description="read labels", unit="record"):
                 label = _label(local, reader, offset)
-                if 0 <= label < 2**31 and label.is_integer():
+                if wrong_label(label) is None:
                     labels[position] = int(label)
     finally:
         if local is not None:

@@ -107,7 +107,7 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
 
 
 def _counts(identity: np.ndarray) -> np.ndarray:
-    """How many images each image's identity has, int64 [N]; by sorting: a label may be as large as 2**31 - 1."""
+    """How many images each image's identity has, int64 [N]; by sorting: a label may be as large as 2**24 - 1."""
     _, place, counts = np.unique(identity, return_inverse=True, return_counts=True)
     return counts[place]
 

@@ -26,6 +26,7 @@ from components.record_example_gen.source import ImageSource
 PLAN_FILE = "plan.bin"
 UNFINISHED = "unfinished"
 _FAILED = "failed"  # there as soon as one shard has failed: no other is begun then
+_ARRAYS = ("keys", "labels", "digests", "unnamed")  # of a shard's content
 QUARANTINE = "quarantine"
 QUARANTINE_LIST = "records.jsonl"  # in that folder: key, offset and reason of each
 
@@ -42,6 +43,7 @@ class ShardContent:
       file_bytes: size of the shard.
       bad: of each record that was quarantined, its key, byte offset and reason.
       turned: images that were turned as their EXIF orientation says, and are PNGs now.
+      unnamed: int64, keys of images behind which lies one that the index doesn't name; see `ImageSource`.
     """
 
     keys: np.ndarray
@@ -51,13 +53,15 @@ class ShardContent:
     file_bytes: int
     bad: list[tuple[int, int, str]]
     turned: int = 0
+    unnamed: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
 
     def to_bytes(self) -> bytes:
         """As a file."""
         scalars = ("image_bytes", "file_bytes", "bad", "turned")
         values = {name: getattr(self, name) for name in scalars}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         buffer = io.BytesIO()
-        np.savez(buffer, keys=self.keys, labels=self.labels, digests=self.digests, values=json.dumps(values))
+        np.savez(buffer, values=json.dumps(values), **arrays)
         return buffer.getvalue()
 
     @classmethod
@@ -66,7 +70,7 @@ class ShardContent:
         with np.load(io.BytesIO(content)) as arrays:
             values = json.loads(str(arrays["values"]))
             values["bad"] = [tuple(entry) for entry in values["bad"]]
-            return cls(arrays["keys"], arrays["labels"], arrays["digests"], **values)
+            return cls(**{name: arrays[name] for name in _ARRAYS}, **values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +186,7 @@ class ShardJob:
             filesystem.size(self.store.shard(task)),
             bad,
             turned,
+            np.array(source.unnamed, np.int64),
         )
 
     def _upright(self, image: bytes) -> tuple[bytes, str | None]:

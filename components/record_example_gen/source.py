@@ -42,9 +42,14 @@ class ImageSource:
 
     Args:
       path: the `.rec` file.
+
+    Attributes:
+      unnamed: keys of images behind which lies another one that the plan's index doesn't name, as far as the bytes
+        that were read for an image show it: of one beyond 64 KiB they don't.
     """
 
     def __init__(self, path: str) -> None:
+        self.unnamed: list[int] = []
         self._path = path
         self._reader = recordio.RecordReader(path)
         self._fd = os.open(path, os.O_RDONLY) if filesystem.is_local(path) else None
@@ -64,10 +69,18 @@ class ImageSource:
             # below 2**29 leaves no bit for cflag: the record is whole.
             if len(data) >= _PAYLOAD:
                 magic, length, flag, label = _HEAD.unpack_from(data)
-                if magic == _MAGIC and not flag and length < recordio.MAX_RECORD_BYTES and 8 + length <= len(data):
-                    yield key, label, data[_PAYLOAD : 8 + length], None
+                end = 8 + length
+                if magic == _MAGIC and not flag and length < recordio.MAX_RECORD_BYTES and end <= len(data):
+                    if end + 3 < len(data):  # more than padding
+                        self._look_behind(key, offset, data, -(-end // 4) * 4)
+                    yield key, label, data[_PAYLOAD:end], None
                     continue
             yield self._uncommon(key, offset, data)
+
+    def _look_behind(self, key: int, offset: int, data: bytes, end: int) -> None:
+        """Notes an image that begins at `end` of the bytes read at `offset`; identity records may lie there."""
+        if data[end : end + 4] == recordio.MAGIC and recordio.image_at(self._reader, offset + end):
+            self.unnamed.append(key)
 
     def _local_chunks(self, entries: np.ndarray) -> Iterator[bytes]:
         fd = self._fd
@@ -108,6 +121,7 @@ class ImageSource:
             record = self._reader.read(offset, key=key)
         except (DataError, OSError) as error:
             return key, math.nan, data, str(error)
+        self._look_behind(key, offset, data, self._reader.end - offset)
         return key, record.label, record.payload, None
 
     def close(self) -> None:

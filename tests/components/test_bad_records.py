@@ -74,12 +74,19 @@ def test_a_record_whose_image_cannot_be_used_is_named(tmp_path, monkeypatch, pay
 
 @pytest.mark.parametrize(
     "label, received",
-    [(2**31, "2.14748e\\+09"), (2.0**100, "1.26765e\\+30"), (-1, "-1"), (0.5, "0.5"), (float("nan"), "nan")],
+    [
+        (2**24, "16777216"),
+        (300_000_032, "300000032"),
+        (2.0**100, "1.26765060023e\\+30"),
+        (-1, "-1"),
+        (0.5, "0.5"),
+        (float("nan"), "nan"),
+    ],
 )
 def test_a_label_out_of_range_is_named(tmp_path, label, received):
     labels = [*LABELS[:-1], label]
     write_records(tmp_path / "data", labels, identities=8)
-    with pytest.raises(DataError, match=rf"key 40, .* expected a label .* of 0 .. 2.*31 - 1. Received: {received}$"):
+    with pytest.raises(DataError, match=rf"key 40, .* a label .* of 0 .. 2\*\*24 - 1 .*\. Received: {received}$"):
         ingested(tmp_path / "data", tmp_path / "out")
 
 

@@ -18,6 +18,7 @@ from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_di
 from arcface_common.errors import DataError
 from components.content_digest import InputChangedError
 from components.example_gen_base import begin_examples
+from components.formats import recordio
 from components.formats.recordio import read_dataset
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from components.record_example_gen.executor import RecordExampleGenExecutor
@@ -87,13 +88,41 @@ def test_a_set_whose_header_and_labels_agree_is_remarked_on_in_no_word(tmp_path,
     assert "train.rec" not in capsys.readouterr().err
 
 
+def test_what_property_says_beside_the_labels_is_said(tmp_path, capsys):
+    write_records(tmp_path / "data", LABELS)
+    (tmp_path / "data" / "property").write_text("40,112,112")
+    ingested(tmp_path / "data", tmp_path / "out")
+    assert "train.rec: property says 40 identities, and the images have 8 labels" in capsys.readouterr().err
+
+
 def test_images_that_were_skipped_when_the_file_was_written_are_said(tmp_path, capsys):
     write_records(tmp_path / "data", LABELS)
     index = (tmp_path / "data" / "train.idx").read_text().splitlines(keepends=True)
     (tmp_path / "data" / "train.idx").write_text("".join(x for x in index if int(x.split()[0]) not in (5, 40)))
     examples = ingested(tmp_path / "data", tmp_path / "out")
     assert sorted(e["key"] for e in read(examples, "train")) == [k for k in range(1, 40) if k != 5]
-    assert "2 image keys that the header record announces, missing: 5, 40" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 image keys that the header record announces, missing: 5, 40" in said
+    assert "2 records with images behind that train.idx has no line for, left out: 4, 39" in said
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_images_without_a_line_of_the_index_are_said(tmp_path, capsys, labels):
+    """im2rec's form, also with a vector of labels an image, which is read another way."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with recordio.RecordWriter(data / "train.rec") as writer:
+        records = [recordio.Record((float(i // 5),) * labels, i, 0, jpeg(i)) for i in range(40)]
+        offsets = [writer.append(recordio.pack(record)) for record in records]
+    named = [key for key in range(40) if key not in (5, 6, 7, 30)]
+    recordio.write_index(str(data / "train.idx"), named, np.array(offsets)[named])
+    examples = ingested(data, tmp_path / "out")
+    assert sorted(e["key"] for e in read(examples, "train")) == named
+    remark = "train.rec: 2 records with images behind that train.idx has no line for, left out: 4, 29"
+    assert remark in capsys.readouterr().err
+    recordio.write_index(str(data / "train.idx"), range(20), offsets[:20])
+    with pytest.raises(DataError, match=r"train\.idx, key 19, .*20 lines, and none for the last"):
+        ingested(data, tmp_path / "cut")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

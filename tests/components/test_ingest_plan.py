@@ -87,14 +87,14 @@ def test_the_share_of_real_faces(real_faces):
 
 
 def test_labels_are_read_alone_and_damage_is_left_to_the_shards(tmp_path):
-    write_records(tmp_path, [0, 3, 0.5, 7, 2**24])
+    write_records(tmp_path, [0, 3, 0.5, 7, 2**24 - 1, 2**24])
     rec = tmp_path / "train.rec"
     with recordio.RecordReader(rec) as reader:
         layout = recordio.read_layout(reader, recordio.read_index(str(tmp_path / "train.idx")))
     with open(rec, "r+b") as file:
         file.seek(int(layout.image_offsets[1]))
         file.write(b"????")
-    assert read_labels(layout, str(rec)).tolist() == [0, -1, -1, 7, 2**24]
+    assert read_labels(layout, str(rec)).tolist() == [0, -1, -1, 7, 2**24 - 1, -1]
 
 
 def test_the_seed_determines_order_and_choice():

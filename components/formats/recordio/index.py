@@ -9,7 +9,7 @@ from arcface_common.filesystem import open_read
 from components.formats.recordio.records import MAX_RECORD_BYTES, RecordReader, record_error, unpack
 
 _WRAPS_AT = 2**32  # bytes, where an unsigned number of 32 bits begins again at 0; a signed one turns negative at half
-_MEND = "remove the file, and `arcface-tfx inspect --write-index` makes a new one"
+MEND = "remove the file, and `arcface-tfx inspect --write-index` makes a new one"
 _LONGEST_LINE = 1 << 12  # bytes; two numbers take 40
 _BLOCK_BYTES = 1 << 24  # parsed at a time: the 105 MB of 5.8 M lines never lie in memory at once
 
@@ -87,7 +87,7 @@ def _parse_lines(block: bytes, path: str, rows_before: int) -> np.ndarray:
     for number, line in enumerate(block.splitlines(), rows_before + 1):
         fields = line.split()
         if len(fields) == 2 and fields[0].isdigit() and fields[1][:1] == b"-" and fields[1][1:].isdigit():
-            expected = f"a byte offset in line {number}, not one that overflowed beyond 2 GiB ({_MEND})"
+            expected = f"a byte offset in line {number}, not one that overflowed beyond 2 GiB ({MEND})"
             raise record_error(path, int(fields[0]), None, expected, fields[1][:30].decode())
         if len(fields) != 2 or not all(x.isdigit() and len(x) < 20 and int(x) < 2**63 for x in fields):
             raise record_error(path, None, None, f'"key TAB byte offset" in line {number}', repr(line[:80]))
@@ -113,7 +113,7 @@ def _check_not_wrapped(index: Index, rec_bytes: int) -> None:
     last = int(index.offsets.max())
     ordered = index.sorted_by_key().offsets
     if last < _WRAPS_AT and rec_bytes - last > 2 * MAX_RECORD_BYTES and np.any(ordered[1:] < ordered[:-1]):
-        expected = f"byte offsets up to the end of the .rec, {rec_bytes:,} bytes ({_MEND})"
+        expected = f"byte offsets up to the end of the .rec, {rec_bytes:,} bytes ({MEND})"
         raise record_error(index.path, None, None, expected, f"none beyond {last:,}: they overflowed at 4 GiB")
 
 

@@ -129,9 +129,13 @@ class RecordReader:
 
     Args:
       file: path, or an open binary file that can `read` and `seek` (it is then not closed here).
+
+    Attributes:
+      end: byte offset behind the record that `read_at` or `read` gave last, padding included.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+        self.end = 0
         self._owned = isinstance(file, str | os.PathLike)
         self._file: BinaryIO = open_read(os.fspath(file)) if isinstance(file, str | os.PathLike) else file
         self.path = os.fspath(file) if isinstance(file, str | os.PathLike) else str(getattr(file, "name", "stream"))
@@ -150,7 +154,9 @@ class RecordReader:
           RecordError: no record starts there, the file ends within it, or its parts have 2**29 bytes together.
         """
         self._file.seek(int(offset))
-        return self._read_record(int(offset), key)[0]
+        payload, size = self._read_record(int(offset), key)
+        self.end = int(offset) + size
+        return payload
 
     def read(self, offset: int, *, key: int | None = None) -> Record:
         """`read_at`, parsed by `unpack`."""

@@ -129,8 +129,8 @@ def test_labels(tmp_path):
     report = inspect(tmp_path)
     assert (report.label_errors, report.identities, report.images) == (4, 1, 5)
     assert report.first_label_errors[0].key == 0
-    expected = "expected a label that is an identity, a whole number of 0 .. 2**31 - 1. Received: 0.5"
-    assert report.first_label_errors[0].reason == expected
+    expected = "expected a label that is an identity, a whole number of 0 .. 2**24 - 1 (float32 holds no larger ones "
+    assert report.first_label_errors[0].reason == f"{expected}exactly). Received: 0.5"
 
 
 def test_what_the_header_says_beside_the_labels_is_a_remark_and_no_problem(tmp_path):
@@ -259,3 +259,39 @@ def test_exit_codes(tmp_path):
     nowhere = _cli(str(tmp_path / "nowhere"))
     assert nowhere.returncode == 2
     assert "nowhere: expected a folder" in nowhere.stderr
+
+
+def test_images_that_the_index_lacks(tmp_path):
+    """Between others they are said, at the end they are an error: so a file looks that was cut."""
+    _write(tmp_path, [(i // 2, jpeg(i)) for i in range(8)])
+    lines = (tmp_path / "train.idx").read_text().splitlines(keepends=True)  # from the last image to the first
+    (tmp_path / "train.idx").write_text("".join(lines[:3] + lines[5:]))
+    report = inspect(tmp_path)
+    assert report.images == 6
+    assert report.remarks == ("1 record with images behind that train.idx has no line for, left out: 2",)
+    (tmp_path / "train.idx").write_text("".join(lines[3:]))
+    with pytest.raises(DataError, match=r"train\.idx, key 4, .*Received: 5 lines, and none for the last [\d,]+ of"):
+        inspect(tmp_path)
+
+
+def test_a_label_that_float32_cannot_tell_from_its_neighbour_is_an_error(tmp_path):
+    """300,000,001 .. 300,000,004 are stored as 300,000,000: four people would be one."""
+    for label in (2**24 - 1, 2**24):
+        _write(tmp_path, [(0, jpeg(0)), (label, jpeg(1))])
+        assert inspect(tmp_path).label_errors == (label == 2**24)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("40,112,112", ("property says 40 identities, and the images have 2 labels",)),
+        ("2,112,112\n", ()),
+        ("3", ("property says 3 identities, and the images have 2 labels",)),
+        ("faces of 2019", ()),
+        ("", ()),
+    ],
+)
+def test_property_that_differs_from_the_labels_is_a_remark(tmp_path, text, said):
+    _write(tmp_path, [(0, jpeg(0)), (1, jpeg(1))])
+    (tmp_path / "property").write_text(text)
+    assert inspect(tmp_path).remarks == said

@@ -292,3 +292,25 @@ def test_a_csv_that_the_pairs_contradict(tmp_path):
 )
 def test_a_csv_that_names_no_folders(tmp_path, labels, message):
     _refused(_written_set(tmp_path / "set", _table(labels)), message)
+
+
+def test_images_that_the_index_lacks_are_said_or_refused(data, tmp_path):
+    lines = (data / "train.idx").read_text().splitlines(keepends=True)
+    (data / "train.idx").write_text("".join(lines[:2] + lines[4:]))
+    report = unpack(data / "train.rec", tmp_path / "out")
+    assert report.lines() == [
+        "4 images in 2 folders",
+        "1 record with images behind that train.idx has no line for, left out: 1",
+        "property says 3 identities, and the images have 2 labels",
+    ]
+    (data / "train.idx").write_text("".join(lines[1:5]))
+    _refused(data / "train.rec", "4 lines, and none for the last")
+
+
+def test_identities_that_property_announces_and_labels_that_float32_cannot_hold(data, tmp_path):
+    (data / "property").write_text("40,112,112")
+    report = unpack(data / "train.rec", tmp_path / "out")
+    assert report.remarks == ("property says 40 identities, and the images have 3 labels",)
+    (tmp_path / "large").mkdir()
+    write_records(tmp_path / "large", [0, 300_000_000, 300_000_032], identities=3)
+    _refused(tmp_path / "large" / "train.rec", r"key 2, .* of 0 .. 2\*\*24 - 1 .* Received: 300000000")
