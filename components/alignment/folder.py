@@ -52,7 +52,7 @@ class AlignReport:
       enlarged: crops that show their face larger than the photo does.
       several: photos with more than one face, of which one was chosen.
       resumed: photos that a former try had done.
-      left_out: says which files are no photos; None where all are.
+      left_out: lines about files that are no photos.
     """
 
     photos: int
@@ -62,7 +62,7 @@ class AlignReport:
     enlarged: int
     several: int
     resumed: int
-    left_out: str | None
+    left_out: tuple[str, ...]
 
     @property
     def unreadable(self) -> list[FaceRow]:
@@ -81,7 +81,7 @@ class AlignReport:
             lines.append(f"one of several faces chosen: {self.several:,}")
         if self.enlarged:
             lines.append(f"faces enlarged: {self.enlarged:,} (column upscale)")
-        return lines + ([self.left_out] if self.left_out else [])
+        return [*lines, *self.left_out]
 
 
 def align_folder(
@@ -245,5 +245,5 @@ def _finish(job: AlignJob, batches: list[Batch]) -> AlignReport:
         enlarged=counts["enlarged"],
         several=counts["several"],
         resumed=0,
-        left_out=None,
+        left_out=(),
     )

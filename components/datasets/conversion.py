@@ -84,7 +84,7 @@ def convert(
                 raise DataError(f"{folder}: expected an image that can be used. Received: none{bad.first()}")
             names = "".join(f"{label}\t{name}\n" for label, name in enumerate([*counts, *kept]))
             (partial / IDENTITIES).write_bytes(os.fsencode(names))
-            report = ConversionReport(len(counts), sum(counts.values()), left_out=found.left_out_line())
+            report = ConversionReport(len(counts), sum(counts.values()), left_out=tuple(found.left_out.lines()))
             if faces and keep_out:
                 report = _write_kept(partial, faces.draw(folder), kept_files, keep_out.name, images, report)
             elif pairs:

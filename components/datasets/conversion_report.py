@@ -79,7 +79,7 @@ class ConversionReport:
       squeezed: how many of them weren't square.
       first_squeezed: path and size of the first of these.
       turned: such images that were turned as their EXIF orientation says; those of 112x112 are PNGs now.
-      left_out: says which files and folders are no image of an identity; None where all are.
+      left_out: lines about files and folders that are no image of an identity.
       skipped: lines about images that can't be used.
       set: the verification set, or None.
       kept_out: the identities that it was drawn of, or None.
@@ -91,7 +91,7 @@ class ConversionReport:
     squeezed: int = 0
     first_squeezed: str = ""
     turned: int = 0
-    left_out: str | None = None
+    left_out: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     set: SetReport | None = None
     kept_out: KeptReport | None = None
@@ -112,8 +112,7 @@ class ConversionReport:
             )
         if self.turned:
             lines.append(f"images turned as their EXIF orientation says: {self.turned:,}")
-        if self.left_out:
-            lines.append(self.left_out)
+        lines += self.left_out
         if self.set:
             lines += self.set.lines()
         return [*lines, *self.skipped]

@@ -1,26 +1,23 @@
 """A folder with one folder an identity: which files are images, and which file a name means.
 
 Tools leave things behind: `.DS_Store`, `._face.jpg`, `Thumbs.db`, `desktop.ini`, `@eaDir`, `__MACOSX`, notes, empty
-folders. They are left out and counted, so that a folder means the same to every command.
+folders. They are left out and counted, so that a folder means the same to every command. So are images of a form that
+isn't read, and those in deeper folders, with a warning.
 """
 
 import dataclasses
 import os
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
 from arcface_common.artifacts import FACES_FILE, PAIRS_FILE, SHEET_FILE, SKIPPED_FILE
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import IMAGE_MAGICS
+from components.datasets.left_out import SUFFIXES, LeftOut, left_by_tools
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
-
-_MADE_BY_TOOLS = frozenset(("@eadir", "__macosx", "thumbs.db", "desktop.ini"))  # Synology, macOS, Windows
 # What `align`, `unpack` and `convert` leave among faces: no surprise to anybody.
 _MADE_BY_US = frozenset((FACES_FILE, SHEET_FILE, PAIRS_FILE, SKIPPED_FILE))
-_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,28 +26,16 @@ class IdentityFolders:
 
     Attributes:
       identities: name of each folder with images -> its images; both sorted by name.
-      left_out: files and folders that are no image of an identity, "folder/file" each.
+      left_out: files and folders that are no image of an identity.
     """
 
     identities: dict[str, list[Path]]
-    left_out: tuple[str, ...]
+    left_out: LeftOut
 
     @property
     def images(self) -> list[Path]:
         """All images, by identity, then by name."""
         return [path for files in self.identities.values() for path in files]
-
-    def left_out_line(self) -> str | None:
-        """What was left out, for a person; None where nothing was."""
-        return left_out_line(self.left_out)
-
-
-def left_out_line(names: Sequence[str]) -> str | None:
-    """What was left out of a folder, for a person; None where nothing was."""
-    if not names:
-        return None
-    more = ", ..." if len(names) > _SHOWN else ""
-    return f"left out, no images: {len(names):,} ({', '.join(names[:_SHOWN])}{more})"
 
 
 def find_identities(folder: Path) -> IdentityFolders:
@@ -69,26 +54,32 @@ def find_identities(folder: Path) -> IdentityFolders:
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with one folder an identity. Received: no such folder")
     identities: dict[str, list[Path]] = {}
-    left_out: list[str] = []
+    left_out = LeftOut()
     for entry in progress(sorted(folder.iterdir()), description="look for images", unit="folder"):
         if not _is_identity(entry):
             if _is_image(entry):
                 raise DataError(f"{entry}: expected images in one folder an identity. Received: an image beside them")
             if not _is_ours(entry):
-                left_out.append(_shown(entry))
+                left_out.add(entry, _shown(entry))
             continue
         found = sorted(entry.iterdir())
         files = [path for path in found if _is_image(path)]
         used = set(files)
-        left_out += [f"{entry.name}/{path.name}" for path in found if path not in used and not _is_ours(path)]
+        missed = left_out.missed
+        for path in found:
+            if path not in used and not _is_ours(path):
+                left_out.add(path, f"{entry.name}/{path.name}", look_below=True)
         if files:
             identities[entry.name] = files
+        elif left_out.missed > missed:
+            left_out.identities.append(entry.name)
         else:
-            left_out.append(f"{entry.name}/")
+            left_out.others.append(f"{entry.name}/")
     if not identities:
-        raise DataError(f"{folder}: expected one folder an identity with JPEG or PNG files. Received: no such file")
+        expected = "one folder an identity with JPEG or PNG files"
+        raise DataError(f"{folder}: expected {expected}. Received: {left_out.received()}")
     _check_distinct(folder, identities)
-    return IdentityFolders(identities, tuple(left_out))
+    return IdentityFolders(identities, left_out)
 
 
 def find_photos(folder: Path) -> IdentityFolders:
@@ -103,13 +94,11 @@ def find_photos(folder: Path) -> IdentityFolders:
     if not beside or any(map(_is_image, below)):
         return find_identities(folder)
     used = set(beside)
-    others = (path for path in entries if path not in used and not _is_ours(path))
-    return IdentityFolders({"": beside}, tuple(map(_shown, others)))
-
-
-def left_by_tools(name: str) -> bool:
-    """Whether a file or folder of that name is none that a person made."""
-    return name.startswith(".") or name.lower() in _MADE_BY_TOOLS
+    left_out = LeftOut()
+    for path in entries:
+        if path not in used and not _is_ours(path):
+            left_out.add(path, _shown(path), look_below=True)
+    return IdentityFolders({"": beside}, left_out)
 
 
 def identity_name(folder: str) -> str:
@@ -194,7 +183,7 @@ def _check_distinct(folder: Path, identities: dict[str, list[Path]]) -> None:
             )
 
 
-def images_below(folder: Path) -> tuple[list[Path], list[str]]:
+def images_below(folder: Path) -> tuple[list[Path], LeftOut]:
     """All images in a folder and in the folders within it, whatever they stand for; see `find_identities`.
 
     Args:
@@ -208,7 +197,7 @@ def images_below(folder: Path) -> tuple[list[Path], list[str]]:
       OSError: a folder that can't be listed.
     """
     images: list[Path] = []
-    left_out: list[str] = []
+    left_out = LeftOut()
 
     def refuse(error: OSError) -> None:
         raise error
@@ -218,11 +207,11 @@ def images_below(folder: Path) -> tuple[list[Path], list[str]]:
         for name in sorted(folders):
             if left_by_tools(name) or (here / name).is_symlink():
                 folders.remove(name)
-                left_out.append(f"{(here / name).relative_to(folder)}/")
+                left_out.others.append(f"{(here / name).relative_to(folder)}/")
         folders.sort()
         for path in (here / name for name in sorted(files)):
             if _is_image(path):
                 images.append(path)
             elif not _is_ours(path):
-                left_out.append(str(path.relative_to(folder)))
+                left_out.add(path, str(path.relative_to(folder)))
     return images, left_out

@@ -12,7 +12,7 @@ import click
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
 from arcface_common.name_text import as_utf8
-from components.datasets.identity_folders import images_below, left_out_line
+from components.datasets.identity_folders import images_below
 from pipeline.cli.align_option import ALIGN, check_align
 from pipeline.cli.paths import InputOrList, ModelFolder, OutputFile, check_outside
 from pipeline.cli.quiet import quiet
@@ -111,11 +111,11 @@ def _listed(given: Sequence[str]) -> list[str]:
                 raise DataError("-: expected names of images on standard input. Received: none")
         elif os.path.isdir(name):
             images, left_out = images_below(Path(name))
-            if line := left_out_line(left_out):
+            for line in left_out.lines():
                 say(f"{name}: {line}")
             found = [str(path) for path in images]
             if not found:
-                raise DataError(f"{name}: expected a folder with JPEG or PNG files. Received: no such file")
+                raise DataError(f"{name}: expected a folder with JPEG or PNG files. Received: {left_out.received()}")
         else:
             found = [name]
         paths += found

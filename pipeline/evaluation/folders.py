@@ -161,7 +161,7 @@ def read_faces(folder: str, *, resize: bool = False) -> Faces:
     """
     root = Path(folder)
     found = find_identities(root)
-    if line := found.left_out_line():
+    for line in found.left_out.lines():
         say(f"{folder}: {line}")
     paths = found.images
     digests = tuple(_digest(path, resize) for path in progress(paths, description="reading", unit="img"))
