@@ -30,11 +30,12 @@ from components.alignment.photos import Photos, list_photos
 from components.alignment.processes import run_in_processes
 from components.alignment.settings import DEFAULT_SETTINGS, AlignSettings
 from components.alignment.sheet import MOST_SHOWN, write_sheet
+from components.datasets.aligned_faces import AlignedFaces
 from components.datasets.identity_folders import find_identities
 
 _BATCH = 32
 _PLAN = "plan.json"
-_LISTED, _SAID = 20, 5  # photos of a reason, and of all, that are named
+_LISTED = 20  # photos of a reason that are named
 
 # Does batches of a job, and tells the last argument how many more photos are finished.
 Runner = Callable[[AlignJob, Sequence[Batch], Callable[[int], object]], None]
@@ -85,7 +86,11 @@ class AlignReport:
 
 
 def align_folder(
-    photos: str, out: str, settings: AlignSettings = DEFAULT_SETTINGS, run: Runner = run_in_processes
+    photos: str,
+    out: str,
+    settings: AlignSettings = DEFAULT_SETTINGS,
+    run: Runner = run_in_processes,
+    on_rejected: Callable[[FaceRow], object] | None = None,
 ) -> AlignReport:
     """Writes the crop of each photo at the same path below `out`, with `faces.csv` and a page of what was rejected.
 
@@ -94,6 +99,7 @@ def align_folder(
       out: the folder to make.
       settings: which face counts, and the limits.
       run: does the batches; by default a process a core.
+      on_rejected: is told each photo that gave no crop.
 
     Returns:
       What became of the photos.
@@ -107,6 +113,7 @@ def align_folder(
     if local and filesystem.is_local(photos) and Path(photos).resolve() in Path(out).resolve().parents:
         raise DataError(f"{out}: expected a folder outside of {photos!r}. Received: one in it")
     found = list_photos(photos)
+    say(f"{photos}: aligning by {settings.detector}")
     batches = [
         Batch(number, found.names[begin : begin + _BATCH])
         for number, begin in enumerate(range(0, len(found.names), _BATCH))
@@ -117,7 +124,7 @@ def align_folder(
         resumed = _begin(job, found, batches)
         with progress(total=len(found.names), initial=resumed, description="align", unit="photo") as bar:
             run(job, [batch for batch in batches if not filesystem.exists(job.part(batch))], bar.update)
-        report = dataclasses.replace(_finish(job, batches), resumed=resumed, left_out=found.left_out)
+        report = dataclasses.replace(_finish(job, batches, on_rejected), resumed=resumed, left_out=found.left_out)
         if local:
             os.rename(work, out)
             job = dataclasses.replace(job, work=out)
@@ -126,35 +133,38 @@ def align_folder(
 
 
 @contextlib.contextmanager
-def aligned_folder(photos: str, settings: AlignSettings = DEFAULT_SETTINGS) -> Iterator[str]:
+def aligned_folder(photos: str, settings: AlignSettings = DEFAULT_SETTINGS) -> Iterator[AlignedFaces]:
     """The crops of a folder's photos in a folder that its owner alone enters, for as long as the body runs.
 
-    What was rejected is said. The crops take about 8 KB each where Python's `tempfile` puts them (TMPDIR).
+    How many were rejected is said. The crops take about 8 KB each where Python's `tempfile` puts them (TMPDIR).
 
     Args:
       photos: one folder of photos an identity.
       settings: which face counts, and the limits.
 
     Yields:
-      The folder of crops.
+      The folder of crops, and the photos that gave none.
 
     Raises:
-      DataError: a photo can't be read, none has a face that counts, or what `find_identities` refuses.
+      DataError: no photo gave one, or what `find_identities` refuses.
     """
-    say(f"{photos}: aligning by {settings.detector}")
     find_identities(Path(photos))
     with private_folder() as above:
         out = os.path.join(above, os.path.basename(os.path.abspath(photos)))  # a name that bars and errors may show
-        report = align_folder(photos, out, settings)
-        rows = [dataclasses.replace(row, file=os.path.join(photos, row.file)) for row in report.examples]
-        for row in rows:
-            if row.kind == UNREADABLE or not report.crops:
-                raise DataError(complaint(row))
-        for line in (*report.lines(), *(f"rejected: {row.file}: {row.rejected}" for row in rows[:_SAID])):
+        rejected: dict[str, str] = {}
+
+        def note(row: FaceRow) -> None:
+            rejected[row.file] = complaint(row).removeprefix(f"{row.file}: ")
+
+        report = align_folder(photos, out, settings, on_rejected=note)
+        if not report.crops:
+            name, reason = next(iter(rejected.items()))
+            raise DataError(f"{os.path.join(photos, name)}: {reason}")
+        for line in report.lines():
             say(line)
         filesystem.remove([os.path.join(out, name) for name in (FACES_FILE, SHEET_FILE)])
         try:
-            yield out
+            yield AlignedFaces(Path(out), Path(photos), rejected)
         except DataError as error:
             if out not in str(error):
                 raise
@@ -212,7 +222,7 @@ def _empty(folder: str) -> None:
         shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.remove(entry)
 
 
-def _finish(job: AlignJob, batches: list[Batch]) -> AlignReport:
+def _finish(job: AlignJob, batches: list[Batch], on_rejected: Callable[[FaceRow], object] | None) -> AlignReport:
     """Joins the parts to `faces.csv`, and writes the page of what was rejected."""
     counts: collections.Counter[str] = collections.Counter()
     rejected: collections.Counter[str] = collections.Counter()
@@ -223,6 +233,8 @@ def _finish(job: AlignJob, batches: list[Batch]) -> AlignReport:
             for row in job.rows(batch):
                 counts["photos"] += 1
                 if row.rejected:
+                    if on_rejected:
+                        on_rejected(row)
                     rejected[row.kind] += 1
                     if rejected[row.kind] <= MOST_SHOWN:
                         shown.setdefault(row.kind, []).append(row)

@@ -45,7 +45,7 @@ def list_photos(folder: str) -> Photos:
     stats = [path.stat() for path in found.images]
     names = tuple(os.path.relpath(path, folder) for path in found.images)
     times, sizes = tuple(s.st_mtime for s in stats), tuple(s.st_size for s in stats)
-    return Photos(folder, names, times, sizes, tuple(found.left_out.lines()))
+    return Photos(folder, names, times, sizes, tuple(found.remarks()))
 
 
 def _list_remote(folder: str) -> Photos:

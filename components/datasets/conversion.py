@@ -17,6 +17,7 @@ from arcface_common.console import progress
 from arcface_common.digests import image_digest
 from arcface_common.errors import DataError
 from arcface_common.features import MAX_SET_MB
+from components.datasets.aligned_faces import AlignedFaces
 from components.datasets.conversion_report import ConversionReport, KeptReport, SetReport
 from components.datasets.face_files import FaceFiles
 from components.datasets.identity_folders import IdentityFolders, find_identities
@@ -33,7 +34,7 @@ IDENTITIES = "identities.txt"  # lines "label TAB folder"; behind those of train
 
 
 def convert(
-    folder: str | os.PathLike[str],
+    faces: str | os.PathLike[str] | AlignedFaces,
     out: str | os.PathLike[str],
     *,
     pairs: PairList | None = None,
@@ -48,54 +49,65 @@ def convert(
     complete or not at all: it is written beside its place and renamed.
 
     Args:
-      folder: one folder an identity, with JPEG or PNG files, as `identity_folders` reads it.
+      faces: one folder an identity, with JPEG or PNG files, as `identity_folders` reads it; maybe crops of photos.
       out: the folder to make.
-      pairs: a list of pairs whose files lie in `folder`.
+      pairs: a list of pairs whose files lie in that folder, or in that of the photos.
       keep_out: instead of a list, which identities aren't trained on, and how many pairs are drawn of them. Beside the
         set, `<set>.csv` says who is on each image.
       resize: resize images of another size bilinearly and encode them as JPEG of quality 95.
-      skip_bad: leave out images that can't be used, and list them in `skipped.csv`.
+      skip_bad: leave out images that can't be used, photos without a crop among them, and list them in `skipped.csv`.
 
     Returns:
       What was written.
 
     Raises:
-      DataError: `out` exists or lies in `folder`, `folder` holds no identity, files are no whole images or, without
+      DataError: `out` exists or lies in the folder, which holds no identity, files are no whole images or, without
         `resize`, not of 112x112 pixels (up to 20 are named), a line of the list is no pair, contradicts another or the
         folders, or names a file that isn't there, or too few identities or images to keep out.
       RecordError: more than 2**24 images and identities, which the labels cannot hold.
     """
-    folder, out = Path(folder), Path(out)
-    found, listed, kept = check(folder, out, pairs=pairs, keep_out=keep_out)
+    given = faces if isinstance(faces, AlignedFaces) else AlignedFaces(Path(faces))
+    folder, out = given.folder, Path(out)
+    found, listed, kept = check(folder, out, pairs=pairs, keep_out=keep_out, photos=given.photos)
+    listed = [pair._replace(first=given.face(pair.first), second=given.face(pair.second)) for pair in listed]
     kept_files = [path for files in kept.values() for path in files]
-    faces = None
+    looks = None
     if keep_out:
         owners = np.repeat(np.arange(len(kept)), [len(files) for files in kept.values()])
-        faces = KeptFaces(keep_out, owners, lambda place: _in_folder(kept_files[place]))
+        looks = KeptFaces(keep_out, owners, lambda place: _in_folder(kept_files[place]))
     trained = {name: files for name, files in found.identities.items() if name not in kept}
     with folder_aside(out) as partial:
         with Skipped(partial, "images", skip_bad) as bad:
             images = FaceFiles(resize, bad)
-            if faces:
-                _look(faces, kept_files, images)
-            counts = _write_train(partial, trained, images, faces) if trained else {}
+            for name, reason in given.rejected.items():
+                images.refuse(folder / name, str((given.photos or folder) / name), reason)
+            if looks:
+                _look(looks, kept_files, images)
+            counts = _write_train(partial, trained, images, looks) if trained else {}
             bad.check()
             if trained and not counts:
                 raise DataError(f"{folder}: expected an image that can be used. Received: none{bad.first()}")
             names = "".join(f"{label}\t{name}\n" for label, name in enumerate([*counts, *kept]))
             (partial / IDENTITIES).write_bytes(os.fsencode(names))
-            report = ConversionReport(len(counts), sum(counts.values()), left_out=tuple(found.left_out.lines()))
-            if faces and keep_out:
-                report = _write_kept(partial, faces.draw(folder), kept_files, keep_out.name, images, report)
+            report = ConversionReport(len(counts), sum(counts.values()), left_out=tuple(found.remarks()))
+            if looks and keep_out:
+                report = _write_kept(partial, looks.draw(folder), kept_files, keep_out.name, images, report)
             elif pairs:
                 report = _write_listed(partial, listed, pairs.name, images, trained, report, folder)
     return dataclasses.replace(report, **images.changes(), skipped=tuple(bad.lines()))
 
 
 def check(
-    folder: Path, out: Path, *, pairs: PairList | None = None, keep_out: KeepOut | None = None
+    folder: Path,
+    out: Path,
+    *,
+    pairs: PairList | None = None,
+    keep_out: KeepOut | None = None,
+    photos: Path | None = None,
 ) -> tuple[IdentityFolders, list[ListedPair], dict[str, list[Path]]]:
     """What `convert` works on, found by names alone: the images, the pairs of the list, and who is kept out.
+
+    The list's files lie in `photos`, where `folder` holds crops of these.
 
     Raises:
       DataError: as `convert`, for all but what the images hold.
@@ -103,7 +115,7 @@ def check(
     if pairs and keep_out:
         raise DataError("expected a list of pairs, or identities to keep out and draw them of. Received: both")
     found = _find(folder, out)
-    listed = read_pairs(Path(pairs.path), folder) if pairs else []
+    listed = read_pairs(Path(pairs.path), photos or folder) if pairs else []
     if not keep_out:
         return found, listed, {}
     chosen = keep_out.choose({name: len(files) for name, files in found.identities.items()}, folder)

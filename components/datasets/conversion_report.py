@@ -79,7 +79,7 @@ class ConversionReport:
       squeezed: how many of them weren't square.
       first_squeezed: path and size of the first of these.
       turned: such images that were turned as their EXIF orientation says; those of 112x112 are PNGs now.
-      left_out: lines about files and folders that are no image of an identity.
+      left_out: lines about files and folders that are no image of an identity, and about folders that look alike.
       skipped: lines about images that can't be used.
       set: the verification set, or None.
       kept_out: the identities that it was drawn of, or None.

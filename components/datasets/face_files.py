@@ -65,10 +65,23 @@ class FaceFiles:
             reason = str(error)
         except (FileNotFoundError, PermissionError) as error:
             reason = f"expected a file that can be read. Received: {error.strerror}"
-        if path not in self._known_bad:  # a pair's image was read for training before
-            self._known_bad.add(path)
-            self.bad.note(str(path), reason)
+        self.refuse(path, str(path), reason)
         return None
+
+    def refuse(self, path: Path, shown: str, reason: str) -> None:
+        """Notes an image that can't be used, once: a pair's image may be one of training, too.
+
+        Args:
+          path: where it lies, or would.
+          shown: its name for a person.
+          reason: "expected ... Received: ...".
+
+        Raises:
+          DataError: too many of them, see `Skipped`.
+        """
+        if path not in self._known_bad:
+            self._known_bad.add(path)
+            self.bad.note(shown, reason)
 
     def changes(self) -> dict[str, Any]:
         """What was done to images, by the names of `ConversionReport`'s fields."""

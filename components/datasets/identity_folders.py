@@ -18,6 +18,7 @@ from components.datasets.left_out import SUFFIXES, LeftOut, left_by_tools
 
 # What `align`, `unpack` and `convert` leave among faces: no surprise to anybody.
 _MADE_BY_US = frozenset((FACES_FILE, SHEET_FILE, PAIRS_FILE, SKIPPED_FILE))
+_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,19 @@ class IdentityFolders:
 
     identities: dict[str, list[Path]]
     left_out: LeftOut
+
+    def remarks(self) -> list[str]:
+        """What a person should know: what was left out, and folders that may be of one person."""
+        alike: dict[str, list[str]] = {}
+        for name in self.identities:
+            alike.setdefault(" ".join(_loose(name).split()), []).append(name)
+        groups = [names for names in alike.values() if len(names) > 1]
+        if not groups:
+            return self.left_out.lines()
+        shown = "; ".join(" = ".join(map(repr, names)) for names in groups[:_SHOWN])
+        more = "; ..." if len(groups) > _SHOWN else ""
+        what = "names of identities that differ in case or blanks alone, which are taken as different people"
+        return [*self.left_out.lines(), f"warning: {what}: {len(groups):,} ({shown}{more})"]
 
     @property
     def images(self) -> list[Path]:

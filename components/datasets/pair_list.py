@@ -196,7 +196,8 @@ def _is_number(text: str) -> bool:
 
 def _plain_pair(path: Path, number: int, fields: list[str], folder: Path, names: FileNames) -> ListedPair:
     if len(fields) != 3 or fields[2] not in ("0", "1"):
-        expected = '"path_a path_b 0|1" (a list in LFW\'s form begins with a line such as "10 300")'
+        more = "; of paths with blanks, tabs part the columns, or a CSV with a header" if len(fields) > 3 else ""
+        expected = f'"path_a path_b 0|1" (a list in LFW\'s form begins with a line such as "10 300"{more})'
         raise DataError(f"{path}, line {number}: expected {expected}. Received: {' '.join(fields)[:120]!r}")
     a, b = (_existing(path, number, [folder / x], names) for x in fields[:2])
     return ListedPair(number, a, b, fields[2] == "1")

@@ -16,7 +16,8 @@ class Skipped:
     """Keeps account of what can't be used. At most `MOST_NAMED` stay in memory; the others are in the file.
 
     Args:
-      folder: where `skipped.csv` appears with the first one; none is written where nothing may be left out.
+      folder: where `skipped.csv` appears with the first one; none is written where nothing may be left out, or without
+        a folder.
       noun: what is read, in the plural.
       allowed: whether it may be left out (`--skip-bad`).
 
@@ -24,9 +25,9 @@ class Skipped:
       count: how many can't be used.
     """
 
-    def __init__(self, folder: Path, noun: str, allowed: bool) -> None:
+    def __init__(self, folder: Path | None, noun: str, allowed: bool) -> None:
         self.count = 0
-        self._path = folder / SKIPPED_FILE
+        self._path = folder / SKIPPED_FILE if folder else None
         self._noun = noun
         self._allowed = allowed
         self._first: list[tuple[str, str]] = []
@@ -45,9 +46,9 @@ class Skipped:
         self.count += 1
         if len(self._first) < MOST_NAMED:
             self._first.append((what, reason))
-        if self._allowed:
-            self._row(what, reason)
-        elif self.count == MOST_NAMED:
+        if self._allowed and self._path:
+            self._row(self._path, what, reason)
+        elif not self._allowed and self.count == MOST_NAMED:
             raise self._error(f"{MOST_NAMED} {self._noun} or more", ", and reading ended with the last of these")
 
     def check(self) -> None:
@@ -69,7 +70,8 @@ class Skipped:
             return []
         more = self.count - len(self._first)
         rest = [f"and {more:,} more"] if more else []
-        return [f"left out, {self._noun} that can't be used: {self.count:,} ({SKIPPED_FILE})"] + [
+        where = f" ({SKIPPED_FILE})" if self._path else ""
+        return [f"left out, {self._noun} that can't be used: {self.count:,}{where}"] + [
             f"  {line}" for line in (*map(": ".join, self._first), *rest)
         ]
 
@@ -83,9 +85,9 @@ class Skipped:
             groups.setdefault(reason, []).append(what)
         return [f"{', '.join(of_one)}: {reason}" for reason, of_one in groups.items()]
 
-    def _row(self, what: str, reason: str) -> None:
+    def _row(self, path: Path, what: str, reason: str) -> None:
         if self._file is None:
-            self._file = open(self._path, "w", encoding="utf-8", errors=ESCAPES, newline="")
+            self._file = open(path, "w", encoding="utf-8", errors=ESCAPES, newline="")
             csv.writer(self._file, lineterminator="\n").writerow(("what", "reason"))
         csv.writer(self._file, lineterminator="\n").writerow((what, reason))
 

@@ -95,7 +95,6 @@ def align(
         raise click.UsageError("--beam-arg goes with --beam-runner")
     if processes and beam_runner:
         raise click.UsageError("--processes goes without --beam-runner, whose options say where the work runs")
-    say(f"{photos}: aligning by {settings.detector}")
     run: Callable[..., None] = functools.partial(run_in_processes, processes=processes or 0)
     if beam_runner is not None:
         args = beam_args(beam_runner, beam_given)

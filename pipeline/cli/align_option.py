@@ -1,15 +1,18 @@
 """`--align` of the commands that take aligned faces: they take photos, and align them on the way."""
 
 import contextlib
+from pathlib import Path
 
 import click
+
+from components.datasets.aligned_faces import AlignedFaces
 
 ALIGN = click.option(
     "--align", is_flag=True, help="Take photos: find, turn and cut out their faces as the command `align` does."
 )
 
 
-def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractContextManager[str]:
+def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractContextManager[AlignedFaces]:
     """The folder of aligned faces, one folder an identity, that a command goes on with: the one it was given, or crops.
 
     Raises:
@@ -17,7 +20,7 @@ def faces_in(folder: str, align: bool, resize: bool) -> contextlib.AbstractConte
     """
     check_align(align, resize)
     if not align:
-        return contextlib.nullcontext(folder)
+        return contextlib.nullcontext(AlignedFaces(Path(folder)))
     from components.alignment.folder import aligned_folder
 
     return aligned_folder(folder)

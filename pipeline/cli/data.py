@@ -111,7 +111,11 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
 @click.option("--set-name", "name", help="Name of the verification set, e.g. lfw; of one that is drawn: kept_out.")
 @ALIGN
 @click.option("--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear, JPEG quality 95).")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that can't be used, and list them in skipped.csv.")
+@click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Leave out images that can't be used, also photos without a face, and list them in skipped.csv.",
+)
 def convert(
     folder: str,
     out: str,

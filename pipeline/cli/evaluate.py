@@ -99,6 +99,7 @@ def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _RESIZE = click.option("--resize", is_flag=True, help="Resize images that are not 112x112.")
+_SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave out images that can't be used, and say which.")
 
 
 @click.group(epilog="Example: arcface-tfx evaluate sets build/y1 --data faces/ms1m")
@@ -185,6 +186,7 @@ def evaluate_sets(
 @click.argument("folder", type=InputFolder())
 @ALIGN
 @_RESIZE
+@_SKIP_BAD
 @result_options
 @network_options
 def evaluate_folder(model: str, folder: str, **given: Any) -> None:
@@ -215,6 +217,7 @@ def evaluate_folder(model: str, folder: str, **given: Any) -> None:
 )
 @ALIGN
 @_RESIZE
+@_SKIP_BAD
 @result_options
 @network_options
 def evaluate_search(model: str, gallery: str, probes: str, template: Any, **given: Any) -> None:
@@ -232,6 +235,7 @@ def _evaluate_faces(
     *,
     align: bool,
     resize: bool,
+    skip_bad: bool,
     output: str | None,
     as_json: bool,
     report: str | None,
@@ -244,7 +248,7 @@ def _evaluate_faces(
     with contextlib.ExitStack() as crops:
         # Before TensorFlow is imported and the network loaded: a bad image is named in seconds.
         found = {
-            name: read_faces(crops.enter_context(faces_in(path, align, resize)), resize=resize)
+            name: read_faces(crops.enter_context(faces_in(path, align, resize)), resize=resize, skip_bad=skip_bad)
             for name, path in folders.items()
         }
         with quiet():

@@ -16,7 +16,9 @@ from arcface_common.image_pixels import decode, read_file
 from arcface_common.protocol.all_pairs import ScoreCounts, count_all_pairs, fuse
 from arcface_common.protocol.folder_figures import FolderFigures
 from arcface_common.protocol.gallery_search import Template, search_gallery
+from components.datasets.aligned_faces import AlignedFaces
 from components.datasets.identity_folders import find_identities, identity_name
+from components.datasets.skipped import Skipped
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.networks.embedder import Embedder
@@ -146,26 +148,40 @@ def evaluate_gallery(
     )
 
 
-def read_faces(folder: str, *, resize: bool = False) -> Faces:
+def read_faces(given: str | AlignedFaces, *, resize: bool = False, skip_bad: bool = False) -> Faces:
     """Finds a folder's images, and decodes each once to see that it is whole: 4,000 a second. Shows progress.
 
     Args:
-      folder: one sub-folder of JPEG or PNG images an identity, as `identity_folders` reads it.
+      given: one sub-folder of JPEG or PNG images an identity, as `identity_folders` reads it; maybe crops of photos.
       resize: admit images of other sizes than 112x112, which the network's input will squeeze.
+      skip_bad: leave out images that can't be used, photos without a crop among them, and say which.
 
     Returns:
       The images.
 
     Raises:
-      DataError: what `find_identities` refuses, an image that isn't whole, or one of another size.
+      DataError: what `find_identities` refuses; or, without `skip_bad`, images that aren't whole or of another size, or
+        photos without a crop (up to 20 are named); or there is no other image.
     """
-    root = Path(folder)
-    found = find_identities(root)
-    for line in found.left_out.lines():
-        say(f"{folder}: {line}")
-    paths = found.images
-    digests = tuple(_digest(path, resize) for path in progress(paths, description="reading", unit="img"))
-    return Faces(root, tuple(paths), digests)
+    faces = given if isinstance(given, AlignedFaces) else AlignedFaces(Path(given))
+    found = find_identities(faces.folder)
+    for line in found.remarks():
+        say(f"{faces.folder}: {line}")
+    digests: dict[Path, bytes] = {}
+    with Skipped(None, "images", skip_bad) as bad:
+        for name, reason in faces.rejected.items():
+            bad.note(str((faces.photos or faces.folder) / name), reason)
+        for path in progress(found.images, description="reading", unit="img"):
+            try:
+                digests[path] = _digest(path, resize)
+            except ImageError as error:
+                bad.note(str(path), str(error))
+        bad.check()
+    if not digests:
+        raise DataError(f"{faces.folder}: expected an image that can be used. Received: none{bad.first()}")
+    for line in bad.lines():
+        say(f"{faces.photos or faces.folder}: {line}")
+    return Faces(faces.folder, tuple(digests), tuple(digests.values()))
 
 
 def embed_faces(embedder: "Embedder", faces: Faces) -> np.ndarray:
@@ -208,15 +224,16 @@ def _read(path: Path) -> bytes:
 
 
 def _digest(path: Path, resize: bool) -> bytes:
-    """SHA-256 of a whole JPEG or PNG, of 112x112 pixels unless it may be resized."""
-    data = _read(path)
-    try:
-        height, width, _ = decode(data).shape
-    except ImageError as error:
-        raise DataError(f"{path}: {error}") from error
+    """SHA-256 of a whole JPEG or PNG, of 112x112 pixels unless it may be resized.
+
+    Raises:
+      ImageError: it is none.
+    """
+    data = read_file(path)
+    height, width, _ = decode(data).shape
     if not resize and (width, height) != (IMAGE_SIZE, IMAGE_SIZE):
-        raise DataError(
-            f"{path}: expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels (--align takes photos, --resize "
+        raise ImageError(
+            f"expected an aligned face of {IMAGE_SIZE}x{IMAGE_SIZE} pixels (--align takes photos, --resize "
             f"aligned faces of another size). Received: {width}x{height}"
         )
     return hashlib.sha256(data).digest()

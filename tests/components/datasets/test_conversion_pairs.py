@@ -76,6 +76,10 @@ def test_plain_list_of_held_out_people(faces, tmp_path):
         ("1\nAnn 1\nAnn 1 Bo 1\n", r"pairs\.txt, line 2: expected \"name n1 n2\""),
         ("1\nAnn 1 2\nAnn 1 Bo 7\n", r"line 3: expected a file .*Bo_0007\.jpg or \.jpeg or \.png. Received: no such"),
         ("2 1\nAnn 1 2\nAnn 1 Bo 1\n", r"line 1: expected 2 pairs of either kind.* Received: 1 same, 1 different"),
+        (
+            "Ann Lee/1 a.jpg Ann Lee/2.jpg 1\n",
+            r"line 1: expected .*of paths with blanks, tabs part the columns, or a CSV",
+        ),
         ("Ann/Ann_0001.jpg Ann/Ann_0002.jpg 2\n", r'line 1: expected "path_a path_b 0\|1"'),
         ("\nAnn/Ann_0001.jpg Ann/nobody.jpg 1\n", r"line 2: expected a file .*nobody\.jpg. Received: no such file"),
     ],

@@ -151,3 +151,11 @@ def test_where_no_image_is_read_the_error_says_what_is_there(tmp_path):
     for find in (find_identities, find_photos):
         with pytest.raises(DataError, match=message):
             find(tmp_path)
+
+
+def test_names_that_differ_in_case_or_blanks_alone_are_said(tmp_path):
+    _write(tmp_path, "Anna/1.jpg", "anna/1.jpg", "Anna /1.jpg", "Bo/1.jpg", "Bob/1.jpg", "Di  Ek/1.jpg", "Di Ek/1.jpg")
+    assert find_identities(tmp_path).remarks() == [
+        "warning: names of identities that differ in case or blanks alone, which are taken as different people: 2 "
+        "('Anna' = 'Anna ' = 'anna'; 'Di  Ek' = 'Di Ek')"
+    ]

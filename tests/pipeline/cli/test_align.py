@@ -88,6 +88,7 @@ def test_folders_are_checked_before_anything(tmp_path, photos, capfd):
         assert result.exit_code == 2
         said = result.output + capfd.readouterr().err
         assert expected.lower() in said.lower()
+        assert "aligning by" not in said
         assert "secret" not in said
 
 

@@ -310,3 +310,17 @@ def test_a_photo_of_another_size_is_named_and_may_be_resized(faces):
         evaluate_gallery(Pixels(), str(faces), str(faces))
     assert evaluate_folder(Pixels(), str(faces), resize=True).verification.genuine == 20
     assert evaluate_gallery(Pixels(), str(faces), str(faces), resize=True).identification.mated == 45
+
+
+def test_images_that_cannot_be_used_are_named_together_or_left_out(faces, capfd):
+    for name in ("p00/bad.jpg", "p01/text.png"):
+        (faces / name).write_bytes(b"text")
+    with pytest.raises(
+        DataError, match=r"^2 of the images can't be used .--skip-bad .*p00/bad.jpg, .*p01/text.png: exp"
+    ):
+        read_faces(str(faces))
+    whole = read_faces(str(faces), skip_bad=True)
+    assert {path.name for path in whole.paths}.isdisjoint(("bad.jpg", "text.png"))
+    said = capfd.readouterr().err
+    assert f"{faces}: left out, images that can't be used: 2\n" in said
+    assert "p01/text.png: expected a JPEG or PNG image" in said
