@@ -17,7 +17,7 @@ from arcface_common.console import progress
 from arcface_common.digests import image_digest
 from arcface_common.errors import DataError
 from arcface_common.features import MAX_SET_MB
-from components.datasets.conversion_report import ConversionReport, KeptReport, SetReport
+from components.datasets.conversion_report import ConversionReport, SetReport
 from components.datasets.face_files import FaceFiles
 from components.datasets.identity_folders import IdentityFolders, find_identities
 from components.datasets.kept_faces import KeptFaces, KeptSet
@@ -168,7 +168,7 @@ def _write_kept(
     return dataclasses.replace(
         report,
         set=SetReport(name, pairs, same, len(read), remarks=found.remarks),
-        kept_out=KeptReport(found.identities, found.images, found.drawn.hard, found.drawn.separate),
+        kept_out=found,
     )
 
 

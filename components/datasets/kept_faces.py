@@ -11,8 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from arcface_common.digests import image_digest
-from components.datasets.kept_out import KeepOut
-from components.datasets.pair_drawing import LOOK, DrawnPairs, draw_pairs, most_pairs, thumbnail
+from components.datasets.kept_out import KeepOut, usual_pairs
+from components.datasets.pair_drawing import (
+    LOOK,
+    LOOKS,
+    OFTEN,
+    DrawnPairs,
+    draw_pairs,
+    most_pairs,
+    people_for,
+    thumbnail,
+)
 
 _SHOWN = 3
 
@@ -35,6 +44,16 @@ class KeptSet(NamedTuple):
     identities: int
     images: int
     remarks: tuple[str, ...]
+
+    def line(self) -> str:
+        """What was drawn, for a person."""
+        folds = ", nobody in two folds" if self.drawn.separate else ""
+        identities = "identity" if self.identities == 1 else "identities"
+        return (
+            f"kept out: {self.identities:,} {identities} ({self.images:,} images){folds}; {self.drawn.hard:,} hard "
+            f"pairs (the most alike of {LOOKS} by thumbnail); the different pairs show {self.drawn.combinations:,} "
+            "combinations of two people"
+        )
 
 
 class KeptFaces:
@@ -116,6 +135,7 @@ class KeptFaces:
                 "warning: people occur in several of the ten folds, whose thresholds then come from people that they "
                 f"know; {enough} can do without"
             )
+        remarks += _worn(drawn, sizes)
         chosen = places[drawn.images.ravel()]
         return KeptSet(chosen, drawn, self._owners[chosen], len(people), len(places), tuple(remarks))
 
@@ -145,6 +165,25 @@ class KeptFaces:
             *_counted(((name(x[0]), name(x[-1])) for x in of_two), "under two that are kept out, left out"),
             *_counted(((name(x[0]), name(x[1])) for x in again), "twice of one identity, taken once"),
         ]
+
+
+def _worn(drawn: DrawnPairs, sizes: np.ndarray) -> list[str]:
+    """A warning where few combinations of two people make many pairs; none elsewhere.
+
+    Args:
+      drawn: the pairs.
+      sizes: images of each person, integers [K].
+    """
+    pairs, combinations = len(drawn.is_same), drawn.combinations
+    if pairs // 2 <= OFTEN * combinations:
+        return []
+    borne = usual_pairs(sizes)
+    enough = f"; {people_for(pairs):,} people bear so many pairs, these {len(sizes):,} up to {borne:,}"
+    return [
+        f"warning: {pairs // 2:,} pairs of different people show {combinations:,} combinations of two, "
+        f"{pairs / 2 / combinations:.1f} times each: figures and intervals take pairs as independent, and claim more "
+        f"than these people can bear{enough if borne < pairs else ''}"
+    ]
 
 
 def _counted(pairs: Iterable[tuple[str, str]], what: str) -> list[str]:

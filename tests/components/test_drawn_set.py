@@ -171,6 +171,6 @@ def test_more_pairs_than_the_images_make_are_an_error_that_names_the_setting(dat
         "keeps out more"
     )
     as_many = _draw(data, records, tmp_path / "all", dataclasses.replace(ASKED, pairs=None))
-    assert as_many.get_int_custom_property("pairs") == 240
+    assert as_many.get_int_custom_property("pairs") == 60  # 2 people in a fold, and 3 pairs of both
     with pytest.raises(DataError, match="train.rec: expected at least 2 identities to keep out. Received: 0.02 of 40"):
         _ingest(data, tmp_path / "none", verify_identities=0.02)
