@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from arcface_common.digests import image_digest
+from arcface_common.protocol.combinations import overused
 from components.datasets.kept_out import KeepOut, usual_pairs
 from components.datasets.pair_drawing import (
     LOOK,
     LOOKS,
-    OFTEN,
     DrawnPairs,
     draw_pairs,
     most_pairs,
@@ -174,16 +174,12 @@ def _worn(drawn: DrawnPairs, sizes: np.ndarray) -> list[str]:
       drawn: the pairs.
       sizes: images of each person, integers [K].
     """
-    pairs, combinations = len(drawn.is_same), drawn.combinations
-    if pairs // 2 <= OFTEN * combinations:
+    pairs, borne = len(drawn.is_same), usual_pairs(sizes)
+    said = overused(pairs // 2, drawn.combinations)
+    if not said:
         return []
-    borne = usual_pairs(sizes)
     enough = f"; {people_for(pairs):,} people bear so many pairs, these {len(sizes):,} up to {borne:,}"
-    return [
-        f"warning: {pairs // 2:,} pairs of different people show {combinations:,} combinations of two, "
-        f"{pairs / 2 / combinations:.1f} times each: figures and intervals take pairs as independent, and claim more "
-        f"than these people can bear{enough if borne < pairs else ''}"
-    ]
+    return [f"warning: {said}{enough if borne < pairs else ''}"]
 
 
 def _counted(pairs: Iterable[tuple[str, str]], what: str) -> list[str]:

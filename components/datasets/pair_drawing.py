@@ -17,8 +17,9 @@ from components.datasets.pair_facts import FOLDS, UNIT
 
 LOOKS = 100
 LOOK = 128  # values of a thumbnail
-USUAL = 3  # pairs of images of each combination of two people, if nobody asks for more
-OFTEN = 4  # on average, more are too many; chance leaves out a tenth of the combinations where `USUAL` are drawn
+# Pairs of images of each combination of two people, if nobody asks for more. Chance meets a tenth of the combinations
+# never: so those that it meets come 3.3 times on average, below the 4 that are too many.
+USUAL = 3
 
 _ENOUGH = 8  # of so many times the pairs that are wanted, drawing finds new ones at least three times of four
 _TRIES = 10
