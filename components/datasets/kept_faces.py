@@ -1,6 +1,7 @@
 """The images of identities that are kept out of training, and the verification set that is drawn of them.
 
-A picture that lies under one of them and under a trained one is in no pair.
+A picture that lies under one of them and under a trained one is in no pair. Two files are one picture where their bytes
+are the same: what was saved again is another one.
 """
 
 import collections
@@ -192,4 +193,7 @@ def _named(names: Iterable[str], what: str) -> list[str]:
     named = list(names)
     if not named:
         return []
-    return [f"warning: pictures {what}: {len(named):,} ({', '.join(named[:_SHOWN])}{', ...' * (len(named) > _SHOWN)})"]
+    return [
+        f"warning: pictures of the same bytes {what}: {len(named):,} "
+        f"({', '.join(named[:_SHOWN])}{', ...' * (len(named) > _SHOWN)})"
+    ]

@@ -241,6 +241,4 @@ def _warn_of_duplicates(*folders: Faces) -> None:
         found = [group for group in groups if (len({path.parent.name for path in group}) > 1) == between]
         if found:
             shown = "; ".join(" = ".join(map(str, group)) for group in found[:5])
-            say(
-                f"warning: the same picture {what}, so often: {len(found):,} ({shown}{'; …' if len(found) > 5 else ''})"
-            )
+            say(f"warning: the same bytes {what}, so often: {len(found):,} ({shown}{'; …' if len(found) > 5 else ''})")

@@ -130,7 +130,8 @@ def test_a_picture_that_is_trained_on_too_is_in_no_pair(tmp_path, monkeypatch, c
     assert np.isin(image_digests([jpeg(first)]), np.load(f"{records.uri}/{IMAGE_DIGESTS_FILE}")).all()
     said = capsys.readouterr().err
     assert (
-        f"verify: warning: pictures that are trained on under another identity, left out: 1 (key {first + 1})" in said
+        "verify: warning: pictures of the same bytes that are trained on under another identity, left out: 1 "
+        f"(key {first + 1})" in said
     )
     assert f"under two that are kept out, left out: 1 (key {second + 3} = key {third + 1})" in said
     assert f"twice of one identity, taken once: 1 (key {second + 1} = key {second + 2})" in said

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from arcface_common.errors import DataError
+from arcface_common.image_pixels import decode, to_png
 from components.datasets.conversion import convert
 from components.datasets.identity_folders import find_identities
 from components.datasets.inspection import inspect
@@ -135,10 +136,19 @@ def test_a_picture_of_a_kept_out_and_a_trained_identity_is_in_neither(faces, tmp
     assert shared not in verification_bin.read(tmp_path / "out" / "kept_out.bin").images
     assert report.images == 30 * IMAGES
     assert report.set.remarks == (
-        "warning: pictures under an identity that is kept out and a trained one, left out of both: "
+        "warning: pictures of the same bytes under an identity that is kept out and a trained one, left out of both: "
         f"1 ({kept}/2.jpg = {trained}/again.jpg)",
     )
     assert inspect(tmp_path / "out").problems == []
+
+
+def test_a_picture_that_was_saved_again_is_another_one(faces, tmp_path):
+    """As docs/how-to/data.md says: the bytes are compared, not the pixels."""
+    asked = KeepOut(0.5, pairs=80)
+    (kept, *_), (trained, *_) = _kept_and_trained(faces, asked)
+    (faces / trained / "again.png").write_bytes(to_png(decode((faces / kept / "2.jpg").read_bytes())))
+    report = convert(faces, tmp_path / "out", keep_out=asked)
+    assert (report.images, report.set.remarks) == (30 * IMAGES + 1, ())
 
 
 def test_copies_make_no_pairs(faces, tmp_path):
@@ -151,8 +161,10 @@ def test_copies_make_no_pairs(faces, tmp_path):
     assert all(a != b for a, b in zip(pairs.images[::2], pairs.images[1::2], strict=True))
     assert (faces / second / "1.jpg").read_bytes() not in pairs.images
     assert report.set.remarks == (
-        f"warning: pictures under two that are kept out, left out: 1 ({second}/1.jpg = {third}/its copy.jpg)",
-        f"warning: pictures twice of one identity, taken once: 1 ({first}/0 copy.jpg = {first}/0.jpg)",
+        "warning: pictures of the same bytes under two that are kept out, left out: "
+        f"1 ({second}/1.jpg = {third}/its copy.jpg)",
+        "warning: pictures of the same bytes twice of one identity, taken once: "
+        f"1 ({first}/0 copy.jpg = {first}/0.jpg)",
     )
     assert report.kept_out.images == 30 * IMAGES - 1
 
