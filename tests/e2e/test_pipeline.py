@@ -304,6 +304,16 @@ def test_without_any_set_kept_out_people_judge(world, tmp_path):
     again = run("evaluation.verify_pairs=40", "ingest.seed=2", "evaluation.conditions=[verify.accuracy >= 0]")[0]
     assert {"RecordExampleGen", "PairExampleGen", "Trainer"} <= ran(again)
 
+    # The people of seed 1 were trained on by the run of seed 2: that one can't begin anew as if it knew none of them.
+    run_dir = max((root / "pipeline" / "Trainer" / "model_run").glob("[0-9]*"), key=lambda path: int(path.name))
+    started, said = run(
+        f"train.init_from={run_dir}", "evaluation.verify_pairs=40", "evaluation.conditions=[verify.leaks <= 0]"
+    )
+    assert f"WARNING verify: {run_dir} may have been trained on its people" in said
+    seen = started["verification"]["leaks"]["verify"]["shared_identities"]
+    assert 0 < seen <= 4 and not started["verification"]["blessed"]
+    assert f"WARNING verify: {seen} of its people were trained on by the run that this model began from" in said
+
 
 def test_a_changed_record_file_re_runs_what_depends_on_it(world, tmp_path):
     other = tmp_path / "other"
