@@ -20,12 +20,12 @@ from arcface_common.features import MAX_SET_MB
 from components.datasets.conversion_report import ConversionReport, SetReport
 from components.datasets.face_files import FaceFiles
 from components.datasets.identity_folders import IdentityFolders, find_identities
-from components.datasets.identity_names import IDENTITIES
 from components.datasets.kept_faces import KeptFaces, KeptSet
 from components.datasets.kept_out import KeepOut
 from components.datasets.pair_list import ListedPair, PairList, oddities, read_pairs
 from components.datasets.skipped import Skipped
 from components.formats import verification_bin
+from components.formats.identity_names import IDENTITIES
 from components.formats.pair_attributes import attributes_file, write_identities
 from components.formats.recordio import write_layout
 from components.formats.verification_resize import check_pair_bytes

@@ -14,6 +14,7 @@ from arcface_common.artifacts import FACES_FILE, PAIRS_FILE, SHEET_FILE, SKIPPED
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import IMAGE_MAGICS
+from components.formats.identity_names import identity_name
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -110,11 +111,6 @@ def find_photos(folder: Path) -> IdentityFolders:
 def left_by_tools(name: str) -> bool:
     """Whether a file or folder of that name is none that a person made."""
     return name.startswith(".") or name.lower() in _MADE_BY_TOOLS
-
-
-def identity_name(folder: str) -> str:
-    """The name by which an identity is known in every folder: macOS writes "é" as two characters, others as one."""
-    return unicodedata.normalize("NFC", folder)
 
 
 class FileNames:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from arcface_common.errors import DataError, argument, setting_argument
-from components.datasets.identity_folders import identity_name
 from components.datasets.pair_drawing import USUAL, most_pairs
 from components.datasets.pair_facts import DEFAULT_HARD, DEFAULT_PAIRS, MOST_PAIRS, UNIT
 from components.datasets.pair_list import check_set_name
+from components.formats.identity_names import identity_name
 
 KEPT_OUT = "kept_out"
 

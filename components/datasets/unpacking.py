@@ -18,12 +18,11 @@ from arcface_common.console import progress, say
 from arcface_common.errors import DataError
 from arcface_common.features import JPEG_MAGIC, MAX_PIXELS_SETTING
 from arcface_common.image_header import ImageError, check_end, check_header
-from components.datasets.identity_folders import identity_name
-from components.datasets.identity_names import IDENTITIES, WITHOUT, is_folder_name, is_label, read_names
 from components.datasets.set_people import chained_people, contradictions, listed_people, unknown_people
 from components.datasets.skipped import Skipped
 from components.datasets.watched_reader import WatchedReader
 from components.formats import recordio, verification_bin
+from components.formats.identity_names import IDENTITIES, WITHOUT, identity_name, is_folder_name, is_label, read_names
 from components.formats.pair_attributes import attributes_file
 from components.record_example_gen.checks import wrong_label
 

@@ -3,9 +3,9 @@
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.placeholder import placeholder
 
-from components.datasets.identity_names import IDENTITIES
 from components.example_gen_base import FolderExampleGen
 from components.formats import recordio
+from components.formats.identity_names import IDENTITIES
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from components.record_example_gen.settings import IngestSettings
 

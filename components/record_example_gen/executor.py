@@ -16,9 +16,9 @@ from arcface_common.console import say
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE
 from arcface_common.errors import DataError
 from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT, VERIFY_SPLIT
-from components.datasets.identity_names import IDENTITIES, read_names
 from components.example_gen_base import FolderExampleGenExecutor, begin_examples, unchanged
 from components.formats import recordio
+from components.formats.identity_names import IDENTITIES, read_names
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import Selection, ShardTask, select, write_plan
 from components.record_example_gen.settings import IngestSettings

@@ -16,7 +16,8 @@ from arcface_common.image_pixels import decode, read_file
 from arcface_common.protocol.all_pairs import ScoreCounts, count_all_pairs, fuse
 from arcface_common.protocol.folder_figures import FolderFigures
 from arcface_common.protocol.gallery_search import Template, search_gallery
-from components.datasets.identity_folders import find_identities, identity_name
+from components.datasets.identity_folders import find_identities
+from components.formats.identity_names import identity_name
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.networks.embedder import Embedder

@@ -1,16 +1,21 @@
 """The names of a data set's identities, as `convert` writes them beside `train.rec`. The standard library alone."""
 
 import os
+import unicodedata
 
 from arcface_common import filesystem
 from arcface_common.artifacts import SKIPPED_FILE
 from arcface_common.bounded_file import read_bounded
 from arcface_common.errors import DataError
-from components.datasets.identity_folders import identity_name
 
 IDENTITIES = "identities.txt"  # lines "label TAB folder"; behind those of train.rec come those that are kept out
 LONGEST_NAMES = 1 << 26  # bytes of it: 2 million names of 25 bytes; read, they take 0.5 GB
 WITHOUT = "without the file, labels name the folders"
+
+
+def identity_name(folder: str) -> str:
+    """The name by which an identity is known in every folder: macOS writes "é" as two characters, others as one."""
+    return unicodedata.normalize("NFC", folder)
 
 
 def read_names(path: str) -> dict[int, str] | None:
