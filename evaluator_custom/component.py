@@ -16,6 +16,8 @@ from evaluator_custom.executor import (
     BASELINE_KEY,
     CONDITIONS_KEY,
     FOLDS_KEY,
+    START_DIGEST_KEY,
+    START_KEY,
     TRAINING_EXAMPLES_KEY,
     VerificationEvaluatorExecutor,
 )
@@ -34,6 +36,8 @@ class VerificationEvaluatorSpec(standard_component_specs.EvaluatorSpec):
         BASELINE_KEY: ExecutionParameter(type=str),
         CONDITIONS_KEY: ExecutionParameter(type=str),
         FOLDS_KEY: ExecutionParameter(type=str),
+        START_KEY: ExecutionParameter(type=str),
+        START_DIGEST_KEY: ExecutionParameter(type=str),
         "code_version": ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -67,6 +71,8 @@ class VerificationEvaluator(component.Evaluator):
         folds: Cut = "contiguous",
         baseline: str | placeholder.Placeholder = "",
         training_examples: types.BaseChannel | None = None,
+        start: str = "",
+        start_digest: str = "",
     ) -> None:
         """Makes the component.
 
@@ -80,6 +86,9 @@ class VerificationEvaluator(component.Evaluator):
           baseline: path of the latest blessed model's record, which keeps what the best model so far made of the pairs;
             "" for none.
           training_examples: of RecordExampleGen, to say which images and people the sets share with it.
+          start: folder of the network that the model began from; empty where there is none, or where a local run hands
+            over `train.init_from`.
+          start_digest: of its checkpoint; empty where there is none, or `start` is given.
         """
         spec = VerificationEvaluatorSpec(
             examples=examples,
@@ -92,6 +101,8 @@ class VerificationEvaluator(component.Evaluator):
             module_path=_MODULE,
             conditions=", ".join(map(str, conditions)),
             folds=folds,
+            start=start,
+            start_digest=start_digest,
             code_version=source_digest(__name__, _MODULE),
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),

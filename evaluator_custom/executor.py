@@ -1,6 +1,7 @@
 """Work of the VerificationEvaluator: TFX's Evaluator, then what people and the served model read."""
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -8,6 +9,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_model_analysis import constants as tfma_constants
 from tfx import types
@@ -21,6 +23,7 @@ from arcface_common.console import say
 from arcface_common.errors import DataError
 from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol.best_so_far import Record, better, dumps, loads, pairs_digest
+from arcface_common.protocol.combinations import overused_in
 from arcface_common.protocol.conditions import Cut, asked_conditions
 from arcface_common.protocol.leaks import find_leak
 from arcface_common.protocol.scored_pairs import ScoredPairs
@@ -28,18 +31,22 @@ from arcface_common.protocol.verdict_warnings import verdict_warnings
 from arcface_common.replaced import replaced
 from components.latest_blessed.records import BlessedModel
 from evaluator_custom.networks import embedder
+from evaluator_custom.past import NO_PAST, Past, read_past
 from evaluator_custom.report.page import write_report
 from evaluator_custom.tfma_bridge.metrics import make_eval_config
 from evaluator_custom.tfma_bridge.one_source import ALL_SPLITS, as_one_split
 from evaluator_custom.tfma_bridge.pair_examples import PairExamples, read_pair_examples, read_training_content
 from evaluator_custom.tfma_bridge.results import read_evaluation
 from evaluator_custom.verdict import make_verdict
+from trainer_module.settings import handed_over
 from trainer_module.training.curve import CURVE_FILE, MAX_CURVE_BYTES, Point, read_curve
 
 TRAINING_EXAMPLES_KEY = "training_examples"
 BASELINE_KEY = "baseline"
 CONDITIONS_KEY = "conditions"
 FOLDS_KEY = "folds"
+START_KEY = "start"
+START_DIGEST_KEY = "start_digest"
 REPORT_FILE = "report.html"
 
 _Artifacts = dict[str, list[types.Artifact]]
@@ -50,7 +57,8 @@ class VerificationEvaluatorExecutor(executor.Executor):
 
     `input_dict` holds what the Evaluator's does, and may hold `training_examples` (RecordExampleGen's).
     `exec_properties` has `baseline` (path of the latest blessed model's record, "" for none), `conditions` (see
-    `asked_conditions`), `folds` and `code_version` beside the Evaluator's.
+    `asked_conditions`), `folds`, `start` and `start_digest` (see the component), and `code_version` beside the
+    Evaluator's.
     """
 
     def Do(  # noqa: N802 - TFX's name
@@ -88,13 +96,15 @@ class VerificationEvaluatorExecutor(executor.Executor):
         candidate, baseline = _read_both(evaluation.uri, sets, input_dict, exec_properties[FOLDS_KEY])
         digests = {name: pairs_digest(sets[name].digests, pairs.is_same) for name, pairs in candidate.items()}
         best = _best_so_far(blessed, baseline, digests) if blessed and baseline else {}
+        past = _past(input_dict, exec_properties)
         verdict = make_verdict(
             candidate,
             baseline,
             best,
             conditions,
-            _leaks(sets, input_dict.get(TRAINING_EXAMPLES_KEY)),
+            _leaks(sets, input_dict.get(TRAINING_EXAMPLES_KEY), past),
             exec_properties[FOLDS_KEY],
+            {name: _remarks(pairs, candidate[name].is_same, past) for name, pairs in sets.items()},
         )
         model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
         verdict["blessed"] = _bless(blessing, all(condition["holds"] for condition in verdict["conditions"]))
@@ -191,15 +201,38 @@ def _best_facts(verdict: Mapping[str, Any]) -> dict[str, str]:
     return {"best so far": "; ".join(best)} if best else {}
 
 
+def _past(input_dict: _Artifacts, exec_properties: Mapping[str, Any]) -> Past:
+    """What the network that the model began from was trained on."""
+    start, digest = exec_properties[START_KEY], exec_properties[START_DIGEST_KEY]
+    if not start and not digest:
+        return NO_PAST
+    examples = input_dict.get(TRAINING_EXAMPLES_KEY)
+    content = (
+        artifact_utils.get_single_instance(examples).get_string_custom_property("content_digest") if examples else ""
+    )
+    return read_past(start or handed_over()["init_from"], content)
+
+
+def _remarks(pairs: PairExamples, is_same: np.ndarray, past: Past) -> list[str]:
+    """What a set's people can't bear, or may have been seen before."""
+    labels = {int(label) for people in pairs.identities for label in people if label.isdecimal()}
+    remarks = (overused_in(pairs.identities, is_same), past.remark(labels))
+    return [remark for remark in remarks if remark]
+
+
 def _leaks(
-    sets: Mapping[str, PairExamples], training_examples: list[types.Artifact] | None
+    sets: Mapping[str, PairExamples], training_examples: list[types.Artifact] | None, past: Past
 ) -> dict[str, dict[str, int]]:
-    """What each set shares with the training set; nothing where the training set's content isn't known."""
+    """What each set shares with the training set; nothing where the training set's content isn't known.
+
+    People whom the network saw that the model began from count as trained on.
+    """
     if not training_examples:
         return {}
     training = read_training_content(artifact_utils.get_single_uri(training_examples))
     if training is None:
         return {}
+    training = dataclasses.replace(training, identities=np.union1d(training.identities, past.identities))
     return {name: find_leak(pairs.digests, pairs.identities, training).to_dict() for name, pairs in sets.items()}
 
 

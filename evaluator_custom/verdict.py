@@ -20,6 +20,7 @@ def make_verdict(
     conditions: Sequence[Condition],
     leaks: Mapping[str, dict[str, Any]],
     folds: Cut,
+    remarks: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """What `verification.json` says, but for whether the model is blessed, which hangs on TFX's verdict, too.
 
@@ -30,6 +31,7 @@ def make_verdict(
       conditions: what the candidate was held against.
       leaks: set -> what it shares with the training set, as `leaks.Leak` has it.
       folds: how they were cut.
+      remarks: set -> what its pairs' people mean for its figures, sentences.
 
     Returns:
       `sets`: set -> figure -> value (None where not defined); `undefined`: set -> figure -> why not; `warnings`: set ->
@@ -45,7 +47,10 @@ def make_verdict(
     return {
         "sets": {name: _figures(pairs) for name, pairs in candidate.items()},
         "undefined": {name: _undefined(pairs) for name, pairs in candidate.items()},
-        "warnings": {name: [*pairs.result.warnings, *falls.get(name, ())] for name, pairs in candidate.items()},
+        "warnings": {
+            name: [*pairs.result.warnings, *falls.get(name, ()), *remarks.get(name, ())]
+            for name, pairs in candidate.items()
+        },
         "folds": folds,
         "baseline": None if baseline is None else {name: _figures(pairs) for name, pairs in baseline.items()},
         "best": {name: {"accuracy": record.accuracy, "model": record.model} for name, record in best.items()},

@@ -114,6 +114,8 @@ def create_pipeline(
         sets=config.evaluated_sets,
         conditions=config.evaluation.parsed_conditions,
         folds=config.evaluation.folds,
+        start="" if metadata_path else config.train.init_from,
+        start_digest=config.init_digest,
     )
     # Loads the blessed model anew, compares its embeddings, and makes it visible to TF Serving.
     pusher = Pusher(

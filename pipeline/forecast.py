@@ -103,6 +103,7 @@ class Forecast:
       seconds: part of the run -> how long it takes.
       measured_images: that the dry run trained on.
       measured_identities: of these images.
+      about: `images` and `epochs` are no counts: only a run knows how many images a share of the identities has.
     """
 
     backbone: str
@@ -123,6 +124,7 @@ class Forecast:
     seconds: dict[str, float]
     measured_images: int
     measured_identities: int
+    about: bool
 
     @property
     def total_seconds(self) -> float:
@@ -174,6 +176,7 @@ def forecast(config: PipelineConfig, whole: Whole, measured: Measured, left: Ava
         },
         measured_images=measured.images,
         measured_identities=measured.identities,
+        about=bool(config.ingest.verify_identities or config.ingest.holdout),
     )
 
 
@@ -202,7 +205,7 @@ def forecast_lines(found: Forecast, now: datetime.datetime | None = None) -> lis
     ends = (now or datetime.datetime.now()) + datetime.timedelta(seconds=found.total_seconds)
     rows = [
         ("network", f"{found.backbone}, {backbone} parameters, and {centres} of the class centres"),
-        ("data", f"{found.images:,} images of {found.identities:,} identities"),
+        ("data", f"{_about(found)}{found.images:,} images of {found.identities:,} identities"),
         *(_of_training(found) if found.steps else ()),
         *(("time", f"{in_hours(seconds):<12}  {name}") for name, seconds in found.seconds.items() if seconds),
         ("time", f"{in_hours(found.total_seconds):<12}  in all, until {ends:%Y-%m-%d %H:%M} if it begins now"),
@@ -213,11 +216,15 @@ def forecast_lines(found: Forecast, now: datetime.datetime | None = None) -> lis
     return ["Every node ran. The whole run will take:", *lines, "", note]
 
 
+def _about(found: Forecast) -> str:
+    return "about " if found.about else ""
+
+
 def _of_training(found: Forecast) -> Iterator[tuple[str, str]]:
     """Steps, rate and memory, a head and words each."""
     step = found.step_seconds or found.frozen_step_seconds
     few = f"measured with the class centres of {found.measured_identities:,} identities"
-    yield "training", f"{found.steps:,} steps of {found.batch_size:,} images, {found.epochs:,.1f} epochs"
+    yield "training", f"{found.steps:,} steps of {found.batch_size:,} images, {_about(found)}{found.epochs:,.1f} epochs"
     yield "rate", f"{found.images_per_second:,.1f} images/s, {step:,.2f} s a step, {few}"
     left = f"{found.memory_left / _GB:.1f} GB were left of {found.memory_limit}"
     if found.memory is None:

@@ -103,6 +103,11 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
         say(f"judged by {', '.join(there)}; not in {config.data}, skipped: {skipped}")
     if config.drawn:
         say(f"conditions: {', '.join(evaluation.conditions)} (evaluation.conditions)")
+        if config.train.init_from:
+            say(
+                f"WARNING {config.drawn.name}: {config.train.init_from} may have been trained on its people; the "
+                "verdict says so, and counts them where it was trained on the same files"
+            )
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
 
 

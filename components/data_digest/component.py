@@ -37,7 +37,7 @@ def DataDigest(  # noqa: N802 - a component is named like a class
 
     Args:
       data: the data set's folder.
-      record_files: JSON list of the names of the training set's files, of which the index needn't be there.
+      record_files: JSON list of the names of the training set's files, of which `train.rec` alone must be there.
       pair_files: the same of the verification sets, of which the attributes needn't be there; of no set, none.
       work: folder that outlives a run, where digests of local files that have not changed are kept.
       conditions: what a model must fulfil, see `asked_conditions`. On a cluster's page they can be changed, and the

@@ -18,7 +18,7 @@ from arcface_common.digests import image_digest
 from arcface_common.errors import DataError
 from arcface_common.features import MAX_SET_MB
 from components.datasets.aligned_faces import AlignedFaces
-from components.datasets.conversion_report import ConversionReport, KeptReport, SetReport
+from components.datasets.conversion_report import ConversionReport, SetReport
 from components.datasets.face_files import FaceFiles
 from components.datasets.identity_folders import IdentityFolders, find_identities
 from components.datasets.kept_faces import KeptFaces, KeptSet
@@ -26,11 +26,10 @@ from components.datasets.kept_out import KeepOut
 from components.datasets.pair_list import ListedPair, PairList, oddities, read_pairs
 from components.datasets.skipped import Skipped
 from components.formats import verification_bin
+from components.formats.identity_names import IDENTITIES
 from components.formats.pair_attributes import attributes_file, write_identities
 from components.formats.recordio import write_layout
 from components.formats.verification_resize import check_pair_bytes
-
-IDENTITIES = "identities.txt"  # lines "label TAB folder"; behind those of train.rec come those that are kept out
 
 
 def convert(
@@ -180,7 +179,7 @@ def _write_kept(
     return dataclasses.replace(
         report,
         set=SetReport(name, pairs, same, len(read), remarks=found.remarks),
-        kept_out=KeptReport(found.identities, found.images, found.drawn.hard, found.drawn.separate),
+        kept_out=found,
     )
 
 

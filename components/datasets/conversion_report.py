@@ -4,7 +4,7 @@ import dataclasses
 
 from arcface_common.features import FEWEST_IDENTITIES
 from components.datasets.face_files import JPEG_QUALITY, SIZE
-from components.datasets.pair_drawing import LOOKS
+from components.datasets.kept_faces import KeptSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,31 +44,6 @@ class SetReport:
 
 
 @dataclasses.dataclass(frozen=True)
-class KeptReport:
-    """Identities that were kept out of training.
-
-    Attributes:
-      identities: how many.
-      images: their images.
-      hard: pairs of different people that were chosen for looking alike.
-      separate: nobody is in two of the ten folds.
-    """
-
-    identities: int
-    images: int
-    hard: int
-    separate: bool
-
-    def lines(self) -> list[str]:
-        """For a person."""
-        folds = ", nobody in two folds" if self.separate else ""
-        return [
-            f"kept out: {_identities(self.identities)} ({self.images:,} images){folds}; "
-            f"{self.hard:,} hard pairs (the most alike of {LOOKS} by thumbnail)"
-        ]
-
-
-@dataclasses.dataclass(frozen=True)
 class ConversionReport:
     """All of it.
 
@@ -82,7 +57,7 @@ class ConversionReport:
       left_out: lines about files and folders that are no image of an identity, and about folders that look alike.
       skipped: lines about images that can't be used.
       set: the verification set, or None.
-      kept_out: the identities that it was drawn of, or None.
+      kept_out: how it was drawn of identities that were kept out, or None.
     """
 
     identities: int
@@ -94,7 +69,7 @@ class ConversionReport:
     left_out: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     set: SetReport | None = None
-    kept_out: KeptReport | None = None
+    kept_out: KeptSet | None = None
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -102,7 +77,7 @@ class ConversionReport:
         if self.images and self.identities < FEWEST_IDENTITIES:
             lines.append("warning: one identity alone can't be trained on: there is nobody to tell it from")
         if self.kept_out:
-            lines += self.kept_out.lines()
+            lines.append(self.kept_out.line())
         if self.resized:
             lines.append(f"images resized to {SIZE}, JPEG quality {JPEG_QUALITY}: {self.resized:,}")
         if self.squeezed:

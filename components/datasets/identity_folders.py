@@ -15,6 +15,7 @@ from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import IMAGE_MAGICS
 from components.datasets.left_out import SUFFIXES, LeftOut, left_by_tools
+from components.formats.identity_names import identity_name
 
 # What `align`, `unpack` and `convert` leave among faces: no surprise to anybody.
 _MADE_BY_US = frozenset((FACES_FILE, SHEET_FILE, PAIRS_FILE, SKIPPED_FILE))
@@ -113,11 +114,6 @@ def find_photos(folder: Path) -> IdentityFolders:
         if path not in used and not _is_ours(path):
             left_out.add(path, _shown(path), look_below=True)
     return IdentityFolders({"": beside}, left_out)
-
-
-def identity_name(folder: str) -> str:
-    """The name by which an identity is known in every folder: macOS writes "é" as two characters, others as one."""
-    return unicodedata.normalize("NFC", folder)
 
 
 class FileNames:

@@ -149,7 +149,7 @@ class DatasetReport:
         yield from self._set_lines()
         if not self.rec_bytes:
             return
-        yield f"duplicates    {_count(self.shared, 'picture')} under more than one identity"
+        yield f"duplicates    {_count(self.shared, 'picture')}, byte for byte, under more than one identity"
         for keys in self.shared_keys[:_SHOWN]:
             yield f"{'':13} keys {' = '.join(map(str, keys[:_SHOWN]))}{' = ...' if len(keys) > _SHOWN else ''}"
         for remark in self.remarks:

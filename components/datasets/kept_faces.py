@@ -1,6 +1,7 @@
 """The images of identities that are kept out of training, and the verification set that is drawn of them.
 
-A picture that lies under one of them and under a trained one is in no pair.
+A picture that lies under one of them and under a trained one is in no pair. Two files are one picture where their bytes
+are the same: what was saved again is another one.
 """
 
 import collections
@@ -11,8 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 from arcface_common.digests import image_digest
-from components.datasets.kept_out import KeepOut
-from components.datasets.pair_drawing import LOOK, DrawnPairs, draw_pairs, most_pairs, thumbnail
+from arcface_common.protocol.combinations import overused
+from components.datasets.kept_out import KeepOut, usual_pairs
+from components.datasets.pair_drawing import (
+    LOOK,
+    LOOKS,
+    DrawnPairs,
+    draw_pairs,
+    most_pairs,
+    people_for,
+    thumbnail,
+)
 
 _SHOWN = 3
 
@@ -35,6 +45,16 @@ class KeptSet(NamedTuple):
     identities: int
     images: int
     remarks: tuple[str, ...]
+
+    def line(self) -> str:
+        """What was drawn, for a person."""
+        folds = ", nobody in two folds" if self.drawn.separate else ""
+        identities = "identity" if self.identities == 1 else "identities"
+        return (
+            f"kept out: {self.identities:,} {identities} ({self.images:,} images){folds}; {self.drawn.hard:,} hard "
+            f"pairs (the most alike of {LOOKS} by thumbnail); the different pairs show {self.drawn.combinations:,} "
+            "combinations of two people"
+        )
 
 
 class KeptFaces:
@@ -116,6 +136,7 @@ class KeptFaces:
                 "warning: people occur in several of the ten folds, whose thresholds then come from people that they "
                 f"know; {enough} can do without"
             )
+        remarks += _worn(drawn, sizes)
         chosen = places[drawn.images.ravel()]
         return KeptSet(chosen, drawn, self._owners[chosen], len(people), len(places), tuple(remarks))
 
@@ -147,6 +168,21 @@ class KeptFaces:
         ]
 
 
+def _worn(drawn: DrawnPairs, sizes: np.ndarray) -> list[str]:
+    """A warning where few combinations of two people make many pairs; none elsewhere.
+
+    Args:
+      drawn: the pairs.
+      sizes: images of each person, integers [K].
+    """
+    pairs, borne = len(drawn.is_same), usual_pairs(sizes)
+    said = overused(pairs // 2, drawn.combinations)
+    if not said:
+        return []
+    enough = f"; {people_for(pairs):,} people bear so many pairs, these {len(sizes):,} up to {borne:,}"
+    return [f"warning: {said}{enough if borne < pairs else ''}"]
+
+
 def _counted(pairs: Iterable[tuple[str, str]], what: str) -> list[str]:
     """A warning about pictures that lie in two places, with the first of them; none without."""
     return _named((f"{first} = {second}" for first, second in pairs), what)
@@ -157,4 +193,7 @@ def _named(names: Iterable[str], what: str) -> list[str]:
     named = list(names)
     if not named:
         return []
-    return [f"warning: pictures {what}: {len(named):,} ({', '.join(named[:_SHOWN])}{', ...' * (len(named) > _SHOWN)})"]
+    return [
+        f"warning: pictures of the same bytes {what}: {len(named):,} "
+        f"({', '.join(named[:_SHOWN])}{', ...' * (len(named) > _SHOWN)})"
+    ]

@@ -10,14 +10,26 @@ from collections.abc import Mapping
 import numpy as np
 
 from arcface_common.errors import DataError, argument, setting_argument
-from components.datasets.identity_folders import identity_name
-from components.datasets.pair_drawing import most_pairs
+from components.datasets.pair_drawing import USUAL, most_pairs
 from components.datasets.pair_facts import DEFAULT_HARD, DEFAULT_PAIRS, MOST_PAIRS, UNIT
 from components.datasets.pair_list import check_set_name
+from components.formats.identity_names import identity_name
 
 KEPT_OUT = "kept_out"
 
 _LEAST_IDENTITIES = 2
+
+
+def usual_pairs(sizes: np.ndarray) -> int:
+    """How many pairs people bear, so that figures claim no more than they can, a multiple of 20.
+
+    Nobody is in two folds, and each combination of two people is used `USUAL` times on average; where the folds can't
+    have people of their own, the latter alone. At least 20.
+
+    Args:
+      sizes: images of each person, integers [K].
+    """
+    return most_pairs(sizes, separate=True, often=USUAL) or max(UNIT, most_pairs(sizes, often=USUAL))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +38,7 @@ class KeepOut:
 
     Attributes:
       share: of the identities, above 0 and at most 1; with 1 nobody is trained on.
-      pairs: how many to draw, a multiple of 20; None for as many as the images bear with nobody in two folds, or at
-        all where that is none, and at most 6,000.
+      pairs: how many to draw, a multiple of 20; None for as many as the people bear (`usual_pairs`), at most 6,000.
       hard: share of the pairs of different people that are hard, 0..1, see `pair_drawing`.
       seed: another one keeps out other identities and draws other pairs.
       name: of the set.
@@ -98,7 +109,7 @@ class KeepOut:
         most = most_pairs(sizes)
         if not most or (exact and most < (self.pairs or UNIT)):
             separate = most_pairs(sizes, separate=True)
-            alone = f"; {separate:,} with nobody in two folds, as without it" if 0 < separate < most else ""
+            alone = f"; {separate:,} with nobody in two folds" if 0 < separate < most else ""
             setting = setting_argument(f"{self.pairs_setting}={most}")
             asked = setting if self.pairs_setting else argument("pairs", str(most))
             enough = f"{most:,} pairs at most ({asked}{alone})"
@@ -112,7 +123,7 @@ class KeepOut:
             )
         if self.pairs is not None:
             return min(self.pairs, most)
-        return min(DEFAULT_PAIRS, most_pairs(sizes, separate=True) or most)
+        return min(DEFAULT_PAIRS, usual_pairs(sizes))
 
     def _what_it_takes(self, in_turn: np.ndarray) -> str:
         """Says how many of all identities, in the order in which they are kept out, make the pairs that are asked for.

@@ -2,11 +2,13 @@
 
 Half of the pairs show one person, and each of the ten folds, which InsightFace cuts in file order, has both kinds in
 equal number. Where there are people enough, nobody is in two folds: a fold then judges by strangers to the nine that
-its threshold comes from, as LFW's do. A part of the pairs of different people is hard: each is the pair that looks most
+its threshold comes from, as LFW's do. Few people make few combinations of two: of these, many pairs of images say
+little more than some. A part of the pairs of different people is hard: each is the pair that looks most
 alike of `LOOKS` drawn ones.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +17,9 @@ from components.datasets.pair_facts import FOLDS, UNIT
 
 LOOKS = 100
 LOOK = 128  # values of a thumbnail
+# Pairs of images of each combination of two people, if nobody asks for more. Chance meets a tenth of the combinations
+# never: so those that it meets come 3.3 times on average, below the 4 that are too many.
+USUAL = 3
 
 _ENOUGH = 8  # of so many times the pairs that are wanted, drawing finds new ones at least three times of four
 _TRIES = 10
@@ -35,12 +40,14 @@ class DrawnPairs:
       is_same: bool [P], True and False in turn.
       hard: how many pairs of different people are hard.
       separate: nobody is in two folds.
+      combinations: of two people, how many the pairs of different people show.
     """
 
     images: np.ndarray
     is_same: np.ndarray
     hard: int
     separate: bool
+    combinations: int
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -62,20 +69,32 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     return np.zeros(LOOK, np.int16) if length == 0 else np.rint(1000 * centred / length).astype(np.int16)
 
 
-def most_pairs(sizes: np.ndarray, *, separate: bool = False) -> int:
+def most_pairs(sizes: np.ndarray, *, separate: bool = False, often: int | None = None) -> int:
     """How many pairs can be drawn.
 
     Args:
       sizes: images of each person, integers [K].
       separate: nobody may be in two folds.
+      often: so many pairs of images of each combination of two people, on average; None for all.
 
     Returns:
       A multiple of 20; 0 where that is more than there are.
     """
     sizes = np.asarray(sizes, np.int64)
     if separate:
-        return UNIT * min(_most_of_a_kind(sizes[fold]) for fold in _deal(sizes, np.random.default_rng(0)))
-    return 2 * _most_of_a_kind(sizes) // UNIT * UNIT
+        folds = _deal(sizes, np.random.default_rng(0))
+        return UNIT * min(_most_of_a_kind(sizes[fold], often) for fold in folds)
+    return 2 * _most_of_a_kind(sizes, often) // UNIT * UNIT
+
+
+def people_for(pairs: int) -> int:
+    """How many people bear so many pairs, with nobody in two folds, and `USUAL` of each combination of two.
+
+    Args:
+      pairs: a multiple of 20.
+    """
+    count = next(k for k in itertools.count(2) if USUAL * _combinations(k) >= pairs // UNIT)
+    return FOLDS * count
 
 
 def draw_pairs(sizes: np.ndarray, looks: np.ndarray, pairs: int, *, hard: float, seed: int) -> DrawnPairs:
@@ -113,7 +132,9 @@ def draw_pairs(sizes: np.ndarray, looks: np.ndarray, pairs: int, *, hard: float,
     if not separate:  # to the folds in turn, so that each gets its part of the hard ones, which come first
         same, different = (list(kind[0].reshape(-1, FOLDS, 2).swapaxes(0, 1)) for kind in (same, different))
     images = np.stack([np.concatenate(same), np.concatenate(different)], axis=1).reshape(-1, 2)
-    return DrawnPairs(images, np.tile([True, False], pairs // 2), found, separate)
+    people = np.sort(np.repeat(np.arange(len(sizes)), sizes)[images[1::2]], axis=1)
+    combinations = len(np.unique(people, axis=0))
+    return DrawnPairs(images, np.tile([True, False], pairs // 2), found, separate, combinations)
 
 
 def _deal(sizes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
@@ -135,8 +156,16 @@ def _different(sizes: np.ndarray) -> int:
     return int(sizes.sum() ** 2 - np.square(sizes).sum()) // 2
 
 
-def _most_of_a_kind(sizes: np.ndarray) -> int:
-    return min(int(_pairs_of(sizes).sum()), _different(sizes))
+def _combinations(people: int) -> int:
+    """How many combinations of two people there are."""
+    return people * (people - 1) // 2
+
+
+def _most_of_a_kind(sizes: np.ndarray, often: int | None) -> int:
+    different = _different(sizes)
+    if often is not None:
+        different = min(different, often * _combinations(len(sizes)))
+    return min(int(_pairs_of(sizes).sum()), different)
 
 
 class _Group:

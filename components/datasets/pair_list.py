@@ -16,7 +16,8 @@ from arcface_common.artifacts import SKIPPED_FILE
 from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
 from arcface_common.errors import DataError
 from components.datasets import pair_csv
-from components.datasets.identity_folders import SUFFIXES, FileNames, identity_name
+from components.datasets.identity_folders import SUFFIXES, FileNames
+from components.formats.identity_names import identity_name
 
 _LONGEST_NAME = 100  # letters of a set's name; a file's name may have 255 bytes, "Split-" and ".tfrecord" among them
 

@@ -12,25 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-from arcface_common.artifacts import PAIRS_FILE, SKIPPED_FILE
+from arcface_common.artifacts import PAIRS_FILE
 from arcface_common.aside import folder_aside
-from arcface_common.bounded_file import read_bounded
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
 from arcface_common.features import JPEG_MAGIC, MAX_PIXELS_SETTING
 from arcface_common.image_header import ImageError, check_end, check_header
-from components.datasets.conversion import IDENTITIES
-from components.datasets.identity_folders import identity_name
 from components.datasets.set_people import chained_people, contradictions, listed_people, unknown_people
 from components.datasets.skipped import Skipped
 from components.datasets.watched_reader import WatchedReader
 from components.formats import recordio, verification_bin
+from components.formats.identity_names import IDENTITIES, WITHOUT, identity_name, is_folder_name, is_label, read_names
 from components.formats.pair_attributes import attributes_file
 from components.record_example_gen.checks import wrong_label
 
-_LONGEST_NAMES = 1 << 26  # bytes of identities.txt: 2 million names of 25 bytes; read, they take 0.5 GB
 _DIGITS = 7  # of a label, which names a folder where nothing else does
-_WITHOUT = "without the file, labels name the folders"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +89,7 @@ def unpack(file: str | os.PathLike[str], out: str | os.PathLike[str], *, skip_ba
 def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
     """Every record with an image, by the label of its own; header and identity records have none."""
     idx = rec.with_suffix(".idx")
-    names = _read_names(rec.with_name(IDENTITIES))
+    names = read_names(str(rec.with_name(IDENTITIES)))
     images = 0
     folders: set[str] = set()
     unnamed: list[int] = []  # keys of records behind which lie images that the index lacks
@@ -145,7 +141,7 @@ def _folder(record: recordio.Record, names: dict[int, str] | None, rec: Path) ->
     if label not in names:
         where = rec.with_name(IDENTITIES)
         raise DataError(
-            f"{where}: expected a name for each label of {rec.name} ({_WITHOUT}). Received: none for {label}"
+            f"{where}: expected a name for each label of {rec.name} ({WITHOUT}). Received: none for {label}"
         )
     return names[label]
 
@@ -159,37 +155,6 @@ def _ending(image: bytes) -> str:
     check_header(image, setting=MAX_PIXELS_SETTING)
     check_end(image)
     return ".jpg" if image.startswith(JPEG_MAGIC) else ".png"
-
-
-def _read_names(path: Path) -> dict[int, str] | None:
-    """Label -> name of its folder, from what `convert` wrote; None without the file.
-
-    Raises:
-      DataError: a line that is none, a label or name twice, or a name that is no single folder's.
-    """
-    if not path.exists():
-        return None
-    names: dict[int, str] = {}
-    known: set[str] = set()
-    for number, line in enumerate(read_bounded(str(path), _LONGEST_NAMES, "_LONGEST_NAMES").split(b"\n"), 1):
-        if not line:
-            continue
-        label, _, encoded = line.partition(b"\t")
-        name = os.fsdecode(encoded)
-        if not _is_label(label.decode("latin-1")) or not _is_folder_name(name):
-            expected = f'"label TAB name", a name that a folder can have ({_WITHOUT})'
-            raise DataError(f"{path}, line {number}: expected {expected}. Received: {line[:80]!r}")
-        if int(label) in names or identity_name(name) in known:
-            raise DataError(f"{path}, line {number}: expected another label and name in each. Received: {line[:80]!r}")
-        names[int(label)] = name
-        known.add(identity_name(name))
-    return names
-
-
-def _is_folder_name(name: str) -> bool:
-    """Whether it is one that `convert` takes from a folder: a single part of a path, not hidden."""
-    whole = 0 < len(os.fsencode(name)) < 256 and not name.startswith(".") and not any(x in name for x in "/\0\t\r")
-    return whole and name != SKIPPED_FILE
 
 
 def _unpack_set(file: Path, out: Path, bad: Skipped) -> UnpackReport:
@@ -238,18 +203,14 @@ def _folders_of_people(people: Mapping[int, str], file: Path) -> dict[int, str]:
       DataError: a label that no folder can be called by.
     """
     table = file.with_name(attributes_file(file.stem))
-    names = _read_names(file.with_name(IDENTITIES)) or {}
+    names = read_names(str(file.with_name(IDENTITIES))) or {}
     folders: dict[str, str] = {}  # label -> folder
     for label in dict.fromkeys(people.values()):
-        number = int(label) if _is_label(label) else None
+        number = int(label) if is_label(label) else None
         folder = label if number is None else names.get(number, f"{number:0{_DIGITS}d}")
-        if not _is_folder_name(folder) or folder == PAIRS_FILE:
+        if not is_folder_name(folder) or folder == PAIRS_FILE:
             raise DataError(f"{table}: expected identities that a folder can be called by. Received: {label[:80]!r}")
         folders[label] = folder
     if len({identity_name(folder) for folder in folders.values()}) < len(folders):
         raise DataError(f"{table}: expected a folder of its own for each identity. Received: one for two labels")
     return {image: folders[label] for image, label in people.items()}
-
-
-def _is_label(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 11

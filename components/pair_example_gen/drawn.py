@@ -66,7 +66,7 @@ class DrawnSet:
         pairs = VerificationSet([images[place] for place in found.places.tolist()], found.drawn.is_same)
         known = [_known(keys[both], labels[both]) for both in found.places.reshape(-1, 2)]
         fitted = fit_images(pairs, self.asked.name, self.limits.max_image_pixels)
-        return SetContent(fitted, known, (*remarks, *found.remarks))
+        return SetContent(fitted, known, (found.line(), *remarks, *found.remarks))
 
     def _records(self) -> Iterator[tuple[int, int, bytes]]:
         """Key, label and image of each record, in the order of the shards."""

@@ -5,10 +5,11 @@ from tfx.dsl.placeholder import placeholder
 
 from components.example_gen_base import FolderExampleGen
 from components.formats import recordio
+from components.formats.identity_names import IDENTITIES
 from components.record_example_gen.executor import RecordExampleGenExecutor
 from components.record_example_gen.settings import IngestSettings
 
-FILES = (recordio.REC_FILE, recordio.IDX_FILE)
+FILES = (recordio.REC_FILE, recordio.IDX_FILE, IDENTITIES)
 
 
 class RecordExampleGen(FolderExampleGen):
@@ -38,7 +39,8 @@ class RecordExampleGen(FolderExampleGen):
         """Makes the component.
 
         Args:
-          input_base: folder with `train.rec` and, unless it is to be rebuilt by a scan, `train.idx`.
+          input_base: folder with `train.rec` and, unless it is to be rebuilt by a scan, `train.idx`. By the names of
+            `identities.txt`, if it is there, is chosen whom to keep out.
           settings: order, shards, and what to do about bad records.
           work: folder that outlives a run, for shards of a run that was interrupted; "" keeps none.
           content: digest of `FILES` in the folder, for the cache key.

@@ -18,6 +18,7 @@ from arcface_common.errors import DataError
 from arcface_common.features import HOLDOUT_SPLIT, TRAIN_SPLIT, VERIFY_SPLIT
 from components.example_gen_base import FolderExampleGenExecutor, begin_examples, unchanged
 from components.formats import recordio
+from components.formats.identity_names import IDENTITIES, read_names
 from components.record_example_gen.labels import read_labels
 from components.record_example_gen.plan import Selection, ShardTask, select, write_plan
 from components.record_example_gen.settings import IngestSettings
@@ -40,6 +41,15 @@ def identities_of(layout: recordio.DatasetLayout, rec: str, settings: IngestSett
     if settings.min_images_per_identity == 1 and not settings.holdout and not settings.verify_identities:
         return None
     return read_labels(layout, rec)
+
+
+def names_of(folder: str, settings: IngestSettings) -> dict[int, str] | None:
+    """The identities' names by label, if the settings ask for them and the data set has them.
+
+    Raises:
+      DataError: the file holds something else.
+    """
+    return read_names(os.path.join(folder, IDENTITIES)) if settings.verify_identities else None
 
 
 class RecordExampleGenExecutor(FolderExampleGenExecutor):
@@ -71,7 +81,8 @@ class RecordExampleGenExecutor(FolderExampleGenExecutor):
         with held_store(given.work, examples.uri, name) as store, unchanged(given):
             with started_ahead() if processes else contextlib.nullcontext():
                 layout = recordio.read_dataset(given.folder)
-                selection = select(layout.num_images, identities_of(layout, rec, settings), settings, rec)
+                identities, names = identities_of(layout, rec, settings), names_of(given.folder, settings)
+                selection = select(layout.num_images, identities, settings, rec, names)
                 begin_examples(output_dict, list(selection.splits))
                 tasks = write_plan(store.plan, store.aside, layout, selection, rec_bytes, settings)
                 job = ShardJob(rec, store, settings, selection.records)

@@ -5,6 +5,7 @@ the number of workers or the number of tries. Only numbers of shards ever go thr
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -64,7 +65,13 @@ class Selection:
         return sum(map(len, self.splits.values()))
 
 
-def select(num_images: int, identity: np.ndarray | None, settings: IngestSettings, rec: str = "") -> Selection:
+def select(
+    num_images: int,
+    identity: np.ndarray | None,
+    settings: IngestSettings,
+    rec: str = "",
+    names: Mapping[int, str] | None = None,
+) -> Selection:
     """Drops identities with too few images, keeps identities out, holds images out, and shuffles what is left.
 
     Args:
@@ -73,6 +80,8 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
         if the settings ask for none of that.
       settings: seed, least number of images, shares to keep and to hold out.
       rec: the `.rec` file, for messages.
+      names: label -> name of its identity, by which is chosen whom to keep out, as `convert` does; None, or names that
+        lack a label, for the labels themselves.
 
     Raises:
       DataError: no image is left, or too few identities to keep out.
@@ -91,7 +100,7 @@ def select(num_images: int, identity: np.ndarray | None, settings: IngestSetting
     left_out = (len(np.unique(identity[~used])), int(np.count_nonzero(~used)))
     kept = np.zeros(len(order), np.bool_)
     if settings.verify_identities:
-        kept = _kept_out(order, identity, settings, rec)
+        kept = _kept_out(order, identity, settings, rec, names or {})
     of_kept, order = order[kept], order[~kept]
     splits = {TRAIN_SPLIT: order}
     if settings.holdout:
@@ -112,7 +121,9 @@ def _counts(identity: np.ndarray) -> np.ndarray:
     return counts[place]
 
 
-def _kept_out(order: np.ndarray, identity: np.ndarray, settings: IngestSettings, rec: str) -> np.ndarray:
+def _kept_out(
+    order: np.ndarray, identity: np.ndarray, settings: IngestSettings, rec: str, names: Mapping[int, str]
+) -> np.ndarray:
     """Which places of the order hold an image of an identity that is kept out of training, bool [n].
 
     Raises:
@@ -121,9 +132,10 @@ def _kept_out(order: np.ndarray, identity: np.ndarray, settings: IngestSettings,
     owners = identity[order]
     labels, counts = np.unique(owners[owners >= 0], return_counts=True)
     asked = KeepOut(settings.verify_identities, seed=settings.seed, name=VERIFY_SPLIT)
-    sizes = dict(zip(map(str, labels.tolist()), counts.tolist(), strict=True))
-    chosen = asked.choose(sizes, rec)
-    return np.isin(owners, [int(label) for label in chosen])
+    known = labels.tolist()
+    called = [names[label] for label in known] if all(label in names for label in known) else list(map(str, known))
+    chosen = asked.choose(dict(zip(called, counts.tolist(), strict=True)), rec)
+    return np.isin(owners, [label for label, name in zip(known, called, strict=True) if name in chosen])
 
 
 def _held_out(order: np.ndarray, identity: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:

@@ -50,14 +50,17 @@ def check_data_files(folder: str) -> None:
     """Checks that what has a data file's name is a file: a pipe would be waited for, without end.
 
     Args:
-      folder: a local data set; its `train.rec`, `train.idx`, `property`, `<set>.bin` and `<set>.csv` are looked at.
+      folder: a local data set; its `train.rec`, `train.idx`, `property`, `identities.txt`, `<set>.bin` and `<set>.csv`
+        are looked at.
 
     Raises:
       DataError: names the first that is something else, or leads nowhere.
       OSError: one that can't be read.
     """
     for name in sorted(os.listdir(folder)):
-        if not name.startswith(".") and name.endswith(("train.rec", "train.idx", "property", ".bin", ".csv")):
+        if not name.startswith(".") and name.endswith(
+            ("train.rec", "train.idx", "property", "identities.txt", ".bin", ".csv")
+        ):
             check_file(os.path.join(folder, name))
 
 

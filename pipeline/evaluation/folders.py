@@ -17,8 +17,9 @@ from arcface_common.protocol.all_pairs import ScoreCounts, count_all_pairs, fuse
 from arcface_common.protocol.folder_figures import FolderFigures
 from arcface_common.protocol.gallery_search import Template, search_gallery
 from components.datasets.aligned_faces import AlignedFaces
-from components.datasets.identity_folders import find_identities, identity_name
+from components.datasets.identity_folders import find_identities
 from components.datasets.skipped import Skipped
+from components.formats.identity_names import identity_name
 
 if TYPE_CHECKING:  # it imports TensorFlow, which nothing here needs
     from evaluator_custom.networks.embedder import Embedder
@@ -258,6 +259,4 @@ def _warn_of_duplicates(*folders: Faces) -> None:
         found = [group for group in groups if (len({path.parent.name for path in group}) > 1) == between]
         if found:
             shown = "; ".join(" = ".join(map(str, group)) for group in found[:5])
-            say(
-                f"warning: the same picture {what}, so often: {len(found):,} ({shown}{'; …' if len(found) > 5 else ''})"
-            )
+            say(f"warning: the same bytes {what}, so often: {len(found):,} ({shown}{'; …' if len(found) > 5 else ''})")

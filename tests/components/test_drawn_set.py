@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_di
 from arcface_common.errors import DataError
 from arcface_common.image_pixels import decode, to_png
 from arcface_common.protocol.leaks import find_leak
+from components.datasets.conversion import convert
 from components.datasets.kept_out import KeepOut
 from components.formats import recordio
 from components.pair_example_gen.component import PairExampleGen
@@ -128,10 +130,35 @@ def test_a_picture_that_is_trained_on_too_is_in_no_pair(tmp_path, monkeypatch, c
     assert np.isin(image_digests([jpeg(first)]), np.load(f"{records.uri}/{IMAGE_DIGESTS_FILE}")).all()
     said = capsys.readouterr().err
     assert (
-        f"verify: warning: pictures that are trained on under another identity, left out: 1 (key {first + 1})" in said
+        "verify: warning: pictures of the same bytes that are trained on under another identity, left out: 1 "
+        f"(key {first + 1})" in said
     )
     assert f"under two that are kept out, left out: 1 (key {second + 3} = key {third + 1})" in said
     assert f"twice of one identity, taken once: 1 (key {second + 1} = key {second + 2})" in said
+
+
+def test_run_and_convert_keep_the_same_people_out_and_most_stay_out_when_others_come(tmp_path):
+    faces = tmp_path / "faces"
+    for identity in range(20):
+        (faces / f"person {identity:02d}").mkdir(parents=True)
+        for image in range(3):
+            (faces / f"person {identity:02d}" / f"{image}.jpg").write_bytes(jpeg(3 * identity + image))
+
+    def kept(name):
+        """By `run`: names, of the labels that aren't trained on."""
+        convert(faces, tmp_path / name)
+        labels = np.load(f"{_ingest(tmp_path / name, tmp_path / f'{name}-out', seed=1).uri}/{IDENTITIES_FILE}").tolist()
+        rows = [line.split("\t") for line in (tmp_path / name / "identities.txt").read_text().splitlines()]
+        return {person for label, person in rows if int(label) not in labels}
+
+    by_convert = convert(faces, tmp_path / "both", keep_out=KeepOut(SHARE, seed=1))
+    assert by_convert.kept_out.identities == 10
+    rows = (tmp_path / "both" / "identities.txt").read_text().splitlines()[-10:]
+    before = kept("data")
+    assert before == {row.split("\t")[1] for row in rows}
+    shutil.copytree(faces / "person 00", faces / "a new one")  # the first label, which moves all others
+    (faces / "a new one" / "0.jpg").write_bytes(jpeg(999))
+    assert len(before - kept("more")) <= 1
 
 
 def test_quarantine_hold_out_and_small_identities_go_together(tmp_path, monkeypatch, capsys):
@@ -171,6 +198,6 @@ def test_more_pairs_than_the_images_make_are_an_error_that_names_the_setting(dat
         "keeps out more"
     )
     as_many = _draw(data, records, tmp_path / "all", dataclasses.replace(ASKED, pairs=None))
-    assert as_many.get_int_custom_property("pairs") == 240
+    assert as_many.get_int_custom_property("pairs") == 60  # 2 people in a fold, and 3 pairs of both
     with pytest.raises(DataError, match="train.rec: expected at least 2 identities to keep out. Received: 0.02 of 40"):
         _ingest(data, tmp_path / "none", verify_identities=0.02)

@@ -216,3 +216,12 @@ def test_images_of_nobody_are_trained_on_and_never_held_out():
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(ValueError, match=rf"ingest\.{name} must be .* Received: {name}={value!r}"):
         IngestSettings(**{name: value})
+
+
+def test_names_that_lack_a_label_do_not_count():
+    owners, ingest = _owners([5] * 40), IngestSettings(verify_identities=0.5)
+    by_label = select(200, owners, ingest).splits["verify"]
+    names = {label: f"person {label}" for label in range(40)}
+    assert select(200, owners, ingest, names=names).splits["verify"].tolist() != by_label.tolist()
+    del names[7]
+    assert select(200, owners, ingest, names=names).splits["verify"].tolist() == by_label.tolist()

@@ -286,7 +286,7 @@ def test_without_any_set_kept_out_people_judge(world, tmp_path):
     first, said = run()
     assert "conditions: verify.accuracy >= 0.95, verify.accuracy change >= 0" in said
     verification = first["verification"]
-    assert verification["sets"]["verify"]["pairs"] == 220  # 4 people with 28 pairs of one person each
+    assert verification["sets"]["verify"]["pairs"] == 20  # 4 people have 6 combinations of two, 3 pairs of each
     texts = [condition["text"] for condition in verification["conditions"]]
     assert texts == ["verify.accuracy >= 0.95", "verify.accuracy change >= 0"]
     leak = verification["leaks"]["verify"]
@@ -297,12 +297,22 @@ def test_without_any_set_kept_out_people_judge(world, tmp_path):
     assert metadata["classes"] == 8
     assert "4 identities kept out for the set verify" in Path(first["report"]).read_text()
 
-    fewer, _ = run("evaluation.verify_pairs=40", "evaluation.conditions=[verify.accuracy >= 0, verify.leaks <= 0]")
-    assert ran(fewer) == {"PairExampleGen", "VerificationEvaluator", "Pusher"}
-    assert fewer["verification"]["sets"]["verify"]["pairs"] == 40
-    assert fewer["verification"]["blessed"] and fewer["pushed"]
+    others, _ = run("evaluation.verify_pairs=40", "evaluation.conditions=[verify.accuracy >= 0, verify.leaks <= 0]")
+    assert ran(others) == {"PairExampleGen", "VerificationEvaluator", "Pusher"}
+    assert others["verification"]["sets"]["verify"]["pairs"] == 40
+    assert others["verification"]["blessed"] and others["pushed"]
     again = run("evaluation.verify_pairs=40", "ingest.seed=2", "evaluation.conditions=[verify.accuracy >= 0]")[0]
     assert {"RecordExampleGen", "PairExampleGen", "Trainer"} <= ran(again)
+
+    # The people of seed 1 were trained on by the run of seed 2: that one can't begin anew as if it knew none of them.
+    run_dir = max((root / "pipeline" / "Trainer" / "model_run").glob("[0-9]*"), key=lambda path: int(path.name))
+    started, said = run(
+        f"train.init_from={run_dir}", "evaluation.verify_pairs=40", "evaluation.conditions=[verify.leaks <= 0]"
+    )
+    assert f"WARNING verify: {run_dir} may have been trained on its people" in said
+    seen = started["verification"]["leaks"]["verify"]["shared_identities"]
+    assert 0 < seen <= 4 and not started["verification"]["blessed"]
+    assert f"WARNING verify: {seen} of its people were trained on by the run that this model began from" in said
 
 
 def test_a_changed_record_file_re_runs_what_depends_on_it(world, tmp_path):

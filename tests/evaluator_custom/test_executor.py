@@ -15,7 +15,9 @@ from tfx.utils import io_utils
 from arcface_common.artifacts import BEST_FILE, VERIFICATION_FILE
 from arcface_common.digests import image_digests
 from arcface_common.errors import DataError
+from arcface_common.features import PixelFormat
 from arcface_common.filesystem import copy_folder, path_end
+from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol import slices
 from arcface_common.protocol.best_so_far import Record, dumps, loads, pairs_digest
 from arcface_common.protocol.comparison import compare
@@ -136,6 +138,27 @@ def test_a_set_that_is_trained_on_blocks_by_its_condition(world, tmp_path):
     _, verdict, _ = evaluate(world[0], tmp_path, "lfw.accuracy >= 0", "lfw.leaks <= 0.01")
     assert [condition["holds"] for condition in verdict["conditions"]] == [True, False]
     assert verdict_lines(verdict)[-2].startswith("  FAILS  lfw.leaks <= 0.01: 0.01")
+
+
+def test_people_whom_an_earlier_run_was_trained_on_are_leaks(world, tmp_path):
+    """The set has the labels 0 .. 5; this run trained on 4, the one that it began from on 5."""
+    training = training_examples(tmp_path / "training")
+    training.set_string_custom_property("content_digest", "da7a")
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    known = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"steps": 7}, data_digest="da7a")
+    known.write(str(earlier))
+    (earlier / "identities.txt").write_text("5\n77\n")
+    inputs = {**world[0], "training_examples": [training]}
+    _, verdict, _ = evaluate(inputs, tmp_path / "known", "lfw.accuracy >= 0.5", start=str(earlier))
+    assert verdict["leaks"]["lfw"]["shared_identities"] == 2
+    assert verdict["warnings"]["lfw"] == ["1 of its people were trained on by the run that this model began from"]
+    dataclasses.replace(known, data_digest="").write(str(earlier))  # as of an import
+    _, verdict, _ = evaluate(inputs, tmp_path / "unknown", "lfw.accuracy >= 0.5", start=str(earlier))
+    assert verdict["leaks"]["lfw"]["shared_identities"] == 1
+    assert "began from may have been trained on its people" in verdict["warnings"]["lfw"][0]
+    assert not verdict["warnings"]["cfp_fp"]  # whose people nobody knows
+    assert "began from may have been trained on its people" in (tmp_path / "unknown/evaluation/report.html").read_text()
 
 
 def test_the_report_is_beside_the_evaluation_with_worst_pairs_and_lineage(first):

@@ -21,7 +21,7 @@ def _scored(mistakes):
 def _said(conditions, candidate, baseline, best=None):
     record = {} if best is None else {"lfw": Record.of("/models/3", best, "digest")}
     before = None if baseline is None else {"lfw": baseline}
-    verdict = make_verdict({"lfw": candidate}, before, record, parse_all(conditions), {}, "contiguous")
+    verdict = make_verdict({"lfw": candidate}, before, record, parse_all(conditions), {}, "contiguous", {})
     assert all(condition["holds"] for condition in verdict["conditions"])
     return [line for line in verdict_warnings(verdict) if "no condition looks" in line]
 

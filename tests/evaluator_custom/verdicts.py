@@ -101,7 +101,7 @@ def record(out, model, best="{}"):
     return str(out / "blessed" / "100.json")
 
 
-def evaluate(inputs, out, *conditions, baseline="", sets=SETS, beam=BEAM, folds="contiguous"):
+def evaluate(inputs, out, *conditions, baseline="", sets=SETS, beam=BEAM, folds="contiguous", start=""):
     evaluation = artifact_at(standard_artifacts.ModelEvaluation, out / "evaluation")
     blessing = artifact_at(standard_artifacts.ModelBlessing, out / "blessing")
     context = BaseBeamExecutor.Context(beam_pipeline_args=beam, tmp_dir=str(out / "tmp"))
@@ -115,6 +115,8 @@ def evaluate(inputs, out, *conditions, baseline="", sets=SETS, beam=BEAM, folds=
             "baseline": baseline,
             "conditions": ", ".join(conditions),
             "folds": folds,
+            "start": start,
+            "start_digest": "",
             "code_version": "c0de",
         },
     )

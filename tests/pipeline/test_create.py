@@ -56,10 +56,10 @@ def _differing(config, other, local=True):
     return {node for node in one if one[node] != two[node]}
 
 
-def test_what_training_starts_from_is_in_the_trainers_key(usual):
+def test_what_training_starts_from_is_in_the_keys_of_trainer_and_evaluator(usual):
     config = make_config("data", "root", "demo")
     assert usual["Trainer"]["init_digest"] == ""
-    assert _differing(config, dataclasses.replace(config, init_digest="c0ffee")) == {"Trainer"}
+    assert _differing(config, dataclasses.replace(config, init_digest="c0ffee")) == {"Trainer", "VerificationEvaluator"}
 
 
 def test_a_checkpoint_that_is_not_trained_is_exported_without_training(usual):

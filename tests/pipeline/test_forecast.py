@@ -67,6 +67,9 @@ def test_what_is_kept_out_is_not_trained_on_but_judged():
     assert (found.images, found.identities) == (8550, 180)
     assert found.seconds["evaluation"] == pytest.approx(65)  # 1,000 images are kept out: 500 pairs' worth
     assert found.seconds["checks while training"] == pytest.approx(3 * 450 * 0.01 / 4)
+    lines = forecast_lines(found)
+    assert "data         about 8,550 images of 180 identities" in lines
+    assert "training     1,000 steps of 128 images, about 15.0 epochs" in lines
     few = _found(*settings, "evaluation.verify_pairs=200")
     assert few.seconds["evaluation"] == pytest.approx(2)
 
@@ -93,6 +96,7 @@ def test_memory_is_that_of_the_check_before_a_run():
 def test_a_person_reads_it():
     lines = forecast_lines(_found(lfw=6000), datetime.datetime(2026, 1, 31, 23, 55))
     text = "\n".join(lines)
+    assert "data         10,000 images of 200 identities" in lines
     assert "network      iresnet50, 43.63 M parameters, and 0.10 M of the class centres" in lines
     assert "training     1,000 steps of 128 images, 12.8 epochs" in lines
     assert "rate         256.0 images/s, 0.50 s a step, measured with the class centres of 40 identities" in lines

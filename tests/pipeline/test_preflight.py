@@ -1,5 +1,6 @@
 """What is said about a data set's folder before anything runs."""
 
+import dataclasses
 import os
 import re
 
@@ -125,6 +126,14 @@ def test_a_set_that_is_drawn_is_one_more_beside_those_that_are_there(data):
     (data / "lfw.bin").unlink()  # whoever asks for it must have it
     with pytest.raises(DataError, match=r"lfw\.bin: expected a verification set, which evaluation\.conditions names"):
         check_dataset(make_config(str(data), "root", "demo", [drawn, own]))
+
+
+def test_a_network_that_may_know_the_people_of_the_set_that_is_drawn_is_said(data, capsys):
+    config = make_config(str(data), "root", "demo", ["ingest.verify_identities=0.5"])
+    check_dataset(config)
+    assert "WARNING" not in capsys.readouterr().err
+    check_dataset(dataclasses.replace(config, train=dataclasses.replace(config.train, init_from="a run")))
+    assert "WARNING verify: a run may have been trained on its people; the" in capsys.readouterr().err
 
 
 def test_the_name_of_the_set_that_is_drawn_is_its_own(data):

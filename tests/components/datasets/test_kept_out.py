@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from arcface_common.errors import DataError
+from arcface_common.image_pixels import decode, to_png
 from components.datasets.conversion import convert
 from components.datasets.identity_folders import find_identities
 from components.datasets.inspection import inspect
@@ -135,10 +136,19 @@ def test_a_picture_of_a_kept_out_and_a_trained_identity_is_in_neither(faces, tmp
     assert shared not in verification_bin.read(tmp_path / "out" / "kept_out.bin").images
     assert report.images == 30 * IMAGES
     assert report.set.remarks == (
-        "warning: pictures under an identity that is kept out and a trained one, left out of both: "
+        "warning: pictures of the same bytes under an identity that is kept out and a trained one, left out of both: "
         f"1 ({kept}/2.jpg = {trained}/again.jpg)",
     )
     assert inspect(tmp_path / "out").problems == []
+
+
+def test_a_picture_that_was_saved_again_is_another_one(faces, tmp_path):
+    """As docs/how-to/data.md says: the bytes are compared, not the pixels."""
+    asked = KeepOut(0.5, pairs=80)
+    (kept, *_), (trained, *_) = _kept_and_trained(faces, asked)
+    (faces / trained / "again.png").write_bytes(to_png(decode((faces / kept / "2.jpg").read_bytes())))
+    report = convert(faces, tmp_path / "out", keep_out=asked)
+    assert (report.images, report.set.remarks) == (30 * IMAGES + 1, ())
 
 
 def test_copies_make_no_pairs(faces, tmp_path):
@@ -151,8 +161,10 @@ def test_copies_make_no_pairs(faces, tmp_path):
     assert all(a != b for a, b in zip(pairs.images[::2], pairs.images[1::2], strict=True))
     assert (faces / second / "1.jpg").read_bytes() not in pairs.images
     assert report.set.remarks == (
-        f"warning: pictures under two that are kept out, left out: 1 ({second}/1.jpg = {third}/its copy.jpg)",
-        f"warning: pictures twice of one identity, taken once: 1 ({first}/0 copy.jpg = {first}/0.jpg)",
+        "warning: pictures of the same bytes under two that are kept out, left out: "
+        f"1 ({second}/1.jpg = {third}/its copy.jpg)",
+        "warning: pictures of the same bytes twice of one identity, taken once: "
+        f"1 ({first}/0 copy.jpg = {first}/0.jpg)",
     )
     assert report.kept_out.images == 30 * IMAGES - 1
 
@@ -166,6 +178,24 @@ def test_pairs_that_only_fit_with_people_in_several_folds_are_drawn_and_said(ori
         "more identities can do without",
     )
     assert "nobody in two folds" not in "\n".join(report.lines())
+
+
+def test_few_people_bear_few_pairs_and_more_are_a_warning(faces, tmp_path):
+    """24 kept-out people are 2 or 3 in a fold, with 1 or 3 combinations of two."""
+    for folder in faces.iterdir():
+        for number in range(4):
+            (folder / f"more{number}.jpg").write_bytes(jpeg(10_000 + 10 * int(folder.name) + number))
+    usual = convert(faces, tmp_path / "usual", keep_out=KeepOut(0.4))
+    assert (usual.set.pairs, usual.kept_out.identities) == (60, 24)
+    assert not usual.set.remarks
+    report = convert(faces, tmp_path / "many", keep_out=KeepOut(0.4, pairs=320))
+    assert "nobody in two folds" in report.lines()[1]
+    assert report.lines()[1].endswith("; the different pairs show 18 combinations of two people")
+    assert report.set.remarks == (
+        "warning: 160 pairs of different people show 18 combinations of two, 8.9 times each: figures and intervals "
+        "take pairs as independent, and claim more than these people can bear; 40 people bear so many pairs, these 24 "
+        "up to 60",
+    )
 
 
 def test_how_many_pairs_do_with_everybody_in_one_fold_is_said(faces, tmp_path):
@@ -193,10 +223,10 @@ def test_more_pairs_than_the_files_can_make_are_an_error_before_one_is_read(face
 
 
 def test_fewer_pairs_do_with_everybody_in_one_fold():
-    message = r"make 2,740 pairs at most \(pairs=2740; 120 with nobody in two folds, as without it\); a larger"
+    message = r"make 2,740 pairs at most \(pairs=2740; 120 with nobody in two folds\); a larger"
     with pytest.raises(DataError, match=message):
         KeepOut(0.5, pairs=6000).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True)
-    assert KeepOut(0.5).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True) == 120
+    assert KeepOut(0.5).number(np.array([20, 3, 3] * 7), Path("faces"), exact=True) == 60
 
 
 def test_one_identity_left_for_training_is_said(faces, tmp_path):
@@ -267,7 +297,8 @@ def test_the_command_says_how_to_judge_by_it(original, tmp_path):
     command = own_command()
     assert done.stdout.splitlines() == [
         "train.rec: 120 images of 30 identities",
-        "kept out: 30 identities (120 images), nobody in two folds; 20 hard pairs (the most alike of 100 by thumbnail)",
+        "kept out: 30 identities (120 images), nobody in two folds; 20 hard pairs (the most alike of 100 by "
+        "thumbnail); the different pairs show 22 combinations of two people",
         "kept_out.bin: 60 pairs: 30 same, 30 different",
         f"{out}: written",
         f"judge by it:         {command} evaluate sets MODEL --data '{out}' --sets kept_out",

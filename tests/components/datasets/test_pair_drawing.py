@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.datasets.pair_drawing import FOLDS, LOOK, UNIT, draw_pairs, most_pairs, thumbnail
+from components.datasets.pair_drawing import FOLDS, LOOK, UNIT, USUAL, draw_pairs, most_pairs, people_for, thumbnail
 
 SIZES = st.lists(st.integers(1, 12), min_size=2, max_size=60).map(np.array)
 
@@ -46,6 +46,7 @@ def test_any_images_give_balanced_folds_of_different_pairs(sizes, share, seed, h
     if drawn.separate:
         assert sum(map(len, people)) == len(set().union(*people))
     assert drawn.separate == (pairs <= most_pairs(sizes, separate=True))
+    assert drawn.combinations == len(np.unique(np.sort(owners[~drawn.is_same], axis=1), axis=0))
 
 
 @given(SIZES)
@@ -55,6 +56,22 @@ def test_what_can_be_drawn_with_everybody_in_one_fold_is_no_more_than_all(sizes)
     assert separate <= most_pairs(sizes)
     if len(sizes) < 2 * FOLDS:
         assert separate == 0  # a fold of one person has no pair of two
+
+
+def test_few_people_bear_few_pairs():
+    """32 people have 36 combinations of two in folds of their own: 1,120 different pairs would use each 31 times."""
+    sizes = np.array([20] * 32)
+    assert most_pairs(sizes, separate=True) > 2 * 1120
+    assert most_pairs(sizes, separate=True, often=3) == UNIT * 3 * 3  # a fold of 3 people has 3 combinations
+    assert draw_pairs(sizes, _looks(sizes), 2240, hard=0.25, seed=0).combinations == 36
+    assert most_pairs(sizes, often=3) == 2 * 3 * 32 * 31 // 2 // UNIT * UNIT
+
+
+@pytest.mark.parametrize(("pairs", "people"), [(20, 20), (60, 20), (80, 30), (2240, 100), (6000, 150), (200_000, 830)])
+def test_how_many_people_bear_so_many_pairs(pairs, people):
+    assert people_for(pairs) == people
+    sizes = np.array([300] * people)
+    assert most_pairs(sizes, separate=True, often=USUAL) >= pairs
 
 
 def test_a_seed_decides():

@@ -192,11 +192,10 @@ def test_equal_files_are_told(tmp_path, capfd):
     evaluate_folder(Pixels(), str(tmp_path))
     said = capfd.readouterr().err
     assert (
-        f"warning: the same picture as two identities, so often: 1 ({tmp_path}/Ann/1.jpg = {tmp_path}/Bo/1.jpg)\n"
-        in said
+        f"warning: the same bytes as two identities, so often: 1 ({tmp_path}/Ann/1.jpg = {tmp_path}/Bo/1.jpg)\n" in said
     )
     assert (
-        f"warning: the same picture twice as one identity, so often: 1 ({tmp_path}/Bo/2.jpg = {tmp_path}/Bo/3.jpg)\n"
+        f"warning: the same bytes twice as one identity, so often: 1 ({tmp_path}/Bo/2.jpg = {tmp_path}/Bo/3.jpg)\n"
         in said
     )
 
