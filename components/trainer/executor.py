@@ -96,7 +96,7 @@ def _begin(folder: str, settings: dict[str, Any]) -> None:
 
 def _differences(file: Path, settings: dict[str, Any]) -> str:
     """In words, what another training's file of settings has otherwise."""
-    before = json.loads(file.read_text()) if file.exists() else {}
+    before = json.loads(filesystem.read_file(str(file))) if file.exists() else {}
     now = json.loads(json.dumps(settings))  # a tuple becomes a list, as it is there
     other = [name for name in now if name in before and before[name] != now[name] and name not in _REDISTRIBUTED]
     words = [setting_argument(f"train.{name}={json.dumps(before[name])}") for name in other[:_MOST_NAMED]]
