@@ -1,5 +1,6 @@
 """Errors for input that is not what its format says, and what they say."""
 
+import ast
 import contextlib
 import difflib
 import json
@@ -19,6 +20,9 @@ _BEFORE = re.compile(
 _BEHIND = re.compile(r"\s*(\[\[.*|\[Op:.*)$")
 # Bytes as Python writes them, cut or whole, more than 40: a magic, a key or the begin of a line is fewer.
 _BYTES = re.compile(r"\bb(?P<quote>['\"])(?>\\x[0-9a-f]{2}|\\.|(?!(?P=quote)|\\).){41,}(?P=quote)?", re.DOTALL)
+# A file's name as bytes, as TensorFlow's loader of SavedModels writes it.
+_NAME = re.compile(r"(?<=\bfile )b(?P<quote>['\"])(?>\\.|(?!(?P=quote)|\\).){1,16384}(?P=quote)")
+_LONGEST_NAME = 4096  # PATH_MAX
 _LONGEST = 200  # characters of a value in an error
 _LONGEST_SENTENCE = 2000  # of what a library says
 _typed = False  # whether what goes on is a command, whose arguments are flags
@@ -94,8 +98,20 @@ def cut(text: str, longest: int = _LONGEST) -> str:
 
 
 def without_bytes(text: str) -> str:
-    """The text without the content of files, which may be pictures of people: libraries print what they can't read."""
-    return _BYTES.sub("b'…'", text)
+    """The text without the content of files, which may be pictures of people: libraries print what they can't read.
+
+    A file's name, which some write as bytes, too, is shown as text.
+    """
+    return _BYTES.sub("b'…'", _NAME.sub(_name, text))
+
+
+def _name(found: re.Match[str]) -> str:
+    """The name in a literal of bytes, or the literal where that is none."""
+    try:
+        name = str(ast.literal_eval(found[0]).decode())
+    except ValueError:
+        return found[0]
+    return name if name.isprintable() and len(name) < _LONGEST_NAME else found[0]
 
 
 def in_short(error: BaseException) -> str:

@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from arcface_common.paths import check_regular
+
 _COPIED = 1 << 20  # bytes at once
 _UNCOMPRESSED = "uncompressed"  # Beam's CompressionTypes.UNCOMPRESSED: a file's ending says nothing about its bytes
 
@@ -44,9 +46,11 @@ def open_read(path: str) -> BinaryIO:
     """Opens a file for reading; the result seeks.
 
     Raises:
+      DataError: a pipe, a device, a folder ... in its place; nothing is waited for.
       OSError: no such file, or it can't be read.
     """
     if is_local(path):
+        check_regular(path)
         return open(path, "rb")
     return beam_filesystems().open(path, compression_type=_UNCOMPRESSED)
 
@@ -105,6 +109,7 @@ def read_file(path: str) -> bytes:
     """A whole file.
 
     Raises:
+      DataError: see `open_read`.
       OSError: no such file, or it can't be read.
     """
     with open_read(path) as file:

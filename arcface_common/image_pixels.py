@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from arcface_common import filesystem
 from arcface_common.features import MAX_IMAGE_PIXELS, largest_image_file
 from arcface_common.image_header import UPRIGHT, ImageError, check_header
 
@@ -25,7 +26,7 @@ def read_file(path: Path) -> bytes:
     size, largest = path.stat().st_size, largest_image_file()
     if size > largest:
         raise ImageError(f"expected a file of at most {largest:,} bytes. Received: {size:,} bytes")
-    return path.read_bytes()
+    return filesystem.read_file(str(path))
 
 
 def decode(encoded: bytes, max_pixels: int = MAX_IMAGE_PIXELS, setting: str = "") -> np.ndarray:

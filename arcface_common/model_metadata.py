@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from arcface_common import filesystem
 from arcface_common.artifacts import METADATA_FILE
+from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
 from arcface_common.errors import DataError, is_number
 from arcface_common.features import IMAGE_SIZE, MAX_IMAGE_PIXELS, PixelFormat
 
@@ -63,11 +64,11 @@ class ModelMetadata:
         """Reads the `model.json` of an exported model (in its `assets.extra`), of a training run or of an import.
 
         Raises:
-          DataError: none of these, or the file is broken.
+          DataError: none of these, or the file is broken or too large.
         """
         path = os.path.join(folder, METADATA_FILE)
         try:
-            content = filesystem.read_file(path)
+            content = read_bounded(path, MAX_TABLE_BYTES, "MAX_TABLE_BYTES")
         except OSError as error:
             raise DataError(f"{path}: expected what this project writes about a model. Received: {error!r}") from error
         return cls.parse(content, path)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from arcface_common import filesystem
 from arcface_common.console import progress, say
 from arcface_common.errors import DataError
+from arcface_common.paths import check_regular
 
 _CHUNK_BYTES = 1 << 26  # hashed by one thread at a time
 _PIECE_BYTES = 1 << 18  # read at a time, into one buffer a thread: it stays in the core's cache
@@ -45,7 +46,7 @@ def content_digest(paths: Sequence[str], memo: str | None = None) -> str:
       32 hexadecimal digits.
 
     Raises:
-      DataError: no file at all: such a digest would stand for any input.
+      DataError: no file at all: such a digest would stand for any input. Or a pipe, a device ... in a file's place.
       OSError: a file cannot be read.
     """
     if not paths:
@@ -95,8 +96,7 @@ class _Memo:
         if not self.path or not os.path.exists(self.path):
             return
         try:
-            with open(self.path, encoding="utf-8") as f:
-                known = json.load(f)
+            known = json.loads(filesystem.read_file(self.path))
             if not isinstance(known, dict) or not all(isinstance(entry, list) for entry in known.values()):
                 raise ValueError("no table of digests")
             self._known = known
@@ -106,6 +106,7 @@ class _Memo:
     def digest(self, path: str) -> str:
         """Digest of a local file, read only if it isn't known."""
         place = os.path.realpath(path)
+        check_regular(path)
         before = os.stat(place)
         state = [before.st_size, before.st_ino, before.st_mtime_ns, before.st_ctime_ns]
         known = self._known.get(place)

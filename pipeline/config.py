@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from arcface_common.artifacts import IDENTITIES_FILE, METADATA_FILE
+from arcface_common.bounded_file import check_size
 from arcface_common.console import say
 from arcface_common.errors import ConfigError, DataError, argument
 from arcface_common.features import VERIFY_SPLIT
 from arcface_common.filesystem import exists, files_below
 from arcface_common.model_metadata import ModelMetadata
+from arcface_common.paths import check_regular
 from arcface_common.setting import refuse_unused, require
 from components.record_example_gen.settings import IngestSettings
 from pipeline.beam import beam_args
@@ -28,7 +30,7 @@ from pipeline.overrides import assign, parse_override
 from pipeline.presets import choose_preset, preset_file
 from pipeline.sections import SECTIONS, EvaluationConfig
 from serving.published import how_to_import
-from trainer_module.identities import read_identities
+from trainer_module.identities import MAX_LABELS_BYTES, read_identities
 from trainer_module.settings import TrainSettings
 
 if TYPE_CHECKING:  # numpy, 0.1 s
@@ -258,7 +260,7 @@ def initial_settings(folder: str) -> dict[str, Any]:
       DataError: the folder holds no `model.json`, or a broken one.
     """
     path = os.path.join(folder, METADATA_FILE)
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise ConfigError(
             f"{path}: expected the folder of a training run, as ROOT/pipeline/Trainer/model_run/NUMBER, or an import. "
             f"Received: no such file{how_to_import(folder)}"
@@ -298,7 +300,7 @@ def _check_start(train: TrainSettings, embedding_dim: int) -> None:
     require(train, "frozen_statistics", same or not train.frozen_statistics, "false with a new output layer")
     if train.init_centres == "kept":
         labels = os.path.join(train.init_from, IDENTITIES_FILE)
-        labelled = os.path.isfile(labels)
+        labelled = os.path.exists(labels)
         require(train, "init_centres", same, f"another with other dimensions than its {embedding_dim}")
         require(train, "init_centres", labelled, f"another, since {train.init_from} has no {IDENTITIES_FILE}")
         read_identities(labels)
@@ -309,14 +311,18 @@ def _checkpoint_digest(folder: str) -> str:
 
     Raises:
       ConfigError: there is none.
+      DataError: a pipe, say, in a file's place, or labels that are too large.
     """
     checkpoint = os.path.join(folder, "checkpoint")
     files = files_below(checkpoint)
     if not files:
         raise ConfigError(f"{checkpoint}: expected the checkpoint of a training run or an import. Received: no files")
     labels = os.path.join(folder, IDENTITIES_FILE)
+    if labelled := os.path.exists(labels):
+        check_size(labels, MAX_LABELS_BYTES, "MAX_LABELS_BYTES")
     digest = hashlib.sha256()
-    for path in (*files, *([labels] if os.path.isfile(labels) else [])):
+    for path in (*files, *([labels] if labelled else [])):
+        check_regular(path)
         with open(path, "rb") as f:
             digest.update(hashlib.file_digest(f, "sha256").digest())
     return digest.hexdigest()[:16]

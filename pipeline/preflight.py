@@ -4,10 +4,12 @@ import dataclasses
 import os
 
 from arcface_common import filesystem
+from arcface_common.bounded_file import MAX_TABLE_BYTES, check_size
 from arcface_common.console import say
 from arcface_common.errors import DataError, argument, did_you_mean, setting_argument
 from arcface_common.features import FEWEST_IDENTITIES, VERIFY_SPLIT
 from arcface_common.gpus import Gpus, find_gpus
+from arcface_common.paths import check_regular
 from arcface_common.protocol.conditions import Condition
 from components.formats import recordio
 from components.formats.pair_attributes import attributes_file, read_columns
@@ -55,6 +57,7 @@ def _check_root(config: PipelineConfig) -> None:
         check_writable(folder)
     for file in (config.metadata_path, os.path.join(config.root, LOCK_FILE)):
         try:
+            check_regular(file)
             with open(file, "r+b"):
                 pass
         except FileNotFoundError:
@@ -93,6 +96,7 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
             setting = setting if name in required else "train.verify_sets"
             received = f"{_sets_there(config.data, setting)}{did_you_mean(name, _sets_in(config.data))}"
             raise DataError(f"{path}: expected a verification set, which {setting} names. Received: {received}")
+    _check_sizes(config)
     for condition in evaluation.parsed_conditions:
         if condition.kind == "gap":
             _check_column(config.data, condition)
@@ -109,6 +113,21 @@ def check_dataset(config: PipelineConfig) -> PipelineConfig:
                 "verdict says so, and counts them where it was trained on the same files"
             )
     return dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, sets=tuple(there)))
+
+
+def _check_sizes(config: PipelineConfig) -> None:
+    """Checks the files of the sets for their limits: their digest is taken before they are read.
+
+    Raises:
+      DataError: one is too large; names file and limit.
+    """
+    for name in config.set_files:
+        for file, most, limit in (
+            (f"{name}.bin", config.evaluation.max_set_mb << 20, "evaluation.max_set_mb"),
+            (attributes_file(name), MAX_TABLE_BYTES, "MAX_TABLE_BYTES"),
+        ):
+            if filesystem.exists(path := os.path.join(config.data, file)):
+                check_size(path, most, limit)
 
 
 def _check_drawn(config: PipelineConfig) -> None:

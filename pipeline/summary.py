@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
+from arcface_common import filesystem
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.errors import parse_json_object
 from components.record_example_gen.shards import QUARANTINE, QUARANTINE_LIST
@@ -92,8 +93,7 @@ def _from_artifacts(nodes: dict[str, str], artifacts: dict[str, metadata_store_p
         path = uri(kind, name)
         if not path:
             return None
-        with open(path, errors="replace") as f:
-            return parse_json_object(f.read(), path)
+        return parse_json_object(filesystem.read_file(path).decode(errors="replace"), path)
 
     pushed = artifacts.get("PushedModel")
     properties = pushed.custom_properties if pushed else {}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import numpy as np
@@ -15,6 +14,7 @@ from arcface_common.errors import DataError, argument
 from arcface_common.image_header import ImageError, check_end, check_header
 from arcface_common.image_pixels import decode, to_png
 from arcface_common.model_metadata import ModelMetadata
+from arcface_common.paths import kind
 
 # A file's path, the bytes of a JPEG or PNG, or uint8 [112, 112, 3] in RGB.
 FaceImage = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
@@ -163,8 +163,8 @@ def _file_content(path: str | os.PathLike[str], name: str, max_pixels: int) -> b
     """The bytes of a regular file that is no larger than an image of so many pixels can be."""
     largest = features.largest_image_file(max_pixels)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
-            raise DataError(f"{name}: expected a file. Received: a folder, a pipe or a device")
+        if (received := kind(os.fspath(path))) != "a file":  # a pipe would be waited for
+            raise DataError(f"{name}: expected a file. Received: {received}")
         with open(path, "rb") as f:
             if (size := os.stat(f.fileno()).st_size) > largest:
                 raise DataError(_too_large(name, largest, max_pixels, size))

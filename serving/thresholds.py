@@ -6,6 +6,7 @@ from typing import Any
 
 from arcface_common import filesystem
 from arcface_common.arguments import is_real
+from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
 from arcface_common.errors import DataError, argument, is_number
 
 
@@ -65,7 +66,7 @@ def read_threshold(path: str, set_name: str | None = None, far: float | None = N
             f"{path}: expected the evaluation of a pushed model; an import has none: give {argument('threshold')}, "
             "which `arcface-tfx evaluate sets` finds. Received: no file"
         )
-    return parse_threshold(filesystem.read_file(path), path, set_name, far)
+    return parse_threshold(read_bounded(path, MAX_TABLE_BYTES, "MAX_TABLE_BYTES"), path, set_name, far)
 
 
 def parse_threshold(

@@ -7,11 +7,11 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from arcface_common import filesystem
 from arcface_common.arguments import PATH, TEXT, Kind, check, is_real
 from arcface_common.artifacts import MODEL_NAME
 from arcface_common.errors import DataError
@@ -89,7 +89,7 @@ class Server:
         for name, kind in _KINDS.items():
             check(name, getattr(self, name), kind)
         if self.certificate is not None:
-            with open(self.certificate, "rb"):  # a missing one is said by its name, not by TLS
+            with filesystem.open_read(os.fspath(self.certificate)):  # a missing one is said by its name, not by TLS
                 pass
 
     def transport(self) -> "Transport":
@@ -151,7 +151,7 @@ class GrpcTransport:
             ("grpc.max_send_message_length", _LARGEST),
         ]
         if secure:
-            roots = Path(server.certificate).read_bytes() if server.certificate else None
+            roots = filesystem.read_file(os.fspath(server.certificate)) if server.certificate else None
             self._channel = grpc.secure_channel(place, grpc.ssl_channel_credentials(roots), options)
         else:
             self._channel = grpc.insecure_channel(place, options)

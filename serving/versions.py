@@ -5,6 +5,7 @@ import os
 from arcface_common import filesystem
 from arcface_common.artifacts import IMPORTED_MODEL, SAVED_MODEL_FILE
 from arcface_common.errors import DataError
+from arcface_common.paths import check_folder_of_files, check_regular
 from serving.published import how_to_import
 
 
@@ -12,8 +13,17 @@ def resolve(path: str) -> str:
     """Finds the SavedModel: the folder itself, that of an import, or the highest version below.
 
     Raises:
-      DataError: none of these.
+      DataError: none of these, or a pipe, say, in a file's place.
     """
+    found = _find(path)
+    if filesystem.is_local(found):
+        if os.path.exists(graph := os.path.join(found, SAVED_MODEL_FILE)):
+            check_regular(graph)
+        check_folder_of_files(found)
+    return found
+
+
+def _find(path: str) -> str:
     for candidate in (path, os.path.join(path, IMPORTED_MODEL)):
         if filesystem.exists(os.path.join(candidate, SAVED_MODEL_FILE)):
             return candidate

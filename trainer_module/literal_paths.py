@@ -9,6 +9,7 @@ from typing import Any
 from arcface_common import filesystem
 from arcface_common.aside import private_folder
 from arcface_common.errors import DataError, in_short
+from arcface_common.paths import check_folder_of_files
 
 _GLOB_CHARACTERS = frozenset("[]*?\\")
 
@@ -22,7 +23,12 @@ def literal_path(folder: str) -> Iterator[str]:
 
     Yields:
       The path, a symbolic link that goes with the body where it is not the folder's own.
+
+    Raises:
+      DataError: a pipe, a socket or a device lies in the folder, which TensorFlow would wait for.
     """
+    if filesystem.is_local(folder):
+        check_folder_of_files(folder)
     if not filesystem.is_local(folder) or not _GLOB_CHARACTERS & set(folder):
         yield folder
         return

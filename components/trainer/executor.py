@@ -29,6 +29,7 @@ from trainer_module.shares import of_length
 from trainer_module.training.kept_steps import ENDED_FILE, has_ended, newest_step, remove_ended
 
 _REDISTRIBUTED = ("workers", "shard_centres")  # another distribution of the same training
+_OWN_STATISTICS = ("batch", "batch_renorm")  # norms whose statistics are those of each worker's images
 _SETTINGS_FILE, _MOST_NAMED = "settings.json", 3
 WORK_KEY, PAIRS_KEY, STEPS_KEY = "work", "pair_examples", "steps"
 
@@ -76,6 +77,8 @@ class TrainerExecutor(base_executor.BaseExecutor):
 def _begin(folder: str, settings: dict[str, Any]) -> None:
     """Makes a training's folder with its settings; says which stopped training it doesn't go on with, and why.
 
+    Of one that it goes on with, it says whether another number of workers makes another model of it.
+
     Args:
       folder: of the training, beside those of others.
       settings: fields of TrainSettings.
@@ -89,6 +92,8 @@ def _begin(folder: str, settings: dict[str, Any]) -> None:
             why = _differences(latest / _SETTINGS_FILE, settings)
             say(f"  a new training: the one that was stopped at step {stopped[latest]:,} had {why}")
         here.mkdir(parents=True)
+    elif step := newest_step(folder):
+        _say_other_workers(_read(here / _SETTINGS_FILE), settings, step)
     (here / ENDED_FILE).unlink(missing_ok=True)  # its results were lost before they were recorded
     with file_aside(here / _SETTINGS_FILE) as aside:
         aside.write_text(json.dumps(settings))
@@ -96,12 +101,29 @@ def _begin(folder: str, settings: dict[str, Any]) -> None:
 
 def _differences(file: Path, settings: dict[str, Any]) -> str:
     """In words, what another training's file of settings has otherwise."""
-    before = json.loads(file.read_text()) if file.exists() else {}
+    before = _read(file)
     now = json.loads(json.dumps(settings))  # a tuple becomes a list, as it is there
     other = [name for name in now if name in before and before[name] != now[name] and name not in _REDISTRIBUTED]
     words = [setting_argument(f"train.{name}={json.dumps(before[name])}") for name in other[:_MOST_NAMED]]
     more = " and others" if len(other) > _MOST_NAMED else ""
     return f"{' '.join(words)}{more}" if words else "other data or code"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A training's settings; none of one that has no such file."""
+    found: dict[str, Any] = json.loads(filesystem.read_file(str(file))) if file.exists() else {}
+    return found
+
+
+def _say_other_workers(before: dict[str, Any], settings: dict[str, Any], step: int) -> None:
+    """Says that a training goes on with another number of workers, where its model hangs on that."""
+    workers, norm = settings["workers"], settings["norm"]
+    if before.get("workers", workers) != workers and norm in _OWN_STATISTICS and not settings["frozen_statistics"]:
+        say(
+            f"WARNING step {step:,} was reached with train.workers={before['workers']}, not {workers}: "
+            f"train.norm={norm} takes its statistics over each worker's images, so that the model will be another "
+            "(sync_batch and group give the same)"
+        )
 
 
 def _share(input_dict: dict[str, list[types.Artifact]], folder: str) -> None:

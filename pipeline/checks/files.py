@@ -2,48 +2,10 @@
 
 import contextlib
 import os
-import stat
 import tempfile
 
 from arcface_common.errors import DataError
-
-_KINDS = (
-    (stat.S_ISREG, "a file"),
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-
-
-def check_file(path: str) -> None:
-    """Checks that a path is a regular file that can be read: a pipe would be waited for, without end.
-
-    Raises:
-      DataError: something else, or nothing.
-      OSError: it can't be read.
-    """
-    expect(path, "a file")
-    with open(path, "rb"):
-        pass
-
-
-def expect(path: str, expected: str) -> None:
-    """Checks what a path leads to.
-
-    Raises:
-      DataError: something else than `expected`, or nothing.
-      OSError: a name that the file system doesn't take.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
-        received = "a link to nothing" if os.path.islink(path) else f"no such {expected.removeprefix('a ')}"
-        raise DataError(f"{shown(path)}: expected {expected}. Received: {received}") from error
-    received = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
-    if received != expected:
-        raise DataError(f"{shown(path)}: expected {expected}. Received: {received}")
+from arcface_common.paths import check_file, expect, shown
 
 
 def check_data_files(folder: str) -> None:
@@ -111,11 +73,6 @@ def make_private(folder: str) -> None:
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-
-
-def shown(path: str) -> str:
-    """A path as it stands, or quoted where it is empty or holds what a terminal doesn't show."""
-    return path if path and path.isprintable() else repr(path)
 
 
 def as_typed(path: str) -> str:

@@ -10,7 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from arcface_common.errors import DataError, did_you_mean
-from pipeline.checks.files import check_file, check_writable, expect, is_there, shown
+from arcface_common.paths import check_file, expect, shown
+from pipeline.checks.files import check_writable, is_there
 from pipeline.checks.secrets import refuse_secret_path
 from serving.published import how_to_import
 from serving.versions import find_network

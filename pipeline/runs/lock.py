@@ -14,6 +14,7 @@ from typing import Self
 
 from arcface_common.console import say
 from arcface_common.errors import DataError, argument
+from arcface_common.paths import check_regular
 
 LOCK_FILE = "run.lock"
 
@@ -61,10 +62,12 @@ def run_lock(root: str, wait: bool = False) -> Iterator[None]:
       wait: wait for a run that holds it, instead of raising.
 
     Raises:
-      DataError: another run holds it; says which, and since when.
+      DataError: another run holds it; says which, and since when. Or the file of the lock is a pipe, say.
     """
     os.makedirs(root, exist_ok=True)
     path = os.path.join(root, LOCK_FILE)
+    if os.path.exists(path):
+        check_regular(path)
     with contextlib.ExitStack() as held:
         # The folder is held, not the file in it: whoever removes that file, and many tidy up, lets nobody in. A network
         # file system that locks no folder (EBADF on NFS) has the file alone.

@@ -4,6 +4,7 @@ import pathlib
 
 from google.protobuf import text_format
 
+from arcface_common.bounded_file import MAX_TABLE_BYTES, read_bounded
 from arcface_common.errors import DataError
 from serving.protos import message
 from serving.server.batching import BatchingParameters
@@ -22,7 +23,7 @@ def read_batching_parameters(path: str | pathlib.Path = DEFAULT) -> BatchingPara
     Raises:
       DataError: it is no such file, or its values contradict each other.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+    text = read_bounded(str(path), MAX_TABLE_BYTES, "MAX_TABLE_BYTES").decode(errors="replace")
     parsed = message("tf_serving", "arcface_tfx.tf_serving.BatchingParameters")()
     try:
         text_format.Parse(text, parsed)

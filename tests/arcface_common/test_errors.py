@@ -60,6 +60,26 @@ def test_tensorflows_sentence_without_its_stack(text, said):
 
 
 @pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("/models/" + "n" * 40 + "/7/saved_model.pb", True),
+        ("model's/Zoë/" + "n" * 40, True),
+        ("7", True),
+        ("n" * 41 + "\n", False),
+        ("n" * 41 + "\N{ZERO WIDTH SPACE}", False),
+    ],
+)
+def test_a_files_name_in_bytes_is_shown_as_a_name(name, shown):
+    said = in_short(OSError(f"Cannot parse file {name.encode()}: Error parsing message."))
+    assert said == f"Cannot parse file {name if shown else repr(b'')[:-1] + '…' + chr(39)}: Error parsing message."
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff" + b"j" * 40, b"/" + b"p" * 4096])
+def test_what_no_name_can_be_is_cut_behind_that_word_too(content):
+    assert in_short(OSError(f"no such file {content!r}")) == "no such file b'…'"
+
+
+@pytest.mark.parametrize(
     "text", ["NaN", "Infinity", "-Infinity", "1e999", "true", '"1"', "[1]", "null", "1" + "0" * 400]
 )
 def test_no_number(text):

@@ -24,6 +24,21 @@ def test_a_training_goes_on_with_another_number_of_workers(tmp_path):
     assert _name_of(tmp_path, workers=2, shard_centres=True) == _name_of(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("norm", "told"), [("batch", True), ("batch_renorm", True), ("sync_batch", False), ("group", False)]
+)
+def test_another_number_of_workers_is_said_where_the_model_hangs_on_it(tmp_path, capsys, norm, told):
+    two = TrainSettings(norm=norm, workers=2)
+    _begin(str(tmp_path / "it"), two.result_settings())
+    (tmp_path / "it" / "1200").mkdir()
+    _begin(str(tmp_path / "it"), two.result_settings())
+    assert capsys.readouterr().err == ""
+    _begin(str(tmp_path / "it"), TrainSettings(norm=norm).result_settings())
+    said = capsys.readouterr().err
+    assert ("step 1,200 was reached with train.workers=2, not 1: train.norm=" in said) == told
+    assert bool(said) == told
+
+
 @pytest.mark.parametrize("other", [{"seed": 2}, {"batch_size": 32}, {"norm": "group"}])
 def test_and_with_nothing_else_changed(tmp_path, other):
     assert _name_of(tmp_path, **other) != _name_of(tmp_path)

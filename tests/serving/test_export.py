@@ -2,7 +2,10 @@
 
 import dataclasses
 import io
+import itertools
 import json
+import os
+import re
 import shutil
 
 import numpy as np
@@ -14,12 +17,17 @@ from tensorflow_serving.apis import prediction_log_pb2
 from arcface_common.artifacts import EXTRA, METADATA_FILE, MODEL_NAME, REFERENCE_FILE, WARMUP_FILE
 from arcface_common.errors import DataError
 from arcface_common.features import PixelFormat
+from arcface_common.filesystem import files_below
 from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom.networks.foreign import EmbedderOptions, load_embedder
 from serving import check, embedding_probes, export, local, pusher, signatures
+from serving.server.errors import ServingError
+from serving.server.servable import Servable
+from tests.arcface_common.test_paths import NO_FILES
 from tests.closeness import assert_close
 from tests.helpers import jpeg
 from trainer_module import backbones
+from trainer_module.literal_paths import load_saved_model
 from trainer_module.training import checkpoints
 
 
@@ -177,6 +185,30 @@ def test_a_model_that_is_cut_is_named_by_all_who_load_it(model_dir, tmp_path, fi
         local.LocalModel(str(tmp_path / "model"))
     with pytest.raises(DataError, match=r"model: expected a (whole )?SavedModel"):
         load_embedder(str(tmp_path / "model"), EmbedderOptions())
+
+
+def test_a_graph_that_is_cut_is_named_as_a_file(model_dir, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "model")
+    os.truncate(tmp_path / "model" / "saved_model.pb", 1000)
+    with pytest.raises(ServingError, match=rf"Cannot parse file {tmp_path}/model/saved_model\.pb: Error"):
+        Servable(str(tmp_path / "model"))
+
+
+def test_what_is_no_file_in_a_model_is_not_waited_for(model_dir, tmp_path):
+    files = [os.path.relpath(path, model_dir) for path in files_below(model_dir)]
+    assert {"saved_model.pb", "fingerprint.pb", "assets.extra/model.json"} < set(files)
+    for number, (file, kind) in enumerate(itertools.product(files, ("a named pipe", "a socket", "a device"))):
+        model = tmp_path / str(number)
+        shutil.copytree(model_dir, model)
+        (model / file).unlink()
+        NO_FILES[kind](str(model / file))
+        expected = rf"{re.escape(file)}: expected a file\. Received: {kind}"
+        for load in (local.LocalModel, load_saved_model, lambda path: load_embedder(path, EmbedderOptions())):
+            with pytest.raises(DataError, match=expected):
+                load(str(model))
+        with pytest.raises(ServingError, match=expected):
+            Servable(str(model))
+        shutil.rmtree(model)
 
 
 def test_an_image_of_more_bytes_than_a_picture_takes_is_refused_before_decoding(backbone, metadata, tmp_path):

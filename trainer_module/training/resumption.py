@@ -14,7 +14,7 @@ from pathlib import Path
 from arcface_common.aside import folder_aside
 from arcface_common.console import say
 from arcface_common.errors import DataError
-from arcface_common.filesystem import folders_in
+from arcface_common.filesystem import folders_in, read_file
 from trainer_module.literal_paths import literal_path
 from trainer_module.training import checkpoints
 from trainer_module.training.curve import CURVE_FILE, Curve, read_curve
@@ -113,8 +113,7 @@ def _read_curve(path: str) -> Curve:
       DataError: it is missing or damaged.
     """
     try:
-        with open(path) as file:
-            return Curve(read_curve(file.read()))
+        return Curve(read_curve(read_file(path).decode()))
     except FileNotFoundError as error:
         raise DataError(f"{path}: expected a whole file of a checkpoint. Received: no such file") from error
     except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from arcface_common import filesystem
 from trainer_module.weights.graph import MAX_NETWORK_BYTES, WeightImportError
 
 _LIST_MAGIC = 0x112
@@ -39,7 +40,7 @@ class _Reader:
         self.what = "the header"
         if (size := path.stat().st_size) > MAX_NETWORK_BYTES:
             raise self.error(f"at most {MAX_NETWORK_BYTES:,} bytes in the file (MAX_NETWORK_BYTES)", f"{size:,}")
-        self.data = memoryview(path.read_bytes())
+        self.data = memoryview(filesystem.read_file(str(path)))
 
     def error(self, expected: str, received: object) -> WeightImportError:
         return WeightImportError(

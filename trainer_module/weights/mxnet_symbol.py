@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from arcface_common import filesystem
 from trainer_module.weights.graph import INPUT, Affine, Array, Graph, Node, WeightImportError, unfold
 
 _DEFAULT_EPSILON = 1e-3  # of BatchNorm in MXNet, ten and a hundred times that of others
@@ -59,8 +60,9 @@ def _load(path: Path) -> tuple[list[_Raw], int]:
     """The JSON's nodes, and the index of the first head."""
     if (size := path.stat().st_size) > _MAX_BYTES:
         raise WeightImportError(f"{path.name}: expected at most {_MAX_BYTES:,} bytes. Received: {size:,} bytes")
+    content = filesystem.read_file(str(path))
     try:
-        symbol = json.loads(path.read_text())
+        symbol = json.loads(content)
         nodes = [
             # Attributes are called "param" before MXNet 0.9, "attr" before 1.0, "attrs" since.
             _Raw(

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from arcface_common.paths import check_regular
 from trainer_module.weights.graph import MAX_NETWORK_BYTES, WeightImportError
 
 _GIB = 1 << 30
@@ -33,9 +34,11 @@ def load(path: Path, *, with_data: bool = True) -> onnx.ModelProto:
       The model.
 
     Raises:
+      DataError: no file, but a pipe, say.
       WeightImportError: no ONNX model, or one that is not what it says; names the tensor or node.
       OSError: the file cannot be read.
     """
+    check_regular(str(path))
     _check_total(path, "the file", path.stat().st_size)
     try:
         model = onnx.load(path, load_external_data=False)

@@ -15,10 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from arcface_common import filesystem
 from arcface_common.aside import folder_aside
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import VERIFICATION_SETS
+from arcface_common.paths import check_regular
 from arcface_common.processes import lasting_pool, sigterm_unwinds
 from components.datasets.synthetic.condition import Variation
 from components.datasets.synthetic.faces import Condition, Identity, encode
@@ -206,8 +208,10 @@ def _holds(folder: Path, spec: SyntheticSpec) -> bool:
     """Whether the folder is this data set; raises if it is something else's."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
+    if (folder / _MANIFEST).exists():
+        check_regular(str(folder / _MANIFEST))
     try:
-        found = json.loads((folder / _MANIFEST).read_text())
+        found = json.loads(filesystem.read_file(str(folder / _MANIFEST)))
         sizes = {name: int(size) for name, size in found.pop("bytes").items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
