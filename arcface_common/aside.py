@@ -197,5 +197,35 @@ def temporary_files_aside() -> Iterator[None]:
     TensorFlow removes what AutoGraph wrote by `atexit`, which no signal lets it reach; Beam and TensorFlow
     Transform leave folders likewise.
     """
-    with private_folder() as folder, kept_environment({"TMPDIR": folder}), replaced(tempfile, "tempdir", folder):
+    with (
+        private_folder() as folder,
+        kept_environment({"TMPDIR": folder, **_for_matplotlib(folder)}),
+        replaced(tempfile, "tempdir", folder),
+    ):
         yield
+
+
+def _for_matplotlib(folder: str) -> dict[str, str]:
+    """The variable that names matplotlib's folder, where it can't have its own.
+
+    Of itself it takes a temporary one then, and fails to remove it by `atexit`, when ours has gone.
+    """
+    given = os.environ.get("MPLCONFIGDIR")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if all(_takes_files(place) for place in ([given] if given else [config, cache])):
+        return {}
+    return {"MPLCONFIGDIR": os.path.join(folder, "matplotlib")}
+
+
+def _takes_files(place: str) -> bool:
+    """Whether files can be written into a folder, which need not exist yet."""
+    above = os.path.abspath(place)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    try:
+        # A real file: `os.access` tells root that it may write to /proc. This one has no name where Linux can.
+        with tempfile.TemporaryFile(dir=above):
+            return True
+    except OSError:
+        return False

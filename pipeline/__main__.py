@@ -1,15 +1,16 @@
 """Where `arcface-tfx COMMAND` and `python -m pipeline COMMAND` begin."""
 
-import sys
+import signal
+
+from arcface_common.interrupts import is_default, leave
 
 
 def main() -> None:
-    """The command line. Ctrl-C while it is still imported ends it in a word, as later."""
-    try:
-        from pipeline.cli import main as commands
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
+    """The command line. Ctrl-C while it is imported, or when it has ended, ends it in a word, as between."""
+    if is_default():
+        signal.signal(signal.SIGINT, leave)
+    from pipeline.cli import main as commands
+
     commands()
 
 

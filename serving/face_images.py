@@ -129,12 +129,7 @@ def _read(image: FaceImage, name: str, max_pixels: int, check: Check) -> tuple[b
     if len(content) > (largest := features.largest_image_file(max_pixels)):
         raise DataError(_too_large(name, largest, max_pixels, len(content)))
     try:
-        header = check_header(content, 2**62)
-        if header.width * header.height > max_pixels:
-            raise DataError(
-                f"{name}: expected at most {max_pixels:,} pixels, the model's max_image_pixels. "
-                f"Received: {header.width}x{header.height} pixels"
-            )
+        header = check_header(content, max_pixels, "the model's max_image_pixels")
         check(content, max_pixels)
     except ImageError as error:
         raise DataError(f"{name}: {error}") from error

@@ -1,11 +1,10 @@
 """Batches of photos by processes of this machine, each with a detector of its own."""
 
-import concurrent.futures
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 
-from arcface_common.processes import lasting_pool
+from arcface_common.lasting_pool import lasting_pool
 from components.alignment.aligner import process_aligner
 from components.alignment.job import AlignJob, Batch
 
@@ -28,7 +27,7 @@ def run_in_processes(
     processes = min(processes or len(os.sched_getaffinity(0)), len(batches))
     if processes <= 1:
         for batch in batches:
-            done(_write(job, batch))
+            done(_write((job, batch)))
         return
     left = (
         "Fewer --processes or a smaller --max-pixels take less memory. What is finished stays; the same command goes "
@@ -36,10 +35,10 @@ def run_in_processes(
     )
     # Forked, so that what is imported is there at once. Nothing here has started a thread of onnxruntime's.
     with lasting_pool(processes, multiprocessing.get_context("fork"), left) as pool:
-        waiting = [pool.submit(_write, job, batch) for batch in batches]
-        for future in concurrent.futures.as_completed(waiting):
-            done(future.result())
+        for photos in pool.map(_write, ((job, batch) for batch in batches)):
+            done(photos)
 
 
-def _write(job: AlignJob, batch: Batch) -> int:
+def _write(task: tuple[AlignJob, Batch]) -> int:
+    job, batch = task
     return job.write(batch, process_aligner(job.settings))

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: arcface-tfx synth build/demo/data")
 @click.argument("out", type=OutputFolder())
 @click.option("--identities", type=click.IntRange(min=2), help="Draw so many identities for training.  [500]")
-@click.option("--images", type=click.IntRange(min=2), help="Draw so many images of each identity.  [16]")
+@click.option("--images", type=click.IntRange(min=2), help="Draw so many images of each identity, at most 1000.  [16]")
 @click.option(
     "--pairs",
     type=click.IntRange(min=1),
-    help="Draw so many pairs for each verification set, a multiple of 20, at least 40.  [600]",
+    help="Draw so many pairs for each verification set, a multiple of 20, from 40 to 100000.  [600]",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Draw other faces with another seed.  [0]")
 @click.option("--sheet", type=OutputFile([".png"]), help="Also write a contact sheet (PNG), one row an identity.")

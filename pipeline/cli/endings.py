@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import gc
 import os
 import select
 import signal
@@ -12,11 +11,12 @@ import threading
 import traceback
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from arcface_common.console import say
+from arcface_common import interrupts
+from arcface_common.console import console, say
 from arcface_common.errors import DataError, in_short, typed_arguments, without_bytes
 from pipeline.surroundings import check_surroundings, settle
 
@@ -25,8 +25,8 @@ _MACHINES_FAULTS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 )
-_INTERRUPTED = 130
 _interrupted = threading.Event()
+_told = threading.Event()  # that it was
 
 
 class Commands(click.Group):
@@ -35,14 +35,13 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Parses and runs, in settled surroundings."""
         settle()
-        _note_interrupts()
-        try:
-            with typed_arguments(), ends_in_words():  # help is written while arguments are parsed
-                return super().main(*args, **kwargs)
-        except SystemExit as ended:
-            if ended.code == _INTERRUPTED:
-                _leave_threads(ended)
-            raise
+        with _noted_interrupts(), typed_arguments(), ends_in_words():  # help is written while arguments are parsed
+            return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parses what stands before a command; of Ctrl-C meanwhile click says that it aborted."""
+        with ends_in_words():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Parses a command's own arguments and runs it."""
@@ -75,37 +74,50 @@ def ends_in_words(log: str | None = None) -> Iterator[None]:
         sys.exit(_said(error, log))
 
 
-def _note_interrupts() -> None:
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[None]:
     """Remembers Ctrl-C: what it stops may raise an error of its own, as TensorFlow's tracing does (a KeyError)."""
     _interrupted.clear()
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is (
-        signal.default_int_handler
-    ):
-        signal.signal(signal.SIGINT, _interrupt)
+    _told.clear()
+    if threading.current_thread() is not threading.main_thread() or not interrupts.is_default():
+        yield
+        return
+    interrupts.begin_anew()
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as ended:
+        if isinstance(ended, KeyboardInterrupt):  # before or after all that says so
+            _say_interrupted()
+        elif ended.code != interrupts.INTERRUPTED:
+            raise
+        _leave_threads()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C: unwinds. One that comes a second later ends the process, whatever it is at; nobody catches it there."""
     _interrupted.set()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.default_int_handler(number, frame)
+    if interrupts.unwind(KeyboardInterrupt()):
+        interrupts.end_at_once(None if _told.is_set() else console().fileno())
 
 
-def _leave_threads(ended: BaseException) -> None:
+def _say_interrupted() -> None:
+    _told.set()
+    say("interrupted")
+
+
+def _leave_threads() -> NoReturn:
     """Ends the process: Beam's threads would be waited for, until their part of the images is computed, 10 s and more.
 
     All that a command cleans up is done by now, and what threads write lies aside, as after a kill. What the stack held
-    is let go first: multiprocessing says of semaphores that nobody let go that they leaked.
-
-    Args:
-      ended: what was raised last.
+    isn't let go: TensorFlow waits 10 s for a training's input that way.
     """
-    for error in _behind(ended):
-        traceback.clear_frames(error.__traceback__)
-    gc.collect()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(_INTERRUPTED)
+    os._exit(interrupts.INTERRUPTED)
 
 
 def _said(error: BaseException, log: str | None) -> int:
@@ -115,8 +127,8 @@ def _said(error: BaseException, log: str | None) -> int:
     if log is not None:
         sys.stderr.write(without_bytes(traceback.format_exc()))  # among the libraries' words, which explain it
     if _is_interrupt(error) or (_interrupted.is_set() and not isinstance(error, DataError)):
-        say("interrupted")
-        return _INTERRUPTED
+        _say_interrupted()
+        return interrupts.INTERRUPTED
     if isinstance(error, DataError):
         say(f"error: {error}")
         return 2

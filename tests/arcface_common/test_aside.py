@@ -87,6 +87,32 @@ def test_temporary_files_are_put_aside_for_a_while(tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [({"HOME": "/proc"}, True), ({"MPLCONFIGDIR": "/proc/none"}, True), ({}, False), ({"MPLCONFIGDIR": ""}, False)],
+)
+def test_matplotlib_has_a_folder_that_it_need_not_remove(given, ours, tmp_path):
+    code = """
+import os
+from arcface_common import aside
+with aside.temporary_files_aside():
+    import matplotlib
+    print(matplotlib.get_configdir(), matplotlib.get_cachedir())
+"""
+    about_it = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR")
+    environment = {name: value for name, value in os.environ.items() if name not in about_it}
+    environment |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), **given}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+    assert done.stderr == ""
+    config, cache = (os.path.relpath(path, tmp_path) for path in done.stdout.split())
+    if ours:
+        assert config == cache and config.startswith("arcface-tfx-") and config.endswith(".tmp/matplotlib")
+    else:
+        assert (config, cache) == (".config/matplotlib", ".cache/matplotlib")
+
+
 def test_the_next_private_folder_removes_one_whose_remover_was_killed_too(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))

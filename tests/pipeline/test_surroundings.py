@@ -1,6 +1,7 @@
 """What a shell hands to a command, and the command is not changed by."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ cli(["work"])
 
 
 def test_an_interrupted_command_waits_for_no_thread_and_cleans_up_before(tmp_path):
-    """Beam computes in threads, which Python waits for."""
+    """Beam computes in threads, which Python waits for; TensorFlow takes its time to let go of a training's input."""
     code = f"""
 import os, signal, threading, time, click
 from arcface_common.aside import folder_aside
@@ -67,8 +68,13 @@ from pipeline.cli.endings import Commands
 def cli(): pass
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+class Slow:
+    def __del__(self):
+        time.sleep(30)
+
 @cli.command()
 def work():
+    slow = Slow()
     with folder_aside(Path({str(tmp_path)!r}) / "out") as folder:
         (folder / "half").touch()
         threading.Thread(target=time.sleep, args=(30,)).start()
@@ -82,6 +88,71 @@ cli(["work"])
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
     assert time.monotonic() - begun < 20
     assert not list(tmp_path.iterdir())
+
+
+_CLEANS_UP = """
+import os, signal, sys, threading, time, click
+from pathlib import Path
+from pipeline.cli.endings import Commands
+
+@click.group(cls=Commands)
+def cli(): pass
+
+def send():
+    time.sleep(0.2)
+    for _ in range(int(sys.argv[2])):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(float(sys.argv[3]))
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+@cli.command()
+def work():
+    threading.Thread(target=send, daemon=True).start()
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(float(sys.argv[4]))
+        Path(sys.argv[1]).touch()
+
+cli(["work"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("times", "apart", "takes", "cleaned"),
+    [(30, 0.03, 0.5, True), (2, 0.4, 0.6, True), (2, 1.3, 30, False)],
+    ids=["many", "two", "a-second-later"],
+)
+def test_many_interrupts_are_as_one_and_a_late_one_ends_at_once(times, apart, takes, cleaned, tmp_path):
+    words = [str(tmp_path / "cleaned"), *map(str, (times, apart, takes))]
+    done = subprocess.run(
+        [sys.executable, "-c", _CLEANS_UP, *words], capture_output=True, text=True, check=False, timeout=25
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert (tmp_path / "cleaned").exists() == cleaned
+
+
+def test_interrupts_at_any_moment_of_a_command_are_a_word():
+    """While it imports, parses, works and ends."""
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pipeline.__main__ import main\n"
+        "print('ready', flush=True)\n"
+        "main()\n"
+    )
+    call = [sys.executable, "-c", code, "settings"]
+    ends = set()
+    for moment in range(20, 600, 60):
+        with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(moment / 1000)
+            for _ in range(3):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.01)
+            ends.add((process.wait(30), process.stderr.read()))
+    assert (130, "interrupted\n") in ends
+    assert ends <= {(130, "interrupted\n"), (0, ""), (-signal.SIGINT, "")}
 
 
 def test_tensorflow_computes_with_onednn_and_has_one_keras_unless_told_otherwise():

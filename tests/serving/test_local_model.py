@@ -170,7 +170,7 @@ def test_the_limit_of_pixels_is_the_models(backbone, metadata, photographs, tmp_
     described = json.loads((tmp_path / "model" / EXTRA / METADATA_FILE).read_text())
     assert (described["image_size"], described["max_image_pixels"]) == (112, 300_000)
     model = local.LocalModel(path)
-    with pytest.raises(DataError, match=r"photo\.png: expected at most 300,000 pixels.* Received: 640x480 pixels"):
+    with pytest.raises(DataError, match=r"photo\.png: expected an image of 1 to 300,000 pixels .* Received: 640x480"):
         model.embed([photographs["photo"]], resize=True)
     content = pathlib.Path(photographs["photo"]).read_bytes()
     loaded = tf.saved_model.load(path)

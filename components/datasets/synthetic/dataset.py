@@ -8,6 +8,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,9 @@ from arcface_common.aside import folder_aside
 from arcface_common.console import progress
 from arcface_common.errors import DataError
 from arcface_common.features import VERIFICATION_SETS
+from arcface_common.lasting_pool import lasting_pool
 from arcface_common.paths import check_regular
-from arcface_common.processes import lasting_pool, sigterm_unwinds
+from arcface_common.processes import sigterm_unwinds
 from components.datasets.synthetic.condition import Variation
 from components.datasets.synthetic.faces import Condition, Identity, encode
 from components.formats import verification_bin
@@ -29,6 +31,8 @@ from components.formats.recordio import write_layout
 
 GENERATOR_VERSION = 2  # raise it when the same spec draws other pictures
 FOLDS = 10
+MAX_IMAGES = 1000  # of an identity
+MAX_PAIRS = 100_000  # of a set, 0.5 GB, half of what `evaluation.max_set_mb` lets a run read
 _MANIFEST = "synthetic.json"
 _TRAIN = 0  # the stream of training identities; the verification sets have the streams 1 .. 4
 _MAX_KEY = 2**24  # labels are float32
@@ -54,9 +58,9 @@ class SyntheticSpec:
 
     Attributes:
       identities: people in the training set.
-      images_per_identity: pictures of each.
+      images_per_identity: pictures of each, at most 1,000: a process draws some people's at a time.
       pairs: pairs in each verification set, half of them of one person; a multiple of 20, so that each of the 10
-        folds is balanced, and at least 40.
+        folds is balanced, at least 40 and at most 100,000: of so many, a set is 0.5 GB, which is held in memory.
       seed: another seed, other people.
 
     Raises:
@@ -73,6 +77,9 @@ class SyntheticSpec:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}. Received: {name}={value!r}")
+        for name, most in (("images_per_identity", MAX_IMAGES), ("pairs", MAX_PAIRS)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most:,}. Received: {name}={getattr(self, name)}")
         if self.pairs % (2 * FOLDS) or self.pairs < 4 * FOLDS:
             raise ValueError(
                 f"pairs must be a multiple of {2 * FOLDS}, at least {4 * FOLDS}. Received: pairs={self.pairs}"
@@ -113,7 +120,7 @@ def write_dataset(
     out = Path(out_dir)
     if _holds(out, spec):
         return "unchanged"
-    with folder_aside(out, replace=True) as partial:
+    with sigterm_unwinds(signal.SIGHUP), folder_aside(out, replace=True) as partial:
         with progress(
             total=spec.num_images + len(VERIFICATION_SETS) * spec.pairs, description="draw", unit="img"
         ) as bar:
@@ -144,27 +151,30 @@ def draw_images(spec: SyntheticSpec, stream: int, identity: int, variations: lis
     ]
 
 
-def _draw(task: tuple[SyntheticSpec, int, int, list[Variation]]) -> list[bytes]:
-    return draw_images(*task)
+def _draw(task: tuple[SyntheticSpec, int, range, list[Variation]]) -> list[list[bytes]]:
+    spec, stream, identities, variations = task
+    return [draw_images(spec, stream, identity, variations) for identity in identities]
 
 
 def _draw_all(
     spec: SyntheticSpec, stream: int, count: int, variations: list[Variation], processes: int | None, bar: tqdm
 ) -> Iterator[list[bytes]]:
     """`draw_images` of identities 0 .. count - 1, in order."""
-    tasks = ((spec, stream, identity, variations) for identity in range(count))
     processes = min(processes or len(os.sched_getaffinity(0)), count)
     if processes == 1:
-        for task in tasks:
-            yield _draw(task)
+        for identity in range(count):
+            yield draw_images(spec, stream, identity, variations)
             bar.update(len(variations))
         return
+    size = max(1, min(8, count // (4 * processes)))
+    tasks = ((spec, stream, range(i, min(i + size, count)), variations) for i in range(0, count, size))
     # Spawned, not forked: the caller may have started threads, TensorFlow's for one.
     spawn = multiprocessing.get_context("spawn")
-    with sigterm_unwinds(), lasting_pool(processes, spawn, "Nothing is left of the folder") as pool:
-        for images in pool.map(_draw, tasks, chunksize=max(1, min(8, count // (4 * processes)))):
-            yield images
-            bar.update(len(variations))
+    with lasting_pool(processes, spawn, "Nothing is left of the folder") as pool:
+        for people in pool.map(_draw, tasks):
+            for images in people:
+                yield images
+                bar.update(len(variations))
 
 
 def _write_train(folder: Path, spec: SyntheticSpec, processes: int | None, bar: tqdm) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from arcface_common.errors import DataError
 from arcface_common.image_pixels import decode
-from arcface_common.processes import ProcessLostError
+from arcface_common.lasting_pool import ProcessLostError
 from components.alignment import folder
 from components.alignment.aligner import aligned, complaint
 from components.alignment.crop import crop

@@ -1,10 +1,14 @@
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +163,11 @@ def test_a_failure_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ({"images_per_identity": 2.5}, "images_per_identity=2.5"),
         ({"pairs": 50}, "pairs must be a multiple of 20, at least 40. Received: pairs=50"),
         ({"pairs": 20}, "pairs must be a multiple of 20, at least 40. Received: pairs=20"),
+        ({"pairs": 100_020}, "pairs must be at most 100,000. Received: pairs=100020"),
+        (
+            {"images_per_identity": 1001},
+            "images_per_identity must be at most 1,000. Received: images_per_identity=1001",
+        ),
         ({"seed": -1}, "seed=-1"),
         ({"seed": True}, "seed=True"),
         ({"identities": 2**20, "images_per_identity": 16}, "below 2"),
@@ -266,21 +275,40 @@ print(json.dumps([labels, ranges]))
 """
 
 
-@pytest.mark.parametrize(("name", "code", "said"), [("SIGTERM", 143, ""), ("SIGINT", 130, "interrupted")])
+@pytest.mark.parametrize(
+    ("to", "after"), [("one", 2.0), ("group", 0.1), ("group", 1.0), ("group", 2.0), ("group-twice", 1.5)]
+)
+@pytest.mark.parametrize(
+    ("name", "code", "said"), [("SIGTERM", 143, ""), ("SIGHUP", 129, ""), ("SIGINT", 130, "interrupted")]
+)
 def test_a_signal_ends_its_processes_without_a_word_and_leaves_nothing(
-    name: str, code: int, said: str, tmp_path: Path
+    name: str, code: int, said: str, to: str, after: float, tmp_path: Path
 ) -> None:
+    """`timeout` and a terminal signal the group, processes that are about to begin among it."""
     program = """
-import os, signal, sys, threading
-from pipeline.cli import main
+import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-threading.Timer(3, os.kill, (os.getpid(), signal.Signals[sys.argv[1]])).start()
-main(["synth", sys.argv[2], "--identities", "5000"])
+from pipeline.__main__ import main
+print("ready", flush=True)
+main()
 """
-    call = [sys.executable, "-c", program, name, str(tmp_path / "faces")]
-    done = subprocess.run(call, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
-    assert done.returncode == code
-    assert [line for line in done.stderr.splitlines() if "img/s" not in line and line] == [said] * bool(said)
+    call = [sys.executable, "-c", program, "synth", str(tmp_path / "faces"), "--identities", "5000"]
+    with subprocess.Popen(
+        call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(after)
+        for _ in range(2 if to == "group-twice" else 1):
+            (os.kill if to == "one" else os.killpg)(process.pid, signal.Signals[name])
+        try:
+            words = process.communicate(timeout=30)[1]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    # Before and after there is something to clean up, others than SIGINT do what they do of themselves.
+    assert process.returncode in ({code, -signal.Signals[name]} if name != "SIGINT" else {code})
+    assert [line for line in words.splitlines() if "img/s" not in line and line] == [said] * bool(said)
     assert not list(tmp_path.iterdir())
 
 
@@ -294,7 +322,7 @@ write_dataset(pathlib.Path(sys.argv[1]), SyntheticSpec(identities=20), processes
     call = [sys.executable, "-", str(tmp_path / "faces")]
     done = subprocess.run(call, cwd=ROOT, input=program, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.splitlines()[-1] == (
-        "arcface_common.processes.ProcessLostError: one of 2 processes could not begin or was killed, for want of "
+        "arcface_common.lasting_pool.ProcessLostError: one of 2 processes could not begin or was killed, for want of "
         "memory perhaps. Nothing is left of the folder"
     )
     assert not list(tmp_path.iterdir())

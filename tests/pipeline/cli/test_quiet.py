@@ -55,11 +55,12 @@ def test_bad_input_is_one_line_and_code_2(tmp_path):
 
 def test_an_interrupt_while_the_command_line_is_imported_is_a_word():
     code = """
-import runpy, sys
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 class Interrupts:
     def find_spec(self, name, *where):
         if name == "pipeline.cli":
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupts())
 sys.modules.pop("pipeline.cli", None)
 runpy.run_module("pipeline", run_name="__main__")
