@@ -127,7 +127,7 @@ class _Pass:
         self._digests = np.zeros(len(order), _DIGEST)
         self._seen = np.zeros(len(order), np.bool_)  # positions that turned out to be readable images
         self._following = np.append(self._offsets[1:], 0)  # where the following record of the index begins
-        self._unnamed: list[int] = []  # keys of records behind which lie images that the index lacks
+        self._unnamed: dict[int, int] = {}  # key of a record behind which lie images that the index lacks -> bytes
         self._image_bytes = 0
         self._turned = 0
         self._formats: collections.Counter[str] = collections.Counter()
@@ -147,8 +147,8 @@ class _Pass:
 
     def _look_at(self, position: int, key: int, offset: int) -> None:
         record = self._reader.read(offset, key=key)
-        if recordio.image_behind(self._reader, int(self._following[position])):
-            self._unnamed.append(key)
+        if lost := recordio.unnamed_bytes(self._reader, int(self._following[position])):
+            self._unnamed[key] = lost
         without_image = recordio.is_without_image(record)
         if not self._is_image[position] or (self._layout is None and without_image):
             self.has_header |= key == 0 and without_image
@@ -181,7 +181,7 @@ class _Pass:
         shared, examples = _shared(keys, labels, digests)
         known = labels[labels != _NO_LABEL]
         per_label = np.unique(known, return_counts=True)[1]
-        remarks = recordio.unnamed_remarks(np.array(self._unnamed, np.int64))
+        remarks = recordio.unnamed_remarks(self._unnamed)
         if self._layout is not None:
             labelled = labels != _NO_LABEL
             differences = recordio.label_remarks(self._layout, keys[labelled], known, len(per_label))

@@ -92,7 +92,7 @@ def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
     names = read_names(str(rec.with_name(IDENTITIES)))
     images = 0
     folders: set[str] = set()
-    unnamed: list[int] = []  # keys of records behind which lie images that the index lacks
+    unnamed: dict[int, int] = {}  # key of a record behind which lie images that the index lacks -> bytes
     with WatchedReader(rec) as reader:
         if idx.exists():
             index = recordio.read_whole_index(reader, str(idx))
@@ -106,8 +106,8 @@ def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
         for key, offset, following in progress(entries, total=len(order), description="unpack", unit="record"):
             try:
                 record = reader.read(offset, key=key)
-                if recordio.image_behind(reader, following):
-                    unnamed.append(key)
+                if lost := recordio.unnamed_bytes(reader, following):
+                    unnamed[key] = lost
                 if recordio.is_without_image(record):
                     continue
                 folder = _folder(record, names, rec)
@@ -122,7 +122,7 @@ def _unpack_records(rec: Path, out: Path, bad: Skipped) -> UnpackReport:
             (out / folder / f"{key:0{digits}d}{ending}").write_bytes(record.payload)
             images += 1
     said = recordio.property_remarks(str(rec.parent), len(folders)) if rec.name == recordio.REC_FILE else ()
-    remarks = (*recordio.unnamed_remarks(np.array(unnamed, np.int64)), *said)
+    remarks = (*recordio.unnamed_remarks(unnamed), *said)
     return UnpackReport(images, len(folders), remarks=remarks)
 
 

@@ -166,6 +166,17 @@ def _identities(contents: list[ShardContent]) -> np.ndarray:
     return np.unique(np.concatenate([np.unique(content.labels) for content in contents])).astype(np.int64)
 
 
+def _unnamed(layout: recordio.DatasetLayout, contents: list[ShardContent]) -> dict[int, int]:
+    """Key of each image behind which lie images that the index doesn't name -> bytes up to the next that it names.
+
+    Behind the last image it names, other records may follow: such bytes aren't counted.
+    """
+    found = np.concatenate([content.unnamed for content in contents])
+    offsets = np.sort(layout.image_offsets)
+    following = np.append(offsets, 0)[np.searchsorted(offsets, found[:, 1])]
+    return dict(zip(found[:, 0].tolist(), np.maximum(following - found[:, 1], 0).tolist(), strict=True))
+
+
 def _say_what_is_odd(
     rec: str,
     layout: recordio.DatasetLayout,
@@ -180,7 +191,7 @@ def _say_what_is_odd(
     identities = sum(map(examples.get_int_custom_property, counted)) + selection.left_out_identities
     remarks = (
         *layout.remarks,
-        *recordio.unnamed_remarks(np.concatenate([content.unnamed for content in contents])),
+        *recordio.unnamed_remarks(_unnamed(layout, contents)),
         *recordio.label_remarks(layout, keys, labels, identities),
         *recordio.property_remarks(os.path.dirname(rec), identities, layout.num_identities),
     )

@@ -43,7 +43,7 @@ class ShardContent:
       file_bytes: size of the shard.
       bad: of each record that was quarantined, its key, byte offset and reason.
       turned: images that were turned as their EXIF orientation says, and are PNGs now.
-      unnamed: int64, keys of images behind which lies one that the index doesn't name; see `ImageSource`.
+      unnamed: int64 [m, 2], see `ImageSource`.
     """
 
     keys: np.ndarray
@@ -53,7 +53,7 @@ class ShardContent:
     file_bytes: int
     bad: list[tuple[int, int, str]]
     turned: int = 0
-    unnamed: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
+    unnamed: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     def to_bytes(self) -> bytes:
         """As a file."""
@@ -186,7 +186,7 @@ class ShardJob:
             filesystem.size(self.store.shard(task)),
             bad,
             turned,
-            np.array(source.unnamed, np.int64),
+            np.array(source.unnamed, np.int64).reshape(-1, 2),
         )
 
     def _upright(self, image: bytes) -> tuple[bytes, str | None]:

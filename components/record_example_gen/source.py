@@ -44,12 +44,12 @@ class ImageSource:
       path: the `.rec` file.
 
     Attributes:
-      unnamed: keys of images behind which lies another one that the plan's index doesn't name, as far as the bytes
-        that were read for an image show it: of one beyond 64 KiB they don't.
+      unnamed: key of each image behind which lies another one that the plan's index doesn't name, and that one's byte
+        offset; as far as the bytes that were read for an image show it: of one beyond 64 KiB they don't.
     """
 
     def __init__(self, path: str) -> None:
-        self.unnamed: list[int] = []
+        self.unnamed: list[tuple[int, int]] = []
         self._path = path
         self._reader = recordio.RecordReader(path)
         self._fd = os.open(path, os.O_RDONLY) if filesystem.is_local(path) else None
@@ -80,7 +80,7 @@ class ImageSource:
     def _look_behind(self, key: int, offset: int, data: bytes, end: int) -> None:
         """Notes an image that begins at `end` of the bytes read at `offset`; identity records may lie there."""
         if data[end : end + 4] == recordio.MAGIC and recordio.image_at(self._reader, offset + end):
-            self.unnamed.append(key)
+            self.unnamed.append((key, offset + end))
 
     def _local_chunks(self, entries: np.ndarray) -> Iterator[bytes]:
         fd = self._fd

@@ -7,9 +7,9 @@ file system that `arcface_common.filesystem` knows.
 
 from components.formats.recordio.coverage import (
     image_at,
-    image_behind,
     is_without_image,
     read_whole_index,
+    unnamed_bytes,
     unnamed_remarks,
 )
 from components.formats.recordio.folder import property_remarks, read_dataset, rec_path
@@ -41,7 +41,6 @@ __all__ = [
     "RecordReader",
     "RecordWriter",
     "image_at",
-    "image_behind",
     "is_without_image",
     "label_remarks",
     "pack",
@@ -52,6 +51,7 @@ __all__ = [
     "read_whole_index",
     "rebuild_index",
     "rec_path",
+    "unnamed_bytes",
     "unnamed_remarks",
     "unpack",
     "write_index",

@@ -5,6 +5,8 @@ points to are a fault, or somebody's choice. What is lost at either end is an er
 What is lost between is said, since a person may have taken lines out.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from arcface_common import filesystem
@@ -47,9 +49,10 @@ def _check_ends(reader: RecordReader, index: Index, rec_bytes: int) -> None:
         raise record_error(index.path, int(index.keys[last]), end, expected, received)
 
 
-def image_behind(reader: RecordReader, following: int) -> bool:
-    """Whether an image lies between the record that was read last and the offset of the following one."""
-    return reader.end < following and _first_image(reader, reader.end, following) is not None
+def unnamed_bytes(reader: RecordReader, following: int) -> int:
+    """Bytes between the record that was read last and the offset of the following one, if images lie there; else 0."""
+    end = reader.end
+    return following - end if end < following and _first_image(reader, end, following) is not None else 0
 
 
 def _first_image(reader: RecordReader, begin: int, end: int) -> int | None:
@@ -80,10 +83,11 @@ def is_without_image(record: Record) -> bool:
     return record.vector and not record.payload
 
 
-def unnamed_remarks(keys: np.ndarray) -> tuple[str, ...]:
+def unnamed_remarks(unnamed: Mapping[int, int]) -> tuple[str, ...]:
     """Says that images are left out, for want of a line.
 
     Args:
-      keys: int64 [n], of the records behind which such images lie.
+      unnamed: key of a record behind which such images lie -> how many bytes they take.
     """
-    return counted(np.sort(keys), "record", "with images behind that train.idx has no line for, left out")
+    what = f"with images behind that train.idx has no line for, {sum(unnamed.values()):,} bytes left out"
+    return counted(np.array(sorted(unnamed), np.int64), "record", what)

@@ -297,10 +297,11 @@ def test_a_csv_that_names_no_folders(tmp_path, labels, message):
 def test_images_that_the_index_lacks_are_said_or_refused(data, tmp_path):
     lines = (data / "train.idx").read_text().splitlines(keepends=True)
     (data / "train.idx").write_text("".join(lines[:2] + lines[4:]))
+    lost = int(lines[4].split()[1]) - int(lines[2].split()[1])
     report = unpack(data / "train.rec", tmp_path / "out")
     assert report.lines() == [
         "4 images in 2 folders",
-        "1 record with images behind that train.idx has no line for, left out: 1",
+        f"1 record with images behind that train.idx has no line for, {lost:,} bytes left out: 1",
         "property says 3 identities, and the images have 2 labels",
     ]
     (data / "train.idx").write_text("".join(lines[1:5]))

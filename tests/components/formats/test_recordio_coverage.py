@@ -10,10 +10,10 @@ from components.formats.recordio import (
     RecordError,
     RecordReader,
     RecordWriter,
-    image_behind,
     pack,
     read_dataset,
     read_whole_index,
+    unnamed_bytes,
     write_index,
 )
 from tests.components.formats.records_in_memory import face_records
@@ -77,12 +77,12 @@ def test_an_image_without_a_line_between_others_is_found(tmp_path):
     offsets = written(tmp_path, [0, 1, 4, 5, 6, 7, 8, 9, 10, 11])
     with RecordReader(str(tmp_path / "train.rec")) as reader:
         index = read_whole_index(reader, str(tmp_path / "train.idx"))
-        found = []
+        found = {}
         for key, offset, following in zip(index.keys, index.offsets, [*index.offsets[1:], 0], strict=True):
             reader.read(offset)
-            if image_behind(reader, int(following)):
-                found.append(int(key))
-    assert found == [2]
+            if lost := unnamed_bytes(reader, int(following)):
+                found[int(key)] = lost
+    assert found == {2: offsets[4] - offsets[2]}
     assert index.offsets[2] == offsets[4]
 
 
