@@ -15,7 +15,7 @@ def resolve(path: str) -> str:
     Raises:
       DataError: none of these, or a pipe, say, in a file's place.
     """
-    found = _find(path)
+    found = find(path)
     if filesystem.is_local(found):
         if os.path.exists(graph := os.path.join(found, SAVED_MODEL_FILE)):
             check_regular(graph)
@@ -23,7 +23,12 @@ def resolve(path: str) -> str:
     return found
 
 
-def _find(path: str) -> str:
+def find(path: str) -> str:
+    """`resolve` without a look at the model's files: a server takes the version before a damaged one.
+
+    Raises:
+      DataError: none of these.
+    """
     for candidate in (path, os.path.join(path, IMPORTED_MODEL)):
         if filesystem.exists(os.path.join(candidate, SAVED_MODEL_FILE)):
             return candidate

@@ -112,9 +112,9 @@ def serve(
         from serving.server.manager import Policy
         from serving.server.parameters import DEFAULT, read_batching_parameters
         from serving.token_file import read_token
-        from serving.versions import resolve
+        from serving.versions import find
 
-        resolve(folder)
+        find(folder)
         if host not in _LOOPBACK and token_file is None:
             tell(f"warning: {host} lets everybody in who reaches it; --token-file asks for a token")
         run(

@@ -20,7 +20,7 @@ from arcface_common.features import PixelFormat
 from arcface_common.filesystem import files_below
 from arcface_common.model_metadata import ModelMetadata
 from evaluator_custom.networks.foreign import EmbedderOptions, load_embedder
-from serving import check, embedding_probes, export, local, pusher, signatures
+from serving import check, embedding_probes, export, local, pusher, signatures, versions
 from serving.server.errors import ServingError
 from serving.server.servable import Servable
 from tests.arcface_common.test_paths import NO_FILES
@@ -209,6 +209,15 @@ def test_what_is_no_file_in_a_model_is_not_waited_for(model_dir, tmp_path):
         with pytest.raises(ServingError, match=expected):
             Servable(str(model))
         shutil.rmtree(model)
+
+
+def test_a_server_is_not_kept_from_the_version_before_a_damaged_one(tmp_path):
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+    os.mkfifo(tmp_path / "2" / "saved_model.pb")
+    assert versions.find(str(tmp_path)) == str(tmp_path / "2")
+    with pytest.raises(DataError, match="a named pipe"):
+        versions.resolve(str(tmp_path))
 
 
 def test_an_image_of_more_bytes_than_a_picture_takes_is_refused_before_decoding(backbone, metadata, tmp_path):
