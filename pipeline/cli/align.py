@@ -14,7 +14,7 @@ from arcface_common.filesystem import is_local
 from components.alignment.settings import MTCNN, WHICH, AlignSettings
 from pipeline.beam import RUNNERS, beam_args, check_with_beam
 from pipeline.cli.echo import echo_json, echo_lines
-from pipeline.cli.paths import InputFolder, Number, OutputFolder
+from pipeline.cli.paths import InputFolder, Number, OutputFolder, Whole
 from pipeline.cli.quiet import quiet
 
 _DEFAULT = AlignSettings()
@@ -48,11 +48,11 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = with_settings
     for name, kind, words in (
-        ("max_pixels", click.IntRange(1, 2**31), "Width times height of a photo at most; a larger one is unreadable."),
-        ("max_side", click.IntRange(20, 2**15), "The detector sees larger photos reduced to this longer side."),
+        ("max_pixels", Whole(1, 2**31), "Width times height of a photo at most; a larger one is unreadable."),
+        ("max_side", Whole(20, 2**15), "The detector sees larger photos reduced to this longer side."),
         ("max_padding", Number(0, 1), "Share of a crop at most that lies outside of its photo, and is black."),
         ("max_upscale", Number(0, min_open=True), "How many times a face is enlarged at most."),
-        ("min_face", click.IntRange(min=1), "Shorter side of a face's box at least, in pixels of the photo."),
+        ("min_face", Whole(min=1), "Shorter side of a face's box at least, in pixels of the photo."),
         ("min_score", Number(0, 1), "A face's score at least."),
         ("which", click.Choice(list(WHICH)), "The face that counts where several fulfil the rest; `only`: none does."),
         ("detector", str, f"{MTCNN}, or package.module:function: it loads and gives a function, images to faces."),
@@ -67,7 +67,7 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("photos", type=_Photos())
 @click.argument("out", type=_Crops())
 @_settings_options
-@click.option("--processes", type=click.IntRange(min=1), help="How many work on this machine.  [one a core]")
+@click.option("--processes", type=Whole(min=1), help="How many work on this machine.  [one a core]")
 @click.option("--beam-runner", type=click.Choice(list(RUNNERS)), help="Let Beam do the work, here or on a cluster.")
 @click.option("--beam-arg", "beam_given", multiple=True, metavar="--NAME=VALUE", help="An option of Beam's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

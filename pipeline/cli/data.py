@@ -13,7 +13,7 @@ from pipeline.checks.files import check_data_files
 from pipeline.cli.align_option import ALIGN, check_align, faces_in
 from pipeline.cli.echo import echo_json, echo_lines
 from pipeline.cli.hints import own_command
-from pipeline.cli.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
+from pipeline.cli.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, Whole
 
 if TYPE_CHECKING:
     from components.datasets.kept_out import KeepOut
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: arcface-tfx synth build/demo/data")
 @click.argument("out", type=OutputFolder())
-@click.option("--identities", type=click.IntRange(min=2), help="Draw so many identities for training.  [500]")
-@click.option("--images", type=click.IntRange(min=2), help="Draw so many images of each identity, at most 1000.  [16]")
+@click.option("--identities", type=Whole(min=2), help="Draw so many identities for training.  [500]")
+@click.option("--images", type=Whole(min=2), help="Draw so many images of each identity, at most 1000.  [16]")
 @click.option(
     "--pairs",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     help="Draw so many pairs for each verification set, a multiple of 20, from 40 to 100000.  [600]",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Draw other faces with another seed.  [0]")
+@click.option("--seed", type=Whole(min=0), help="Draw other faces with another seed.  [0]")
 @click.option("--sheet", type=OutputFile([".png"]), help="Also write a contact sheet (PNG), one row an identity.")
 @click.option("--samples", type=OutputFolder(), help="Also write single faces to try a model on.")
 def synth(
@@ -107,7 +107,7 @@ def inspect(folder: str, write_index: bool, as_json: bool) -> None:
     help="Keep this share of the identities out of training, and draw a verification set of them; 1: the set alone.",
 )
 @click.option("--hard", type=Number(0, 1), help="Share of its pairs of different people that look alike.  [0.25]")
-@click.option("--seed", type=click.IntRange(min=0), help="Another seed keeps out others, and draws other pairs.  [1]")
+@click.option("--seed", type=Whole(min=0), help="Another seed keeps out others, and draws other pairs.  [1]")
 @click.option("--set-name", "name", help="Name of the verification set, e.g. lfw; of one that is drawn: kept_out.")
 @ALIGN
 @click.option("--resize", is_flag=True, help="Resize images that are not 112x112 (bilinear, JPEG quality 95).")
@@ -171,7 +171,7 @@ def _keep_out(share: float, pairs: str | None, **given: Any) -> "KeepOut":
     """What `--verify-identities` and the options with it ask for."""
     from components.datasets.kept_out import KeepOut
 
-    if pairs is not None and not (pairs.isdecimal() and len(pairs) < 10):
+    if pairs is not None and not (pairs.isascii() and pairs.isdecimal() and len(pairs) < 10):
         raise DataError(f"--pairs: expected a number of pairs with --verify-identities. Received: {pairs!r}")
     asked = {key: value for key, value in given.items() if value is not None}
     return KeepOut(share, None if pairs is None else int(pairs), **asked)

@@ -14,7 +14,7 @@ from arcface_common.errors import DataError
 from arcface_common.name_text import as_utf8
 from components.datasets.identity_folders import images_below
 from pipeline.cli.align_option import ALIGN, check_align
-from pipeline.cli.paths import InputOrList, ModelFolder, OutputFile, check_outside
+from pipeline.cli.paths import InputOrList, ModelFolder, OutputFile, Whole, check_outside
 from pipeline.cli.quiet import quiet
 from pipeline.cli.server_option import check_alone, converted, opened, server_options
 
@@ -36,7 +36,7 @@ resize_option = click.option(
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=64,
     show_default=True,
     help="Keep so many images in memory at a time.",

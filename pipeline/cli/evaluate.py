@@ -20,7 +20,7 @@ from arcface_common.protocol.conditions import CUTS, Cut
 from evaluator_custom.report.files import plots_folder
 from pipeline.cli.align_option import ALIGN, faces_in
 from pipeline.cli.echo import echo_json
-from pipeline.cli.paths import InputFolder, Model, Number, OneOf, OutputFile, check_outside
+from pipeline.cli.paths import InputFolder, Model, Number, OneOf, OutputFile, Whole, check_outside
 from pipeline.cli.quiet import quiet
 from serving.versions import find_network
 
@@ -33,7 +33,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--size",
-            type=click.IntRange(min=1),
+            type=Whole(min=1),
             help="Say how high and wide its images are, where that is open.  [112]",
         ),
         click.option(

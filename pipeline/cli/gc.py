@@ -8,7 +8,7 @@ import click
 
 from arcface_common.console import say
 from arcface_common.errors import DataError
-from pipeline.cli.paths import InputFolder
+from pipeline.cli.paths import InputFolder, Whole
 from pipeline.runs.lock import run_lock
 
 
@@ -16,7 +16,7 @@ from pipeline.runs.lock import run_lock
 @click.option("--root", required=True, type=InputFolder(), help="Folder that the runs wrote to.")
 @click.option(
     "--keep",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=3,
     show_default=True,
     help="How many of the last runs, and of the last blessed runs, keep all that they read and wrote.",

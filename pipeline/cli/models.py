@@ -13,14 +13,14 @@ from arcface_common.features import FAR_TARGETS
 from pipeline.cli.align_option import ALIGN, check_align
 from pipeline.cli.echo import echo_json
 from pipeline.cli.embed import resize_option
-from pipeline.cli.paths import InputFile, ModelFolder, Number, OutputFolder
+from pipeline.cli.paths import InputFile, ModelFolder, Number, OutputFolder, Whole
 from pipeline.cli.quiet import quiet
 from pipeline.cli.server_option import check_alone, converted, opened, server_options
 
 
 @click.command(epilog="Example: arcface-tfx import-mxnet models/model-r100-ii/model 0 build/r100")
 @click.argument("prefix")
-@click.argument("epoch", type=click.IntRange(min=0))
+@click.argument("epoch", type=Whole(min=0))
 @click.argument("out", type=OutputFolder())
 @click.option(
     "--node", help="Take the embedding from the output of this name, e.g. fc1. The symbol's own is the default."

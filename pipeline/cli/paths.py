@@ -1,4 +1,4 @@
-"""Paths of the command line, checked before anything slow is imported."""
+"""Paths and numbers of the command line, checked before anything slow is imported."""
 
 import abc
 import os
@@ -178,6 +178,14 @@ class OneOf(click.Choice[str]):
         return f"{super().get_invalid_choice_message(value, ctx)}{did_you_mean(str(value), map(str, self.choices))}"
 
 
+class Whole(click.IntRange):
+    """A whole number of a range, in the digits 0 to 9, as of a setting; click's own takes those of every script."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        return int(super().convert(_in_ascii(self, value, param, ctx), param, ctx))
+
+
 class Number(click.FloatRange):
     """A number of a range; click's own takes NaN, which no comparison refuses, and infinity where an end is open."""
 
@@ -187,7 +195,14 @@ class Number(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
-        number = super().convert(value, param, ctx)
+        number = super().convert(_in_ascii(self, value, param, ctx), param, ctx)
         if not abs(number) < float("inf"):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return float(number)
+
+
+def _in_ascii(kind: click.ParamType, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    """What was typed, if a number of ours could be written so."""
+    if isinstance(value, str) and not value.isascii():
+        kind.fail(f"{value!r} is not a number in the digits 0 to 9.", param, ctx)
+    return value

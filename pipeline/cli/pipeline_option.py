@@ -8,7 +8,7 @@ import click
 
 from pipeline.beam import RUNNERS
 from pipeline.cli.completion import settings_named
-from pipeline.cli.paths import InputFile, Number, OneOf
+from pipeline.cli.paths import InputFile, Number, OneOf, Whole
 from pipeline.presets import PRESETS
 
 _INGEST_FLAGS = ("on_bad_record", "min_images_per_identity", "holdout", "verify_identities")
@@ -38,9 +38,7 @@ def pipeline_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Keep this share of the identities out of training, and judge by the set `verify`, drawn of them.",
         ),
         click.option("--holdout", type=Number(0, 0.5), help="Keep this share of all images out of training."),
-        click.option(
-            "--min-images-per-identity", type=click.IntRange(min=1), help="Leave out identities with fewer images."
-        ),
+        click.option("--min-images-per-identity", type=Whole(min=1), help="Leave out identities with fewer images."),
         click.option(
             "--on-bad-record",
             type=OneOf(["fail", "quarantine"]),

@@ -12,7 +12,7 @@ import click
 from arcface_common.errors import DataError
 from pipeline.cli.completion import DEFAULT_ROOT, runs_named
 from pipeline.cli.echo import echo_json
-from pipeline.cli.paths import InputFolder
+from pipeline.cli.paths import InputFolder, Whole
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import Run
@@ -42,7 +42,7 @@ def _found(ctx: click.Context, root: str | None) -> "list[Run]":
 
 @click.group(invoke_without_command=True, epilog="Example: arcface-tfx runs --root build/demo")
 @_root
-@click.option("--last", type=click.IntRange(min=1), help="Only so many, the newest.")
+@click.option("--last", type=Whole(min=1), help="Only so many, the newest.")
 @_JSON
 @click.pass_context
 def runs(ctx: click.Context, root: str | None, last: int | None, as_json: bool) -> None:

@@ -4,7 +4,7 @@ import click
 
 from arcface_common.artifacts import MODEL_NAME
 from arcface_common.errors import DataError
-from pipeline.cli.paths import InputFile, ModelFolder, Number
+from pipeline.cli.paths import InputFile, ModelFolder, Number, Whole
 from pipeline.cli.quiet import quiet
 from serving.inference.engines import ENGINES, TENSORFLOW, check_installed
 
@@ -14,10 +14,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.command(epilog="Example: arcface-tfx serve build/demo/serving/arcface")
 @click.argument("folder", type=ModelFolder())
 @click.option("--host", default="127.0.0.1", show_default=True, help="Bind this address; 0.0.0.0 lets others in.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="Bind this port for gRPC.")
-@click.option(
-    "--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="Bind this port for HTTP."
-)
+@click.option("--port", type=Whole(0, 65535), default=8500, show_default=True, help="Bind this port for gRPC.")
+@click.option("--rest-port", type=Whole(0, 65535), default=8501, show_default=True, help="Bind this port for HTTP.")
 @click.option("--model-name", default=MODEL_NAME, show_default=True, help="Let clients ask for the model by this name.")
 @click.option(
     "--engine",
@@ -31,10 +29,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     type=InputFile(),
     help="Batch as this file of TF Serving's says. The default is serving/tf_serving/batching.config.",
 )
-@click.option(
-    "--num-versions", type=click.IntRange(min=1), default=1, show_default=True, help="Serve so many of the latest."
-)
-@click.option("--version", "specific", type=click.IntRange(min=0), multiple=True, help="Serve these versions alone.")
+@click.option("--num-versions", type=Whole(min=1), default=1, show_default=True, help="Serve so many of the latest.")
+@click.option("--version", "specific", type=Whole(min=0), multiple=True, help="Serve these versions alone.")
 @click.option("--label", multiple=True, metavar="NAME=VERSION", help="Let clients ask for a version by a label.")
 @click.option(
     "--poll-seconds",
@@ -43,12 +39,10 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     show_default=True,
     help="Look for versions so often.",
 )
-@click.option(
-    "--max-body-mb", type=click.IntRange(1, 2047), default=64, show_default=True, help="Refuse larger requests."
-)
+@click.option("--max-body-mb", type=Whole(1, 2047), default=64, show_default=True, help="Refuse larger requests.")
 @click.option(
     "--max-rows",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=4096,
     show_default=True,
     help="Refuse requests of more images, or of whatever a signature takes.",

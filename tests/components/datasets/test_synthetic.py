@@ -292,9 +292,14 @@ from pipeline.__main__ import main
 print("ready", flush=True)
 main()
 """
-    call = [sys.executable, "-c", program, "synth", str(tmp_path / "faces"), "--identities", "5000"]
+    words = ["synth", str(tmp_path / "faces"), "--identities", "4000000", "--images", "2"]
     with subprocess.Popen(
-        call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", program, *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -302,13 +307,13 @@ main()
         for _ in range(2 if to == "group-twice" else 1):
             (os.kill if to == "one" else os.killpg)(process.pid, signal.Signals[name])
         try:
-            words = process.communicate(timeout=30)[1]
+            told = process.communicate(timeout=30)[1]
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     # Before and after there is something to clean up, others than SIGINT do what they do of themselves.
     assert process.returncode in ({code, -signal.Signals[name]} if name != "SIGINT" else {code})
-    assert [line for line in words.splitlines() if "img/s" not in line and line] == [said] * bool(said)
+    assert [line for line in told.splitlines() if "img/s" not in line and line] == [said] * bool(said)
     assert not list(tmp_path.iterdir())
 
 

@@ -2,10 +2,11 @@
 
 import os
 
+import click
 import pytest
 
 from arcface_common.errors import DataError
-from pipeline.cli.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder
+from pipeline.cli.paths import InputFile, InputFolder, Number, OutputFile, OutputFolder, Whole
 
 
 @pytest.fixture
@@ -76,6 +77,13 @@ def test_what_can_be_used_is_taken_as_it_is_and_nothing_is_made(place, monkeypat
 def test_no_number_of_the_range(value):
     with pytest.raises(Exception, match="finite|range|not a valid float"):
         Number(0, 4).convert(value, None, None)
+
+
+@pytest.mark.parametrize("kind", [Number(0, 40), Whole(0, 40)])
+def test_digits_are_those_of_settings(kind):
+    with pytest.raises(click.BadParameter, match="'\N{FULLWIDTH DIGIT TWO}0' is not a number in the digits 0 to 9"):
+        kind.convert("\N{FULLWIDTH DIGIT TWO}0", None, None)
+    assert kind.convert("20", None, None) == 20
 
 
 def test_a_number_of_the_range():
