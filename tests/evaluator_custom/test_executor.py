@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from tfx.types import standard_artifacts
-from tfx.utils import io_utils
 
 from arcface_common.artifacts import BEST_FILE, VERIFICATION_FILE
 from arcface_common.digests import image_digests
@@ -26,22 +24,18 @@ from components.formats import verification_bin
 from components.latest_blessed.records import BlessedModel, latest_blessed
 from evaluator_custom import executor
 from pipeline.beam import beam_args
-from pipeline.create import schema_text
 from pipeline.runs.tables import verdict_lines
 from tests.evaluator_custom.verdicts import (
     IS_SAME,
     PAIRS,
     SETS,
-    artifact_at,
     assert_figures,
     evaluate,
-    expected_pairs,
-    export_model,
     images,
     pair_examples,
     record,
     training_examples,
-    write_attributes,
+    world_in,
 )
 
 pytestmark = pytest.mark.slow
@@ -49,23 +43,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Two models, the examples of two sets (one with attributes), a training set's digests, and the pair schema."""
-    folder = tmp_path_factory.mktemp("evaluator")
-    (folder / "data").mkdir()
-    for name in SETS:
-        verification_bin.write(folder / "data" / f"{name}.bin", images(), IS_SAME)
-    write_attributes(folder / "data" / "lfw.csv")
-    examples = pair_examples(folder, SETS)
-    io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
-    models = [artifact_at(standard_artifacts.Model, folder / f"model{i}", 10 + i) for i in range(2)]
-    backbones_ = [export_model(model.uri, seed) for seed, model in enumerate(models)]
-    inputs = {
-        "examples": [examples],
-        "model": models[:1],
-        "schema": [artifact_at(standard_artifacts.Schema, folder / "schema")],
-        "training_examples": [training_examples(folder / "training")],
-    }
-    return inputs, models, [expected_pairs(backbone) for backbone in backbones_]
+    return world_in(tmp_path_factory.mktemp("evaluator"))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
+from tfx.utils import io_utils
 
 from arcface_common.artifacts import VERIFICATION_FILE
 from arcface_common.digests import IDENTITIES_FILE, IMAGE_DIGESTS_FILE, image_digests
@@ -17,11 +18,13 @@ from arcface_common.model_metadata import ModelMetadata
 from arcface_common.protocol import insightface
 from arcface_common.protocol.conditions import FIGURES
 from arcface_common.protocol.scored_pairs import ScoredPairs
+from components.formats import verification_bin
 from components.latest_blessed.records import BlessedModel
 from components.pair_example_gen.component import PairExampleGen
 from components.pair_example_gen.executor import PairExampleGenExecutor
 from evaluator_custom.executor import VerificationEvaluatorExecutor
 from pipeline.beam import beam_args
+from pipeline.create import schema_text
 from serving import export, signatures
 from tests.helpers import jpeg
 from trainer_module import backbones
@@ -132,3 +135,26 @@ def assert_figures(found, expected):
     for figure in FIGURES:
         value = expected.figure(figure)
         assert found[figure] == (None if value is None else pytest.approx(value, rel=1e-4)), figure
+
+
+def world_in(folder):
+    """Two models, the examples of two sets (one with attributes), a training set's digests, and the pair schema.
+
+    Returns:
+      The evaluator's inputs with the first model, both models, and the expected pairs of each.
+    """
+    (folder / "data").mkdir()
+    for name in SETS:
+        verification_bin.write(folder / "data" / f"{name}.bin", images(), IS_SAME)
+    write_attributes(folder / "data" / "lfw.csv")
+    examples = pair_examples(folder, SETS)
+    io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
+    models = [artifact_at(standard_artifacts.Model, folder / f"model{i}", 10 + i) for i in range(2)]
+    backbones_ = [export_model(model.uri, seed) for seed, model in enumerate(models)]
+    inputs = {
+        "examples": [examples],
+        "model": models[:1],
+        "schema": [artifact_at(standard_artifacts.Schema, folder / "schema")],
+        "training_examples": [training_examples(folder / "training")],
+    }
+    return inputs, models, [expected_pairs(backbone) for backbone in backbones_]
