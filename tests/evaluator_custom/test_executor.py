@@ -122,12 +122,11 @@ def test_people_whom_an_earlier_run_was_trained_on_are_leaks(world, tmp_path):
     """The set has the labels 0 .. 5; this run trained on 4, the one that it began from on 5."""
     training = training_examples(tmp_path / "training")
     training.set_string_custom_property("content_digest", "da7a")
-    earlier = tmp_path / "earlier"
-    earlier.mkdir()
+    (earlier := tmp_path / "earlier").mkdir()
     known = ModelMetadata("iresnet_tiny", {}, 16, PixelFormat(), 2, {"steps": 7}, data_digest="da7a")
     known.write(str(earlier))
     (earlier / "identities.txt").write_text("5\n77\n")
-    inputs = {**world[0], "training_examples": [training]}
+    inputs = world[0] | {"training_examples": [training]}
     _, verdict, _ = evaluate(inputs, tmp_path / "known", "lfw.accuracy >= 0.5", start=str(earlier))
     assert verdict["leaks"]["lfw"]["shared_identities"] == 2
     assert verdict["warnings"]["lfw"] == ["1 of its people were trained on by the run that this model began from"]

@@ -13,7 +13,10 @@ import numpy as np
 from PIL import Image
 
 from components.alignment.face import Face
+from components.alignment.settings import AlignSettings
 from components.alignment.template import TEMPLATE
+
+MARKS = AlignSettings(detector="tests.components.alignment.marks:load")
 
 
 def load():

@@ -16,40 +16,15 @@ from arcface_common.errors import DataError
 from arcface_common.image_pixels import decode
 from arcface_common.lasting_pool import ProcessLostError
 from components.alignment import folder
-from components.alignment.aligner import aligned, complaint
 from components.alignment.crop import crop
 from components.alignment.faces_csv import COLUMNS
-from components.alignment.folder import align_folder, aligned_folder
+from components.alignment.folder import align_folder
 from components.alignment.processes import run_in_processes
 from components.alignment.settings import AlignSettings
 from components.alignment.template import similarity
-from components.datasets.conversion import convert
-from components.datasets.pair_list import PairList
-from pipeline.evaluation.folders import read_faces
 from tests.components.alignment import marks
-from tests.components.alignment.marks import photo
+from tests.components.alignment.marks import MARKS, photo
 from tests.helpers import ROOT, exif, with_exif
-
-MARKS = AlignSettings(detector="tests.components.alignment.marks:load")
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Ann with two photos and one without a face, Bo with a PNG of two faces, a broken file and a note."""
-    root = tmp_path / "photos"
-    for name, content in (
-        ("Ann/1.jpg", photo(1)),
-        ("Ann/2.JPG", photo(1, seed=2)),
-        ("Ann/3.jpg", photo(0, seed=3)),
-        ("Bo/1.png", photo(2, seed=4, kind="PNG")),
-        ("Bo/2.jpeg", photo(1)[:2000]),
-        ("Bo/notes.txt", b"notes"),
-        ("Bo/.DS_Store", b"x"),
-        ("Empty/Thumbs.db", b"x"),
-    ):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-    return root
 
 
 def _align(photos, out, settings=MARKS, processes=1):
@@ -289,65 +264,3 @@ def test_one_at_a_time(photos, tmp_path):
 
     align_folder(str(photos), str(tmp_path / "crops"), MARKS, second)
     assert (tmp_path / "crops" / "faces.csv").exists()
-
-
-def test_crops_for_other_commands(photos, tmp_path, capsys):
-    with aligned_folder(str(photos), MARKS) as crops:
-        assert sorted(_files(crops.folder)) == ["Ann/1.jpg", "Ann/2.JPG", "Bo/1.png"]
-        assert stat.S_IMODE(crops.folder.parent.stat().st_mode) == 0o700
-    assert not crops.folder.exists()
-    assert crops.photos == photos
-    assert crops.rejected["Ann/3.jpg"] == "expected a photo with a face that counts. Received: no face"
-    assert crops.rejected["Bo/2.jpeg"].startswith("expected a whole JPEG or PNG")
-    assert len(crops.rejected) == 2
-    assert "3 crops of 5 photos" in capsys.readouterr().err
-    with pytest.raises(DataError, match=rf"^{photos}/Zoe\.jpg: expected it, among the crops of the photos$"):
-        with aligned_folder(str(photos), MARKS) as crops:
-            raise DataError(f"{crops.folder}/Zoe.jpg: expected it")
-    with pytest.raises(DataError, match=r"expected images in one folder an identity|expected one folder an identity"):
-        with aligned_folder(str(photos / "Ann"), MARKS):
-            pass
-
-
-def test_photos_that_give_no_crop_are_images_that_cannot_be_used(photos, tmp_path):
-    """One rule, with crops and without: all are named in one error, or left out with their pairs, and listed."""
-    message = (
-        r"^2 of the images can't be used .--skip-bad leaves them out.: .*/Ann/3.jpg: expected a photo with a face that "
-        r"counts. Received: no face; .*/Bo/2.jpeg: expected a whole JPEG"
-    )
-    pairs = tmp_path / "pairs.txt"
-    pairs.write_text("Ann/1.jpg Ann/2.JPG 1\nAnn/1.jpg Bo/1.png 0\nAnn/3.jpg Bo/1.png 0\nAnn/1.jpg Ann/3.jpg 1\n")
-    listed = PairList(str(pairs), "mine")
-    with aligned_folder(str(photos), MARKS) as crops:
-        for given in (None, listed):
-            with pytest.raises(DataError, match=message):
-                convert(crops, tmp_path / "out", pairs=given)
-        report = convert(crops, tmp_path / "out", pairs=listed, skip_bad=True)
-        with pytest.raises(DataError, match=message):
-            read_faces(crops)
-        assert len(read_faces(crops, skip_bad=True).paths) == 3
-    assert (report.images, report.identities, report.set.pairs, report.set.lost) == (3, 2, 2, 2)
-    with open(tmp_path / "out" / "skipped.csv", newline="") as file:
-        rows = list(csv.reader(file))
-    assert [row[0] for row in rows] == ["what", str(photos / "Ann" / "3.jpg"), str(photos / "Bo" / "2.jpeg")]
-    assert rows[1][1] == "expected a photo with a face that counts. Received: no face"
-
-
-def test_without_any_crop_the_first_photo_is_named(tmp_path):
-    (tmp_path / "photos" / "Ann").mkdir(parents=True)
-    (tmp_path / "photos" / "Ann" / "1.jpg").write_bytes(photo(0))
-    with pytest.raises(DataError, match=r"photos/Ann/1.jpg: expected a photo with a face that counts. Received: no"):
-        with aligned_folder(str(tmp_path / "photos"), MARKS):
-            pass
-
-
-def test_crops_of_single_photos(photos):
-    paths = [photos / "Ann" / "1.jpg", photos / "Bo" / "1.png"]
-    expected = [crop(decode(path.read_bytes()), similarity(marks.face((200, 240), 0).points)) for path in paths]
-    for entry, pixels in zip(aligned(paths, MARKS), expected, strict=True):
-        np.testing.assert_array_equal(entry.pixels, pixels)
-    found = list(aligned([*paths, photo(0), b"", photos / "nowhere.jpg"], MARKS))
-    assert [entry.row.rejected.partition(":")[0] for entry in found] == ["", "", "no face", "unreadable", "unreadable"]
-    assert [entry.row.file for entry in found[2:4]] == ["photo 3", "photo 4"]
-    [none] = aligned([photos / "Ann" / "3.jpg"], MARKS)
-    assert complaint(none.row).endswith("3.jpg: expected a photo with a face that counts. Received: no face")

@@ -4,6 +4,9 @@ import shutil
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from arcface_common.artifacts import EXTRA, WARMUP_FILE
 
 _X = tf.TensorSpec([None, 2], tf.float32, name="x")
 
@@ -51,6 +54,17 @@ def write_times(folder: Path, factor: float, version: int = 1) -> Path:
     tf.saved_model.save(model, str(aside), signatures=signatures)
     aside.rename(folder / str(version))
     return folder / str(version)
+
+
+def warm_up_for_ever(version: Path) -> None:
+    """Has a version of `Times` bring a request for its warm-up that takes years to answer."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = "slow"
+    request.inputs["turns"].CopyFrom(tf.make_tensor_proto([1 << 40], tf.int64))
+    log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    (version / EXTRA).mkdir()
+    with tf.io.TFRecordWriter(str(version / EXTRA / WARMUP_FILE)) as writer:
+        writer.write(log.SerializeToString())
 
 
 def copy(version: Path, number: int) -> Path:

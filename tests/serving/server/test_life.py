@@ -24,7 +24,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.server.batching import BatchingParameters
 from tests.processes import Started, cli
-from tests.serving.server.models import copy
+from tests.serving.server.models import copy, warm_up_for_ever
 from tests.serving.server.running import free_port, running
 from tests.serving.server.test_tfs_rest import ask
 
@@ -285,12 +285,9 @@ def test_sigterm_ends_a_server_that_starts_within_two_seconds(folder, delay):
 
 def test_sigterm_while_a_later_version_is_loaded_does_not_wait_for_it(folder):
     with _Process(folder).until_ready() as server:
-        copy(folder / "1", 2)
         later = folder.parent / "later"
-        os.rename(folder / "2", later)
-        data = later / "variables" / "variables.data-00000-of-00001"
-        data.unlink()
-        os.mkfifo(data)  # whoever reads it waits for ever
+        shutil.copytree(folder / "1", later)
+        warm_up_for_ever(later)
         os.rename(later, folder / "2")
         deadline, states = time.monotonic() + 60, []
         while "LOADING" not in states and time.monotonic() < deadline:
