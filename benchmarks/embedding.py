@@ -89,11 +89,9 @@ def run_step(folder: Path, backbone: str, pairs: int) -> float:
     """Seconds of one evaluation."""
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import artifact_utils, standard_artifacts
-    from tfx.utils import io_utils, proto_utils
+    from tfx.utils import io_utils
 
-    from arcface_common.protocol.conditions import parse_all
     from evaluator_custom.executor import VerificationEvaluatorExecutor
-    from evaluator_custom.tfma_bridge.metrics import make_eval_config
     from pipeline.create import schema_text
 
     io_utils.write_string_file(str(folder / "schema" / "schema.pbtxt"), schema_text("pairs"))
@@ -110,11 +108,12 @@ def run_step(folder: Path, backbone: str, pairs: int) -> float:
             artifacts[name][0].uri, artifacts[name][0].id = str(uri), 1
             Path(uri).mkdir(exist_ok=True)
         artifacts["examples"][0].split_names = artifact_utils.encode_split_names(list(SETS))
-        conditions = parse_all(["lfw.accuracy >= 0.9"])
         properties = {
-            "conditions": json.dumps([str(condition) for condition in conditions]),
+            "baseline": "",
+            "conditions": "lfw.accuracy >= 0.9",
             "folds": "contiguous",
-            "eval_config": proto_utils.proto_to_json(make_eval_config(conditions)),
+            "start": "",
+            "start_digest": "",
             "example_splits": json.dumps(list(SETS)),
             "module_path": "evaluator_custom.tfma_bridge.embed_pairs",
             "fairness_indicator_thresholds": "null",
