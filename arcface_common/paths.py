@@ -37,8 +37,7 @@ def expect(path: str, expected: str) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         received = "a link to nothing" if os.path.islink(path) else f"no such {expected.removeprefix('a ')}"
         raise DataError(f"{shown(path)}: expected {expected}. Received: {received}") from error
-    if received != expected:
-        raise DataError(f"{shown(path)}: expected {expected}. Received: {received}")
+    _check(path, received, expected)
 
 
 def check_file(path: str) -> None:
@@ -60,8 +59,12 @@ def check_regular(path: str) -> None:
       DataError: it is something else.
       OSError: there is nothing.
     """
-    if (received := kind(path)) != "a file":
-        raise DataError(f"{shown(path)}: expected a file. Received: {received}")
+    _check(path, kind(path), "a file")
+
+
+def _check(path: str, received: str, expected: str) -> None:
+    if received != expected:
+        raise DataError(f"{shown(path)}: expected {expected}. Received: {received}")
 
 
 def check_folder_of_files(folder: str) -> None:

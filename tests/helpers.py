@@ -69,3 +69,10 @@ def write_pairs(folder: Path, name: str, pairs: int) -> None:
     for i in range(pairs):
         images += [jpeg(1000 + i), jpeg(1000 + i if i % 2 == 0 else 5000 + i)]
     verification_bin.write(str(folder / f"{name}.bin"), images, [i % 2 == 0 for i in range(pairs)])
+
+
+def write_world(folder: Path) -> None:
+    """What a command line can name: `data`, two identities and the set lfw, and the image `face.jpg`."""
+    write_records(folder / "data", [0, 0, 1])
+    write_pairs(folder / "data", "lfw", 10)
+    (folder / "face.jpg").write_bytes(jpeg(1))

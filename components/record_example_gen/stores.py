@@ -12,7 +12,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from arcface_common import filesystem
@@ -45,25 +45,27 @@ def held_store(work: str, out: str, name: str) -> Iterator[ShardStore]:
     if work and filesystem.is_local(work):
         remove_stores(work, keep=name)
         folder = os.path.join(work, name)
-        with _shared(folder) as in_use:
-            try:
-                yield ShardStore(folder)
-            except InputChangedError:
-                _remove_unused(folder, in_use)
-                raise
-            _remove_unused(folder, in_use)
+        with _shared(folder) as in_use, _used_up(lambda: _remove_unused(folder, in_use)):
+            yield ShardStore(folder)
         return
     if work:
         _remove_old(work)
         name = f"{name}-{hashlib.sha256(out.encode()).hexdigest()[:8]}"  # a second try has the same output folder
     store = ShardStore(os.path.join(work or out, name))
     filesystem.remove([store.failed])
-    try:
+    with _used_up(lambda: filesystem.remove_folder(store.folder)):
         yield store
+
+
+@contextlib.contextmanager
+def _used_up(remove: Callable[[], None]) -> Iterator[None]:
+    """Removes a store after a body that ends well, or finds other input: other errors leave it to another try."""
+    try:
+        yield
     except InputChangedError:
-        filesystem.remove_folder(store.folder)
+        remove()
         raise
-    filesystem.remove_folder(store.folder)
+    remove()
 
 
 def remove_stores(work: str, keep: str = "") -> None:

@@ -11,16 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from tests.helpers import jpeg, write_pairs, write_records
+from tests.helpers import jpeg, write_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A sound data set, an image, folders of faces, and what is none of these."""
     folder = tmp_path_factory.mktemp("world")
-    write_records(folder / "data", [0, 0, 1])
-    write_pairs(folder / "data", "lfw", 10)
-    (folder / "face.jpg").write_bytes(jpeg(1))
+    write_world(folder)
     for name in ("a", "b"):
         (folder / "faces" / name).mkdir(parents=True)
         (folder / "faces" / name / "1.jpg").write_bytes(jpeg(2))

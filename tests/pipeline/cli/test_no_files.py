@@ -11,16 +11,14 @@ from arcface_common.features import PixelFormat
 from arcface_common.model_metadata import ModelMetadata
 from pipeline.cli import main
 from tests.arcface_common.test_paths import NO_FILES
-from tests.helpers import jpeg, write_pairs, write_records
+from tests.helpers import write_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A data set, a training's results as far as they are read without TensorFlow, and a root of runs."""
     folder = tmp_path_factory.mktemp("world")
-    write_records(folder / "data", [0, 0, 1])
-    write_pairs(folder / "data", "lfw", 10)
-    (folder / "face.jpg").write_bytes(jpeg(1))
+    write_world(folder)
     start = folder / "start"
     (start / "checkpoint").mkdir(parents=True)
     ModelMetadata("iresnet_tiny", {"norm": "batch"}, 16, PixelFormat(), 7, {}).write(str(start))
